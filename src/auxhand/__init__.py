@@ -1,0 +1,1 @@
+"""AuxHand: 3D hand pose from a single RGB image, learnt with auxiliary information."""

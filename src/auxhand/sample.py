@@ -1,0 +1,222 @@
+"""What is known about a hand crop (`HandSample`, `HandBatch`) and what a network says (`HandPose`).
+
+Units and frames (DESIGN section 3): lengths in metres; `uv` in pixels of the crop, an integer
+coordinate being a pixel's centre; `xyz` in the OpenCV frame of the crop's camera (x right, y down,
+z forward), so that project(K, joints_xyz) = joints_uv. `side` is the person's true hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from auxhand.geometry.crop import Crop
+from auxhand.hand.skeleton import NUM_JOINTS
+
+RIGHT, LEFT = "right", "left"
+SIDES: tuple[str, str] = (RIGHT, LEFT)
+
+_TensorFunction = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class HandSample:
+    """One hand crop with whatever is known about it; what a dataset does not have is `None`.
+
+    Attributes:
+        image: (3, H, W) float32 RGB in [0, 1].
+        K: (3, 3) intrinsics in pixels of `image`.
+        side: "right" or "left", the person's true hand; None if unknown.
+        joints_uv: (21, 2) pixels of `image`.
+        joints_xyz: (21, 3) metres, in the camera frame of `K`.
+        joint_valid: (21,) bool, joints whose labels can be trusted.
+        joint_visible: (21,) bool, joints that nothing hides from the camera.
+        depth: (H, W) metres along z, 0 = no value.
+        mask: (H, W) float32 in {0, 1}, 1 = hand.
+        presence: () float32, 1 = a hand to be estimated is here, 0 = none is.
+        cloud: (N, 3) metres, visible surface, in the camera frame of `K`.
+        content: a tag image (3, H, W) or an identifier of what is not pose (Ch. 4.3.3).
+        source: where the sample comes from (dataset and index or file).
+        crop: the transform from the original image and camera to this crop.
+    """
+
+    image: Tensor | None = None
+    K: Tensor | None = None
+    side: str | None = None
+    joints_uv: Tensor | None = None
+    joints_xyz: Tensor | None = None
+    joint_valid: Tensor | None = None
+    joint_visible: Tensor | None = None
+    depth: Tensor | None = None
+    mask: Tensor | None = None
+    presence: Tensor | None = None
+    cloud: Tensor | None = None
+    content: Tensor | str | None = None
+    source: str = ""
+    crop: Crop | None = None
+
+    @staticmethod
+    def collate(samples: Sequence[HandSample], cloud_points: int = 256) -> HandBatch:
+        """Stack samples into a batch; fields that a sample lacks are zeros flagged as invalid.
+
+        Clouds are brought to `cloud_points` points by taking evenly spaced entries (repeating some
+        where there are too few); a random choice belongs to the dataset, which knows its seed.
+
+        Raises:
+            ValueError: no samples, or images, depths and masks of different sizes.
+        """
+        if not samples:
+            raise ValueError("cannot make a batch of no samples")
+        height, width = _common_size(samples)
+        shapes: dict[str, tuple[int, ...]] = {
+            "image": (3, height, width),
+            "K": (3, 3),
+            "joints_uv": (NUM_JOINTS, 2),
+            "joints_xyz": (NUM_JOINTS, 3),
+            "depth": (height, width),
+            "mask": (height, width),
+            "presence": (),
+            "cloud": (cloud_points, 3),
+        }
+        tensors: dict[str, Tensor] = {}
+        valid: dict[str, Tensor] = {}
+        for name, shape in shapes.items():
+            values = [getattr(s, name) for s in samples]
+            if name == "cloud":
+                values = [None if v is None else _resample(v, cloud_points) for v in values]
+            valid[name] = torch.tensor([v is not None for v in values])
+            tensors[name] = torch.stack(
+                [torch.zeros(shape) if v is None else v.to(torch.float32) for v in values]
+            )
+        for name in ("joint_valid", "joint_visible"):
+            flags = [getattr(s, name) for s in samples]
+            valid[name] = torch.tensor([v is not None for v in flags])
+            tensors[name] = torch.stack(
+                [torch.zeros(NUM_JOINTS, dtype=torch.bool) if v is None else v for v in flags]
+            )
+        labelled = valid["joints_uv"] | valid["joints_xyz"]
+        unstated = labelled & ~valid["joint_valid"]
+        tensors["joint_valid"] = tensors["joint_valid"] | unstated[:, None]
+        valid["side"] = torch.tensor([s.side is not None for s in samples])
+        tensors["left"] = torch.tensor([s.side == LEFT for s in samples])
+        return HandBatch(
+            **tensors,
+            valid=valid,
+            content=tuple(s.content for s in samples),
+            source=tuple(s.source for s in samples),
+            crop=tuple(s.crop for s in samples),
+        )
+
+
+def _common_size(samples: Sequence[HandSample]) -> tuple[int, int]:
+    """(height, width) shared by all images, depths and masks; (0, 0) where there are none."""
+    sizes = {
+        tuple(value.shape[-2:])
+        for s in samples
+        for value in (s.image, s.depth, s.mask)
+        if value is not None
+    }
+    if len(sizes) > 1:
+        raise ValueError(f"samples of one batch must have one image size, got {sorted(sizes)}")
+    height, width = next(iter(sizes), (0, 0))
+    return height, width
+
+
+def _resample(cloud: Tensor, count: int) -> Tensor:
+    """(N, 3) -> (count, 3) by evenly spaced entries."""
+    if len(cloud) == 0:
+        raise ValueError("a cloud without points: give None instead")
+    index = torch.arange(count, device=cloud.device) * len(cloud) // count
+    return cloud[index]
+
+
+@dataclass(frozen=True)
+class HandBatch:
+    """B samples; shapes are those of `HandSample` with a leading B.
+
+    `valid[name]` is (B,) bool: does the sample have that field. A field that is invalid is zeros.
+    `joint_valid` is (B, 21) bool: labelled joints that can be trusted (all of them where a dataset
+    gives joints and says nothing else). `left` is (B,) bool, meaningful where `valid["side"]`.
+    """
+
+    image: Tensor
+    K: Tensor
+    left: Tensor
+    joints_uv: Tensor
+    joints_xyz: Tensor
+    joint_valid: Tensor
+    joint_visible: Tensor
+    depth: Tensor
+    mask: Tensor
+    presence: Tensor
+    cloud: Tensor
+    valid: dict[str, Tensor]
+    content: tuple[Tensor | str | None, ...]
+    source: tuple[str, ...]
+    crop: tuple[Crop | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def _map(self, function: _TensorFunction) -> HandBatch:
+        tensors = {
+            f.name: function(value)
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **tensors, valid={k: function(v) for k, v in self.valid.items()})
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> HandBatch:
+        """The batch with its tensors on `device` (crops and contents stay where they are)."""
+        return self._map(lambda t: t.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> HandBatch:
+        """The batch in page-locked memory; called by PyTorch's loader."""
+        return self._map(lambda t: t.pin_memory())
+
+    def joint_mask(self, name: str) -> Tensor:
+        """(B, 21) bool: joints whose label in field `name` ("joints_uv", "joints_xyz") is valid."""
+        return self.joint_valid & self.valid[name][:, None]
+
+
+@dataclass(frozen=True)
+class HandPose:
+    """What a network says about B crops; what a method does not have is `None`.
+
+    Attributes:
+        uv: (B, 21, 2) pixels of the crop.
+        d: (B, 21) depth relative to the root, in reference lengths (Ch. 2.3.2, Eq. 3.1).
+        xyz: (B, 21, 3) position relative to the root, in reference lengths, crop camera's axes.
+        confidence: (B, 21) in [0, 1].
+        presence: (B,) in [0, 1], probability that a hand to be estimated is in the crop.
+        mask: (B, h, w) in [0, 1].
+        depth: (B, h, w) relative to the root, in reference lengths.
+        heatmaps: (B, 21, h, w).
+        cloud: (B, N, 3) in the units of the method.
+        model: (B, P) parameters h of a hand surface model (Eq. 2.4), for its regulariser.
+    """
+
+    uv: Tensor | None = None
+    d: Tensor | None = None
+    xyz: Tensor | None = None
+    confidence: Tensor | None = None
+    presence: Tensor | None = None
+    mask: Tensor | None = None
+    depth: Tensor | None = None
+    heatmaps: Tensor | None = None
+    cloud: Tensor | None = None
+    model: Tensor | None = None
+
+    def items(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) of the fields that are there, in a fixed order (the outputs in ONNX)."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value is not None:
+                yield f.name, value
+
+    def to(self, device: torch.device | str) -> HandPose:
+        """The pose with its tensors on `device`."""
+        return replace(self, **{name: value.to(device) for name, value in self.items()})
