@@ -1,0 +1,90 @@
+"""The `auxhand` command: picks a command's module, runs it, turns mistakes into one line of error.
+
+A command NAME is a module `auxhand.cli.NAME` with `parser()` (its jsonargparse parser) and
+`run(args)`. It is imported only when chosen, so that `auxhand --help` does not wait for PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+COMMANDS: dict[str, str] = {
+    "predict": "3D hand pose in photos: overlay, JSON and 3D view",
+    "synth": "make a labelled, multi-modal dataset of rendered hands",
+    "train": "train a method from a configuration file",
+    "evaluate": "EPE, PCK and AUC of a model on a dataset",
+}
+"""Name of each command and what it does."""
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `auxhand ARGV...` and return its exit code.
+
+    0 is success, 2 a user's mistake (one line on stderr; the traceback too if the environment
+    variable AUXHAND_TRACEBACK is set), 130 an interruption by Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if arguments else USAGE_ERROR
+    if arguments[0] == "--version":
+        print(f"auxhand {version('auxhand')}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        _complain("auxhand", f"no command {name!r}; there are: {', '.join(COMMANDS)}")
+        return USAGE_ERROR
+    try:
+        command = importlib.import_module(f"auxhand.cli.{name}")
+        parser = command.parser()
+        parser.prog = f"auxhand {name}"
+        parser.exit_on_error = False
+        command.run(parser.parse_args(rest))
+    except KeyboardInterrupt:
+        _complain(f"auxhand {name}", "interrupted")
+        return INTERRUPTED
+    except (OSError, ValueError, argparse.ArgumentError) as error:
+        if os.environ.get("AUXHAND_TRACEBACK"):
+            raise
+        _complain(f"auxhand {name}", _describe(error))
+        return USAGE_ERROR
+    return 0
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: auxhand COMMAND ...",
+            "",
+            "3D hand pose from a single RGB image, learnt with auxiliary information.",
+            "",
+            *lines,
+            "",
+            "auxhand COMMAND --help explains a command. Example: auxhand predict photo.jpg",
+        ]
+    )
+
+
+def _describe(error: Exception) -> str:
+    """The error in one line: what is wrong and, for files, where."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"
+    return str(error) or type(error).__name__
+
+
+def _complain(who: str, message: str) -> None:
+    print(f"{who}: error: {' '.join(message.split())}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

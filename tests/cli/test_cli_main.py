@@ -1,0 +1,123 @@
+"""The `auxhand` command: choosing a command, exit codes, one line per mistake."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import jsonargparse
+import pytest
+
+from auxhand.cli import main as cli
+
+
+def command(run):
+    """A command module whose parser takes one integer."""
+
+    def parser():
+        result = jsonargparse.ArgumentParser()
+        result.add_argument("--count", type=int, default=1)
+        return result
+
+    return SimpleNamespace(parser=parser, run=run)
+
+
+@pytest.fixture
+def run_with(monkeypatch):
+    """Run `auxhand predict ARGV` with a given body in place of the real command."""
+
+    def run(body, *argv):
+        monkeypatch.setattr(cli.importlib, "import_module", lambda name: command(body))
+        return cli.main(["predict", *argv])
+
+    return run
+
+
+def test_help_names_every_command(capsys):
+    assert cli.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in cli.COMMANDS)
+
+
+def test_no_command_is_a_usage_error(capsys):
+    assert cli.main([]) == 2
+    assert "usage" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("auxhand 0.")
+
+
+def test_unknown_command(capsys):
+    assert cli.main(["predcit"]) == 2
+    err = capsys.readouterr().err
+    assert "predcit" in err
+    assert err.count("\n") == 1
+
+
+def test_arguments_reach_the_command(run_with):
+    seen = []
+    assert run_with(lambda args: seen.append(args.count), "--count", "7") == 0
+    assert seen == [7]
+
+
+@pytest.mark.parametrize("argv", [["--count", "many"], ["--cuont", "1"]])
+def test_wrong_arguments_are_one_line(run_with, capsys, argv):
+    assert run_with(lambda args: None, *argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("auxhand predict: error: ")
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "a.jpg"), "directory: a.jpg"),
+        (ValueError("first line\n  second line"), "first line second line"),
+    ],
+)
+def test_mistakes_are_one_line(run_with, capsys, monkeypatch, error, says):
+    monkeypatch.delenv("AUXHAND_TRACEBACK", raising=False)
+
+    def body(args):
+        raise error
+
+    assert run_with(body) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
+    monkeypatch.setenv("AUXHAND_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        run_with(body)
+
+
+def test_programming_errors_are_not_hidden(run_with):
+    def body(args):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        run_with(body)
+
+
+def test_interruption(run_with, capsys):
+    def body(args):
+        raise KeyboardInterrupt
+
+    assert run_with(body) == 130
+    assert capsys.readouterr().err == "auxhand predict: error: interrupted\n"
+
+
+def test_command_help(run_with, capsys):
+    with pytest.raises(SystemExit) as end:
+        run_with(lambda args: None, "--help")
+    assert end.value.code == 0
+    assert "usage: auxhand predict" in capsys.readouterr().out
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys; from auxhand.cli.main import main; main(['-h']); print('torch' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip().endswith("False")
