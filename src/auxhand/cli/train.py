@@ -1,0 +1,98 @@
+"""`auxhand train CONFIG`: any method, any stage, resumable."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+
+def parser() -> ArgumentParser:
+    """Arguments of `auxhand train`."""
+    parser = ArgumentParser(
+        description="Train a method from a YAML file; run the same command again to resume.",
+        epilog="example: auxhand train configs/laptop/supervised.yaml --set trainer.max_epochs=2",
+    )
+    parser.add_argument("config", type=Path, help="YAML with the sections trainer, model and data")
+    parser.add_argument(
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override entries of the file, e.g. data.init_args.batch_size=16",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="ignore the checkpoints of an earlier run"
+    )
+    return parser
+
+
+def run(args: Namespace) -> None:
+    """Train, resuming from the run's last checkpoint, and write the bundle of the result.
+
+    Raises:
+        FileNotFoundError: no such configuration.
+        ValueError: a configuration that does not fit the classes it names.
+    """
+    if not args.config.is_file():
+        raise FileNotFoundError(f"no configuration {args.config}: name a YAML file of configs/")
+    malformed = [entry for entry in args.set if "=" not in entry]
+    if malformed:
+        raise ValueError(f"--set takes KEY=VALUE, got {malformed[0]!r}")
+
+    from lightning import LightningDataModule, LightningModule
+    from lightning.pytorch.cli import LightningCLI
+
+    from auxhand.inference.bundle import save_bundle
+
+    cli = LightningCLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        run=False,
+        auto_configure_optimizers=False,
+        save_config_kwargs={"overwrite": True},
+        args=["--config", str(args.config), *(f"--{entry}" for entry in args.set)],
+        parser_kwargs={"exit_on_error": False},
+    )
+    folder = Path(cli.trainer.default_root_dir)
+    last = folder / "checkpoints" / "last.ckpt"
+    resume = last.is_file() and not args.restart
+    if resume:
+        print(f"resuming from {last}")
+    cli.trainer.fit(
+        cli.model, cli.datamodule, ckpt_path=last if resume else None, weights_only=True
+    )
+    if cli.trainer.interrupted:
+        print(f"interrupted; the same command resumes from {last}")
+        return
+    bundle = folder / "bundle"
+    save_bundle(
+        bundle,
+        cli.model.estimator(),
+        cli.datamodule.input_size,
+        {
+            "configuration": str(args.config),
+            "command": " ".join(["auxhand train", str(args.config), *args.set]),
+            "commit": _commit(),
+            "images_seen": cli.trainer.current_epoch * cli.datamodule.images_per_epoch,
+            "metrics": {k: float(v) for k, v in cli.trainer.callback_metrics.items()},
+        },
+    )
+    print(f"checkpoints and logs: {folder}\nmodel: {bundle}")
+
+
+def _commit() -> str | None:
+    """Commit of the checkout this runs in, None outside of one."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,46 @@
+"""Learning-rate schedules that methods share: factors of the base rate as functions of progress."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Linear warm-up, then constant, then a cosine to zero; optionally sudden drops.
+
+    Attributes:
+        warmup_steps: optimiser steps in which the rate rises linearly from near zero.
+        hold: share of all steps before the cosine begins; 1 = no cosine.
+        drops: shares of all steps, in (0, 1), at which the rate is multiplied by `drop_factor`
+            (drops at epochs 60 and 90 of 100 are 0.6 and 0.9).
+        drop_factor: see `drops`.
+    """
+
+    warmup_steps: int = 0
+    hold: float = 1.0
+    drops: Sequence[float] = field(default_factory=tuple)
+    drop_factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.hold <= 1:
+            raise ValueError(f"schedule.hold is a share of all steps in [0, 1], got {self.hold}")
+        if any(not 0 < drop < 1 for drop in self.drops):
+            raise ValueError(f"schedule.drops are shares of all steps in (0, 1), got {self.drops}")
+
+    def factor(self, step: int, total_steps: int) -> float:
+        """Factor of the base rate at optimiser step `step` of `total_steps`."""
+        progress = min(step / max(total_steps, 1), 1.0)
+        factor = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        if progress > self.hold:
+            factor *= 0.5 * (1 + math.cos(math.pi * (progress - self.hold) / (1 - self.hold)))
+        return factor * self.drop_factor ** sum(progress >= drop for drop in self.drops)
+
+    def scheduler(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
+        """The schedule as a PyTorch scheduler, to be stepped once an optimiser step."""
+        return LambdaLR(optimizer, lambda step: self.factor(step, total_steps))
