@@ -1,0 +1,362 @@
+"""Crops, the mirror and view correction: from the pixels and camera of an image to another's.
+
+Pixels (DESIGN section 3): an integer coordinate is a pixel's centre, so an image spans
+[-0.5, W - 0.5]; resizing by s maps u to (u + 0.5) s - 0.5. Boxes (x, y, w, h) have their edges in
+the same coordinates: the one around a whole image is (-0.5, -0.5, W, H).
+
+Side: networks see right hands, so a left hand is mirrored at the crop. Mirroring an image of width
+W takes u to W - 1 - u and, with M = diag(-1, 1, 1), xyz to M xyz, K to F K M (F the mirror in
+pixels: f_x stays positive, c_x becomes W - 1 - c_x, skew changes sign), a rotation R to M R M.
+
+View correction (Ch. 5.4.1): the camera turns until its axis passes through the crop's centre. The
+crop is then the homography K' R K^-1 of the image, and project(K', R xyz) = uv' exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, grid_sample
+
+from auxhand.geometry.camera import dehomogenise, rays, rotation_to_axis
+from auxhand.geometry.shapes import expect
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """How a crop was made; takes pixels and points to the crop and back to the original.
+
+    Invariant: project(K, xyz_to_crop(xyz)) = uv_to_crop(project(K_original, xyz)).
+
+    Attributes:
+        A: (3, 3) homography, pixels of the original -> pixels of the crop, with the mirror in it;
+            its scale is such that points before the camera have a positive third coordinate.
+        size: (height, width) of the crop in pixels.
+        R: (3, 3) original camera coordinates -> crop camera coordinates: a rotation, or
+            M @ rotation (determinant -1) where mirrored.
+        K_original: (3, 3) intrinsics of the original image; None if unknown.
+        K: (3, 3) intrinsics of the crop; None if unknown.
+        mirrored: the crop shows the mirror image.
+    """
+
+    A: Tensor
+    size: tuple[int, int]
+    R: Tensor
+    K_original: Tensor | None = None
+    K: Tensor | None = None
+    mirrored: bool = False
+
+    def uv_to_crop(self, uv: Tensor) -> Tensor:
+        """(..., N, 2) pixels of the original -> pixels of the crop."""
+        return _transform(self.A.to(uv), uv)
+
+    def uv_to_original(self, uv: Tensor) -> Tensor:
+        """(..., N, 2) pixels of the crop -> pixels of the original."""
+        return _transform(_inverse(self.A).to(uv), uv)
+
+    def xyz_to_crop(self, xyz: Tensor) -> Tensor:
+        """(..., 3) original camera coordinates -> crop camera coordinates."""
+        expect("xyz", xyz, 3)
+        return xyz @ self.R.to(xyz).mT
+
+    def xyz_to_original(self, xyz: Tensor) -> Tensor:
+        """(..., 3) crop camera coordinates -> original camera coordinates."""
+        expect("xyz", xyz, 3)
+        return xyz @ self.R.to(xyz)
+
+    def depth_scale(self) -> Tensor:
+        """(height, width) factor from depth along the original axis to depth along the crop's.
+
+        View correction turns the optical axis, so a depth map that was warped into the crop is not
+        yet depth in the crop's camera: multiply it by this. Ones for a plain crop.
+        """
+        height, width = self.size
+        if self.K is None:
+            return self.A.new_ones(height, width)
+        rays_in_original = rays(self.K, _pixel_grid(self.size, self.A)) @ self.R
+        return (1 / rays_in_original[..., 2]).view(height, width)
+
+    def then(self, crop: Crop) -> Crop:
+        """This crop followed by a crop of its image: one transform from the original to the last.
+
+        Args:
+            crop: a crop whose original is this one's image, with this one's `K`, if it has any.
+        """
+        A, R = crop.A @ self.A.to(crop.A), crop.R @ self.R.to(crop.R)
+        K = crop.K
+        if K is None and self.K_original is not None:
+            K = A @ self.K_original.to(A) @ R.mT
+        return Crop(A, crop.size, R, self.K_original, K, self.mirrored != crop.mirrored)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tensors as numbers: loader workers would open a shared memory file for each tensor."""
+        return {
+            name: (value.tolist(), value.dtype) if isinstance(value, Tensor) else value
+            for name, value in self.__dict__.items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            if name != "size" and isinstance(value, tuple):
+                value = torch.tensor(value[0], dtype=value[1])
+            self.__dict__[name] = value
+
+
+def plain_crop(
+    center_uv: Tensor | Sequence[float],
+    side_px: float | Tensor,
+    size: int,
+    angle: float | Tensor = 0.0,
+    K: Tensor | None = None,
+    mirror: bool = False,
+) -> Crop:
+    """A square of the image, resized, turned and mirrored; the camera stays where it looks.
+
+    The invariant holds through K' = A K (A K M where mirrored), which is not upper triangular
+    where the crop is turned, while points are at most mirrored.
+
+    Args:
+        center_uv: (2,) centre of the square, pixels of the original.
+        side_px: side of the square, pixels of the original.
+        size: side of the crop in pixels.
+        angle: radians by which the image's content turns from +x towards +y (clockwise on screen).
+        K: (3, 3) intrinsics of the original.
+        mirror: mirror the crop, u' = size - 1 - u, after turning it.
+
+    Raises:
+        ValueError: a centre or K of another shape; a side or size that is not positive and finite.
+    """
+    center, side, dtype, device = _arguments(center_uv, side_px, size, K)
+    s = size / side
+    c, d = s * math.cos(angle), s * math.sin(angle)
+    middle = (size - 1) / 2
+    u, v = center
+    rows = [[c, -d, middle - c * u + d * v], [d, c, middle - d * u - c * v], [0.0, 0.0, 1.0]]
+    A, M = torch.tensor(rows, dtype=torch.float64, device=device), _mirror(mirror, device)
+    if mirror:
+        A[0] *= -1
+        A[0, 2] += size - 1
+    K_crop = None if K is None else (A @ K.double() @ M).to(dtype)
+    return Crop(A.to(dtype), (size, size), M.to(dtype), K, K_crop, mirror)
+
+
+def view_crop(
+    K: Tensor,
+    center_uv: Tensor | Sequence[float],
+    side_px: float | Tensor,
+    size: int,
+    angle: float | Tensor = 0.0,
+    mirror: bool = False,
+) -> Crop:
+    """A view-corrected crop (Ch. 5.4.1): what a camera sees that looks at `center_uv`.
+
+    With R = M? Rz(angle) rotation_to_axis(K^-1 center) and K' of square pixels, principal point at
+    the crop's centre and focal length f', A = K' R K^-1. f' makes `side_px` pixels of the original
+    span `size` pixels at the crop's centre; since the image of a camera that looks elsewhere is
+    stretched there by unequal amounts, "span" is by area: |det dA| = (size / side_px)^2 at the
+    centre, that is f'^2 = (size / side_px)^2 |det K| |K^-1 center|^3.
+
+    Args:
+        K: (3, 3) intrinsics of the original.
+        center_uv: (2,) pixel of the original that becomes the crop's centre.
+        side_px: pixels of the original that the crop spans at its centre.
+        size: side of the crop in pixels.
+        angle: radians by which the image's content turns from +x towards +y (clockwise on screen).
+        mirror: mirror the crop, u' = size - 1 - u, after turning it.
+
+    Raises:
+        ValueError: a centre or K of another shape; a side or size that is not positive and finite;
+            a K that is not invertible.
+    """
+    center, side, dtype, device = _arguments(center_uv, side_px, size, K)
+    f64 = torch.float64
+    K_inverse = _inverse(K.double())
+    ray = K_inverse @ torch.tensor([*center, 1.0], dtype=f64, device=device)
+    cos, sin, m = math.cos(angle), math.sin(angle), -1.0 if mirror else 1.0
+    turn = [[m * cos, -m * sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]
+    R = torch.tensor(turn, dtype=f64, device=device) @ rotation_to_axis(ray)
+    stretch = math.hypot(*ray.tolist()) ** 3 * abs(_determinant(K))
+    focal, middle = size / side * math.sqrt(stretch), (size - 1) / 2
+    rows = [[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]]
+    K_crop = torch.tensor(rows, dtype=f64, device=device)
+    A = K_crop @ R @ K_inverse
+    return Crop(A.to(dtype), (size, size), R.to(dtype), K, K_crop.to(dtype), mirror)
+
+
+def box_center_side(box: Tensor | Sequence[float], scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Centre and side of the square around a box, `scale` times its longer side.
+
+    Args:
+        box: (..., 4) as (x, y, w, h), edges in pixel coordinates: (-0.5, -0.5, W, H) is a whole
+            image, so a box given by its first pixel and extent starts half a pixel before it.
+
+    Returns:
+        center_uv (..., 2) and side (...) in pixels.
+
+    Raises:
+        ValueError: another shape, or an extent that is not positive.
+    """
+    box = torch.as_tensor(box)
+    box = box if box.is_floating_point() else box.float()
+    expect("box", box, 4)
+    corner, extent = box[..., :2], box[..., 2:]
+    if not bool((extent > 0).all()):
+        raise ValueError(f"a box (x, y, w, h) needs positive w and h, got {box.tolist()}")
+    return corner + extent / 2, extent.amax(-1) * scale
+
+
+def uv_box(uv: Tensor, valid: Tensor | None = None) -> Tensor:
+    """(..., N, 2) pixels -> (..., 4) the box (x, y, w, h) around those that are `valid` (..., N).
+
+    Raises:
+        ValueError: other shapes, or no valid point.
+    """
+    expect("uv", uv, None, 2)
+    low = high = uv
+    if valid is not None:
+        if valid.shape[-1:] != uv.shape[-2:-1]:
+            raise ValueError(
+                f"valid must have one flag for each uv, got {tuple(valid.shape)} and "
+                f"{tuple(uv.shape)}"
+            )
+        if not bool(valid.any(-1).all()):
+            raise ValueError("no valid point to put a box around")
+        low = uv.masked_fill(~valid[..., None], math.inf)
+        high = uv.masked_fill(~valid[..., None], -math.inf)
+    corner = low.amin(-2)
+    return torch.cat([corner, high.amax(-2) - corner], dim=-1)
+
+
+def warp_image(
+    image: Tensor,
+    A: Tensor,
+    size: tuple[int, int],
+    mode: str = "bilinear",
+    padding: str = "zeros",
+    supersample: int = 1,
+) -> Tensor:
+    """The image seen through a homography.
+
+    Each output pixel takes the value at its centre; where the image shrinks by much more than 2
+    that aliases, and `supersample` = n averages n x n values per pixel instead.
+
+    Args:
+        image: (..., C, H, W) of a floating type.
+        A: (..., 3, 3) pixels of the image -> pixels of the output, e.g. `Crop.A`.
+        size: (height, width) of the output.
+        mode: "bilinear", "nearest" or "bicubic".
+        padding: what lies outside the image: "zeros", "border" or "reflection".
+        supersample: samples per output pixel and axis.
+
+    Returns:
+        (..., C, height, width); leading dimensions of `image` and `A` are broadcast.
+
+    Raises:
+        ValueError: other shapes, or an image of integers.
+    """
+    expect("image", image, None, None, None)
+    expect("A", A, 3, 3)
+    if not image.is_floating_point():
+        raise ValueError(f"image must be of a floating type, got {image.dtype}")
+    height, width = size[0] * supersample, size[1] * supersample
+    offset = (supersample - 1) / 2
+    pixels = (_pixel_grid((height, width), A) - offset) / supersample
+    source = torch.cat([pixels, torch.ones_like(pixels[:, :1])], dim=-1) @ _inverse(A).mT
+    extent = torch.tensor([image.shape[-1], image.shape[-2]], dtype=A.dtype, device=A.device)
+    grid = (2 * dehomogenise(source) + 1) / extent - 1
+    grid = torch.where(source[..., 2:] > 0, grid, 2.0)
+    grid = grid.reshape(*A.shape[:-2], height, width, 2).to(image)
+
+    lead = torch.broadcast_shapes(image.shape[:-3], A.shape[:-2])  # type: ignore[no-untyped-call]
+    flat = image.expand(*lead, *image.shape[-3:]).reshape(-1, *image.shape[-3:])
+    grid = grid.expand(*lead, *grid.shape[-3:]).reshape(-1, *grid.shape[-3:])
+    warped = grid_sample(flat, grid, mode=mode, padding_mode=padding, align_corners=False)
+    if supersample > 1:
+        warped = avg_pool2d(warped, supersample)
+    return warped.reshape(*lead, *warped.shape[1:])
+
+
+def mirror_uv(uv: Tensor, width: int) -> Tensor:
+    """(..., 2) pixels in the mirror image of an image of that width: u' = width - 1 - u."""
+    expect("uv", uv, 2)
+    return torch.stack([width - 1 - uv[..., 0], uv[..., 1]], dim=-1)
+
+
+def mirror_K(K: Tensor, width: int) -> Tensor:
+    """(..., 3, 3) intrinsics of the mirrored camera, F K M (module docstring)."""
+    expect("K", K, 3, 3)
+    F = K.new_tensor([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    return mirror_xyz(F @ K)
+
+
+def mirror_xyz(xyz: Tensor) -> Tensor:
+    """(..., 3) points in the mirrored camera: M xyz."""
+    expect("xyz", xyz, 3)
+    return xyz * xyz.new_tensor([-1.0, 1.0, 1.0])
+
+
+def mirror_R(R: Tensor) -> Tensor:
+    """(..., 3, 3) rotation in the mirrored camera: M R M."""
+    expect("R", R, 3, 3)
+    return R * R.new_tensor([[1.0, -1.0, -1.0], [-1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
+
+
+def _transform(A: Tensor, uv: Tensor) -> Tensor:
+    """(..., N, 2) through a homography."""
+    expect("uv", uv, 2)
+    return dehomogenise(torch.cat([uv, torch.ones_like(uv[..., :1])], dim=-1) @ A.mT)
+
+
+def _inverse(A: Tensor) -> Tensor:
+    """Inverse in double precision, in the type of `A`."""
+    inverse, info = torch.linalg.inv_ex(A.double())
+    if bool(info.any()):
+        raise ValueError("a camera matrix or homography that is not invertible")
+    return inverse.to(A.dtype)
+
+
+def _determinant(K: Tensor) -> float:
+    """Of a 3x3 matrix; several times faster than linalg.det for one."""
+    (a, b, c), (d, e, f), (g, h, i) = K.tolist()
+    return float(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
+
+
+def _mirror(mirror: bool, device: torch.device) -> Tensor:
+    """M = diag(-1, 1, 1), or the identity."""
+    return torch.diag(
+        torch.tensor([-1.0 if mirror else 1.0, 1.0, 1.0], dtype=torch.float64, device=device)
+    )
+
+
+def _pixel_grid(size: tuple[int, int], like: Tensor) -> Tensor:
+    """(height * width, 2) coordinates of all pixels, row by row."""
+    height, width = size
+    v = torch.arange(height, dtype=like.dtype, device=like.device)
+    u = torch.arange(width, dtype=like.dtype, device=like.device)
+    return torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1).reshape(-1, 2)
+
+
+def _arguments(
+    center_uv: Tensor | Sequence[float], side_px: float | Tensor, size: int, K: Tensor | None
+) -> tuple[list[float], float, torch.dtype, torch.device]:
+    """Checked centre and side as numbers, and the type and device of the result (those of K)."""
+    center = torch.as_tensor(center_uv)
+    if center.shape != (2,):
+        raise ValueError(f"center_uv must have shape (2,), got {tuple(center.shape)}")
+    if K is not None and K.shape != (3, 3):
+        raise ValueError(f"K must have shape (3, 3), got {tuple(K.shape)}")
+    side = float(side_px)
+    numbers = [float(x) for x in center.tolist()]
+    if not (side > 0 and size > 0 and all(math.isfinite(x) for x in (side, *numbers))):
+        raise ValueError(
+            f"a crop needs a finite centre and a positive side and size, got centre {numbers}, "
+            f"side {side}, size {size}"
+        )
+    like = K if K is not None else center
+    dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
+    return numbers, side, dtype, like.device
