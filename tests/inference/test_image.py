@@ -1,0 +1,185 @@
+"""Photos of every kind become RGB arrays or one line."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from auxhand.inference.image import load_photo
+
+RED, BLUE = (200, 30, 30), (30, 30, 200)
+
+
+def two_tone(width=40, height=24):
+    """Red left half, blue right half."""
+    pixels = np.full((height, width, 3), BLUE, np.uint8)
+    pixels[:, : width // 2] = RED
+    return Image.fromarray(pixels)
+
+
+def save(image, path, **options):
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_formats(tmp_path, suffix):
+    photo = load_photo(save(two_tone(), tmp_path / f"a.{suffix}"))
+    assert photo.pixels.shape == (24, 40, 3)
+    assert photo.pixels.dtype == np.uint8
+    assert (photo.width, photo.height, photo.reduction) == (40, 24, 1)
+    np.testing.assert_allclose(photo.pixels[12, 5], RED, atol=12)
+    np.testing.assert_allclose(photo.pixels[12, 35], BLUE, atol=12)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "upright"),
+    [
+        (1, lambda a: a),
+        (3, lambda a: a[::-1, ::-1]),
+        (6, lambda a: np.rot90(a, -1)),
+        (8, lambda a: np.rot90(a, 1)),
+        (5, lambda a: np.transpose(a, (1, 0, 2))),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("max_side", [4096, 20])
+def test_exif_orientation(tmp_path, orientation, upright, suffix, max_side):
+    image = two_tone()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    photo = load_photo(save(image, tmp_path / f"a.{suffix}", exif=exif), max_side)
+    expected = upright(np.asarray(image))
+    assert (photo.height, photo.width) == expected.shape[:2]
+    r = photo.reduction
+    assert r == (1 if max_side == 4096 else 2)
+    difference = np.abs(photo.pixels.astype(int) - expected[::r, ::r])
+    assert np.median(difference) <= 12
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("L", "jpg"), ("L", "png"), ("1", "png"), ("CMYK", "jpg"), ("P", "png"), ("LA", "png")],
+)
+def test_modes(tmp_path, mode, suffix):
+    image = two_tone().convert(mode)
+    photo = load_photo(save(image, tmp_path / f"a.{suffix}"))
+    assert photo.pixels.shape == (24, 40, 3)
+    np.testing.assert_allclose(photo.pixels[12, 5], image.convert("RGB").getpixel((5, 12)), atol=12)
+
+
+@pytest.mark.parametrize("max_side", [4096, 20])
+def test_sixteen_bits(tmp_path, max_side):
+    values = np.full((24, 40), 65535, np.uint16)
+    values[:, :20] = 128 * 256
+    photo = load_photo(save(Image.fromarray(values), tmp_path / "a.png"), max_side)
+    assert photo.pixels[5, 1].tolist() == [128] * 3
+    assert photo.pixels[5, -1].tolist() == [255] * 3
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_transparency_shows_white(tmp_path, palette):
+    image = two_tone().convert("RGBA")
+    alpha = np.zeros((24, 40), np.uint8)
+    alpha[:, 20:] = 255
+    image.putalpha(Image.fromarray(alpha))
+    image = image.quantize(4) if palette else image
+    photo = load_photo(save(image, tmp_path / "a.png"))
+    assert photo.pixels[10, 5].tolist() == [255] * 3
+    np.testing.assert_allclose(photo.pixels[10, 30], BLUE, atol=2)
+
+
+def test_one_pixel(tmp_path):
+    photo = load_photo(save(two_tone(1, 1), tmp_path / "a.png"))
+    assert photo.pixels.shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [("jpg", "RGB"), ("png", "RGB"), ("png", "P")])
+def test_large_photos_are_reduced_and_results_return(tmp_path, suffix, mode):
+    pixels = np.zeros((600, 1000, 3), np.uint8)
+    pixels[300:350, 700:760] = 255
+    image = Image.fromarray(pixels).convert(mode)
+    photo = load_photo(save(image, tmp_path / f"a.{suffix}"), max_side=100)
+    # A JPEG is decoded at 1/8, then reduced by the least whole factor.
+    assert photo.reduction == (16 if suffix == "jpg" else 10)
+    assert photo.pixels.shape == (-(-600 // photo.reduction), -(-1000 // photo.reduction), 3)
+    assert (photo.width, photo.height) == (1000, 600)
+    v, u = (c.mean() for c in np.nonzero(photo.pixels[..., 0] > 127))
+    np.testing.assert_allclose(photo.uv_to_original([u, v]), [729.5, 324.5], atol=8)
+    box = (699.5, 299.5, 60.0, 50.0)
+    np.testing.assert_allclose(photo.box_to_original(photo.box_from_original(box)), box)
+    K = np.array([[900.0, 3, 480], [0, 880, 310], [0, 0, 1]])
+    point = np.array([0.1, -0.2, 0.7])
+    original, reduced = K @ point, photo.K_from_original(K) @ point
+    np.testing.assert_allclose(
+        photo.uv_to_original(reduced[:2] / reduced[2]), original[:2] / original[2]
+    )
+
+
+def test_too_many_pixels_are_refused_before_decoding(tmp_path):
+    image = Image.new("1", (20_000, 20_000))
+    path = save(image, tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: .*too (large|many)") as error:
+        load_photo(path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="30 x 20 pixels are too many"):
+        load_photo(save(two_tone(30, 20), tmp_path / "b.png"), max_decoded=500)
+
+
+def test_a_huge_jpeg_is_reduced_while_decoding(tmp_path):
+    path = save(Image.new("L", (20_000, 20_000), 90), tmp_path / "a.jpg")
+    photo = load_photo(path, max_side=2500)
+    assert (photo.width, photo.height, photo.reduction) == (20_000, 20_000, 8)
+    assert photo.pixels.shape == (2500, 2500, 3)
+
+
+def test_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No such file.*a\.jpg"):
+        load_photo(tmp_path / "a.jpg")
+
+
+def broken_files():
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 255, (60, 60, 3), dtype=np.uint8))
+    for suffix in ("jpeg", "png", "webp"):
+        data = io.BytesIO()
+        noise.save(data, suffix)
+        whole = data.getvalue()
+        for share in (0.1, 0.5, 0.9):
+            yield f"{suffix} {share}", whole[: int(len(whole) * share)]
+    yield "text", b"not an image\n" * 100
+    yield "empty", b""
+    yield "magic only", b"\xff\xd8\xff"
+    yield "gif", b"GIF89a" + bytes(50)
+
+
+@pytest.mark.parametrize(("name", "data"), list(broken_files()))
+def test_broken_files_are_one_line(tmp_path, name, data):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.jpg: ") as error:
+        load_photo(path)
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_bytes_never_escape(tmp_path):
+    """Random damage gives a photo or a ValueError."""
+    rng = np.random.default_rng(1)
+    path = tmp_path / "a.jpg"
+    for suffix in ("jpeg", "png", "webp"):
+        data = io.BytesIO()
+        two_tone().save(data, suffix)
+        for _ in range(60):
+            damaged = np.frombuffer(data.getvalue(), np.uint8).copy()
+            where = rng.integers(0, len(damaged), 6)
+            damaged[where] = rng.integers(0, 256, 6)
+            path.write_bytes(damaged.tobytes())
+            with contextlib.suppress(ValueError):
+                assert load_photo(path, max_decoded=10_000_000).pixels.ndim == 3
+
+
+def test_a_folder_is_not_a_photo(tmp_path):
+    with pytest.raises(ValueError, match="not a file"):
+        load_photo(tmp_path)
