@@ -1,0 +1,147 @@
+"""Backbones: any timm classification network as a pyramid of feature maps.
+
+Also what all bodies of a pose network have in common: `Body` and what it returns, `Features`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import timm
+from huggingface_hub import constants as hub_settings
+from huggingface_hub import get_session
+from timm.models import FeatureInfo
+from torch import Tensor, nn
+
+STRIDES = (4, 8, 16, 32)
+_PROBE_SECONDS = 5.0
+
+
+class Features(NamedTuple):
+    """What a body makes of an image.
+
+    Attributes:
+        maps: one (B, C, h, w) per stage, all of one shape; the last is the best.
+        context: (B, Cc, hc, wc), the deepest map: what the whole crop is about.
+    """
+
+    maps: tuple[Tensor, ...]
+    context: Tensor
+
+
+class Body(nn.Module):
+    """A network from image to `Features`: forward(image (B, 3, H, W), normalised) -> Features.
+
+    Attributes:
+        channels: C of every map.
+        context_channels: Cc of the context.
+        stride: image pixels per cell of the maps.
+        stages: the number of maps.
+        multiple: H and W must be divisible by this.
+    """
+
+    channels: int
+    context_channels: int
+    stride: int
+    stages: int
+    multiple: int
+
+
+def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution that keeps the size (up to its stride), batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Backbone(nn.Module):
+    """Feature maps of a timm network at the strides asked for.
+
+    Args:
+        name: a timm model, such as "resnet18" or "regnetx_002".
+        pretrained: True for timm's ImageNet weights (from the network or timm's cache), or the
+            path of a file with the network's weights; False for random ones.
+        strides: image pixels per cell of the maps wanted, ascending.
+
+    Raises:
+        ValueError: a name that timm does not have, or a network without maps at these strides.
+        OSError: weights that are asked for but neither here nor within reach.
+    """
+
+    def __init__(
+        self, name: str, pretrained: bool | str = False, strides: Sequence[int] = STRIDES
+    ) -> None:
+        super().__init__()
+        self.network = _create(name, pretrained)
+        info: FeatureInfo = self.network.feature_info  # type: ignore[assignment]
+        reductions = info.reduction()
+        missing = [s for s in strides if s not in reductions]
+        if missing:
+            raise ValueError(
+                f"backbone {name!r} has maps at strides {reductions}, not at {missing}: "
+                "take a convolutional network such as resnet18"
+            )
+        # Where two maps share a stride, the later one has seen more layers.
+        last = {stride: i for i, stride in enumerate(reductions)}
+        self._chosen = [last[s] for s in strides]
+        channels = info.channels()
+        self.channels: tuple[int, ...] = tuple(channels[i] for i in self._chosen)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> one (B, C, H / stride, W / stride) per stride."""
+        maps = self.network(image)
+        return [maps[i] for i in self._chosen]
+
+
+def _create(name: str, pretrained: bool | str) -> nn.Module:
+    architecture = name.split(".")[0]
+    if not timm.is_model(architecture):
+        close = difflib.get_close_matches(architecture, timm.list_models(), n=5)
+        hint = f"; close to it: {', '.join(close)}" if close else ""
+        raise ValueError(f"timm has no network {name!r}{hint}")
+    if not pretrained:
+        return timm.create_model(name, features_only=True)
+    if isinstance(pretrained, str):
+        return _from_file(name, pretrained)
+    try:
+        with _no_waiting_for_the_network():
+            return timm.create_model(name, features_only=True, pretrained=True)
+    except OSError as error:
+        raise OSError(
+            f"no network for the pretrained weights of {name!r}, and they are not in the cache: "
+            "set pretrained to false, or to the path of a file with these weights"
+        ) from error
+    except RuntimeError as error:  # timm: "No pretrained weights exist for ..."
+        raise ValueError(f"backbone {name!r}: {error}") from error
+
+
+def _from_file(name: str, path: str) -> nn.Module:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {path!r} with weights of {name!r}")
+    overlay = {"file": path}
+    try:
+        return timm.create_model(
+            name, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay
+        )
+    except Exception as error:  # whatever a reader makes of a file that is something else
+        raise ValueError(f"{path!r} does not hold weights of {name!r}: {error}") from error
+
+
+@contextmanager
+def _no_waiting_for_the_network() -> Iterator[None]:
+    """Without a network, look into the cache only: the hub's own retries take 47 s."""
+    offline = hub_settings.HF_HUB_OFFLINE
+    try:
+        get_session().head(hub_settings.ENDPOINT, timeout=_PROBE_SECONDS)
+    except Exception:  # of the HTTP library underneath, which changes between versions
+        hub_settings.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub_settings.HF_HUB_OFFLINE = offline
