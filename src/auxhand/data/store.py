@@ -10,8 +10,10 @@ resumed. docs/data.md describes the format for other programs.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -351,21 +353,23 @@ def decode_row(row: Row, where: str = "") -> HandSample:
     Raises:
         ValueError: image bytes that cannot be decoded, labels of a wrong length.
     """
-    images: dict[str, torch.Tensor | None] = {}
-    for name, decode in (("image", decode_image), ("mask", decode_mask), ("depth", decode_depth)):
-        pixels = decode_column(row, name, decode, where)
-        images[name] = None if pixels is None else torch.from_numpy(pixels)
-    image = images.pop("image")
+    image, mask, depth = (
+        None if pixels is None else torch.from_numpy(pixels)
+        for pixels in (
+            decode_column(row, "image", decode_image, where),
+            decode_column(row, "mask", decode_mask, where),
+            decode_column(row, "depth", decode_depth, where),
+        )
+    )
     if image is not None:
         image = image.permute(2, 0, 1).to(torch.float32).div_(255)
     presence = row.get("presence")
-    return HandSample(
+    return replace(
+        decode_labels(row, where),
         image=image,
-        **images,
-        **decode_labels(row, where),
-        side=row.get("side"),
+        mask=mask,
+        depth=depth,
         presence=None if presence is None else torch.tensor(presence, dtype=torch.float32),
-        source=row_name(row, where),
     )
 
 
@@ -389,27 +393,23 @@ def decode_column(
         ) from error
 
 
-def decode_labels(row: Row, where: str = "") -> dict[str, torch.Tensor | None]:
-    """K (3, 3), joints_uv (21, 2), joints_xyz (21, 3), joint_valid, joint_visible (21,) of a row.
+def decode_labels(row: Row, where: str = "") -> HandSample:
+    """What a row holds besides images: K, side, joints, their flags, source.
 
     Raises:
         ValueError: a label of a wrong length.
     """
-    labels: dict[str, torch.Tensor | None] = dict.fromkeys(_SHAPES)
+    labels: dict[str, Any] = {}
     for name, shape in _SHAPES.items():
         values: Sequence[Any] | None = row.get(name)
         if values is None:
             continue
-        if len(values) != int(np.prod(shape)):
+        if len(values) != math.prod(shape):
             raise ValueError(
                 f"{where or 'dataset'}, row {row.get('index')}: {name} has {len(values)} values, "
-                f"not {int(np.prod(shape))}"
+                f"not {math.prod(shape)}"
             )
         kind = torch.bool if name.startswith("joint_") else torch.float64
         labels[name] = torch.tensor(values, dtype=kind).reshape(shape)
-    return labels
-
-
-def row_name(row: Row, where: str = "") -> str:
-    """What a row is called in messages: its own source, else dataset and index."""
-    return row.get("source") or f"{where}#{row.get('index')}"
+    source = row.get("source") or f"{where}#{row.get('index')}"
+    return HandSample(**labels, side=row.get("side"), source=source)

@@ -1,0 +1,356 @@
+"""What lies behind a hand, how a hand is put before it, and what a camera does to the picture.
+
+Pictures here are numpy float32 (H, W, 3) RGB in [0, 1], sRGB encoded, unless said otherwise. All
+randomness comes from the generator that is passed in, so a picture is a function of its seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Size = int | tuple[int, int]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+PHOTO_SIDE = 384
+"""Shorter side of photos kept in memory: about 0.7 MB each."""
+
+SKIN_TONES = np.array(
+    [
+        [255, 224, 196],
+        [241, 194, 165],
+        [224, 172, 125],
+        [198, 134, 96],
+        [141, 85, 54],
+        [80, 48, 34],
+    ],
+    np.float32,
+)
+"""sRGB skin colours from light to dark, for things that look like skin but are no hand."""
+
+
+class Backgrounds:
+    """A source of backgrounds: procedural ones, and crops of the photos in a folder.
+
+    Photos are decoded once, scaled down to `PHOTO_SIDE` and kept as uint8; worker processes that
+    are forked share that memory.
+
+    Args:
+        folder: photos (searched recursively); None for procedural backgrounds alone.
+        photo_share: probability of a photo where there are some.
+        distractor_share: probability that skin-coloured things (arms, faces, blobs) lie about.
+
+    Raises:
+        FileNotFoundError: no such folder, or no picture in it.
+        ValueError: a file that has a picture's name but cannot be decoded.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        photo_share: float = 0.7,
+        distractor_share: float = 0.3,
+    ) -> None:
+        self.photo_share = photo_share
+        self.distractor_share = distractor_share
+        self.photos: list[Array] = [] if folder is None else _load_photos(Path(folder))
+
+    def sample(self, rng: np.random.Generator, size: Size) -> Array:
+        """One background, float32 (H, W, 3) sRGB in [0, 1]; `size` is a side or (H, W)."""
+        height, width = (size, size) if isinstance(size, int) else size
+        if self.photos and rng.random() < self.photo_share:
+            image = _photo_crop(rng, self.photos[rng.integers(len(self.photos))], height, width)
+        else:
+            image = _PROCEDURAL[rng.integers(len(_PROCEDURAL))](rng, height, width)
+            if rng.random() < 0.3:
+                _draw_shapes(rng, image)
+        if rng.random() < self.distractor_share:
+            _draw_distractors(rng, image)
+        return image.astype(np.float32) * np.float32(1 / 255)
+
+
+def _load_photos(folder: Path) -> list[Array]:
+    """All pictures under `folder`, in the order of their names, as uint8 RGB."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder of backgrounds {folder}")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise FileNotFoundError(f"no pictures ({', '.join(SUFFIXES)}) in {folder}")
+    return [_load_photo(path) for path in paths]
+
+
+def _load_photo(path: Path) -> Array:
+    """One picture as uint8 RGB, its shorter side at most `PHOTO_SIDE`."""
+    data = np.fromfile(path, np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if image is None:
+        raise ValueError(f"{path} cannot be read as a picture: take it out of the folder")
+    scale = PHOTO_SIDE / min(image.shape[:2])
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _photo_crop(rng: np.random.Generator, photo: Array, height: int, width: int) -> Array:
+    """A random part of a photo, flipped, turned and recoloured at random: (H, W, 3) uint8."""
+    fit = min(photo.shape[0] / height, photo.shape[1] / width)
+    scale = fit * np.exp(rng.uniform(np.log(0.25), 0))
+    h, w = max(1, int(scale * height)), max(1, int(scale * width))
+    y, x = rng.integers(photo.shape[0] - h + 1), rng.integers(photo.shape[1] - w + 1)
+    how = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    image = cv2.resize(photo[y : y + h, x : x + w], (width, height), interpolation=how)
+    if rng.random() < 0.5:
+        image = cv2.flip(image, 1)
+    if rng.random() < 0.1:
+        image = cv2.flip(image, 0)
+    if rng.random() < 0.7:
+        recolor = color_matrix(
+            brightness=rng.uniform(0.5, 1.3),
+            contrast=rng.uniform(0.6, 1.2),
+            saturation=rng.uniform(0.2, 1.3),
+            hue=rng.normal(0, 0.3),
+            pivot=127,
+        )
+        image = cv2.transform(image, recolor)
+    return np.asarray(image)
+
+
+def _colors(rng: np.random.Generator, count: int) -> Array:
+    """(count, 3) colours in [0, 255], from greyish to vivid, half the time of similar hue."""
+    if rng.random() < 0.5:
+        base = rng.uniform(20, 240) + rng.normal(0, 12, 3)
+        colors = base + rng.normal(0, 25, (count, 1)) + rng.normal(0, 6, (count, 3))
+    else:
+        colors = rng.uniform(0, 255, (count, 3))
+        grey = colors.mean(1, keepdims=True)
+        colors = grey + rng.uniform(0.1, 1) * (colors - grey)
+    return np.asarray(np.clip(colors, 0, 255))
+
+
+def _to_uint8(image: Array) -> Array:
+    pixels: Array = np.clip(image, 0, 255).astype(np.uint8)
+    return pixels
+
+
+def _gradient(rng: np.random.Generator, height: int, width: int) -> Array:
+    """A plain wall: one colour, shaded smoothly."""
+    shading = rng.normal(0, rng.uniform(2, 35), (4, 1)) + rng.normal(0, 5, (4, 3))
+    corners = (_colors(rng, 1) + shading).reshape(2, 2, 3).astype(np.float32)
+    return _to_uint8(cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _noise(rng: np.random.Generator, height: int, width: int) -> Array:
+    """Multi-octave noise, coloured or grey: cloth, plaster, foliage out of focus."""
+    image = _gradient(rng, height, width).astype(np.float32)
+    colored = rng.random() < 0.5
+    for cells in (3, 8, 20, 60):
+        grid = rng.normal(0, rng.uniform(0, 25), (cells, cells, 3 if colored else 1))
+        grid = np.repeat(grid, 1 if colored else 3, 2).astype(np.float32)
+        image += cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
+    return _to_uint8(image)
+
+
+def _stripes(rng: np.random.Generator, height: int, width: int) -> Array:
+    """Soft-edged stripes or checks at a random angle: shirts, blinds, tiles, keyboards."""
+    angle, period = rng.uniform(0, np.pi), rng.uniform(0.06, 0.5) * width
+    sharp = rng.uniform(0.5, 4)
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+
+    def wave(theta: float) -> Array:
+        u = (np.cos(theta) * x + np.sin(theta) * y) * (2 * np.pi / period)
+        return np.asarray(np.clip(sharp * np.sin(u + rng.uniform(0, 2 * np.pi)), -1, 1))
+
+    pattern = wave(angle)
+    if rng.random() < 0.5:
+        pattern = pattern * wave(angle + np.pi / 2)
+    a, b = _colors(rng, 2).astype(np.float32)
+    if rng.random() < 0.6:
+        b = a + (b - a) * np.float32(rng.uniform(0.1, 0.5))
+    share = (0.5 + 0.5 * pattern)[..., None].astype(np.float32)
+    return _to_uint8(a + (b - a) * share)
+
+
+def _clutter(rng: np.random.Generator, height: int, width: int) -> Array:
+    """Many overlapping polygons and boxes: a room, a desk."""
+    image = _gradient(rng, height, width)
+    for _ in range(rng.integers(1, 4)):
+        _draw_shapes(rng, image)
+    return image
+
+
+_PROCEDURAL: tuple[Callable[[np.random.Generator, int, int], Array], ...] = (
+    _gradient,
+    _noise,
+    _stripes,
+    _clutter,
+)
+
+
+def _draw_shapes(rng: np.random.Generator, image: Array) -> None:
+    """Draw polygons and rectangles onto a uint8 picture."""
+    height, width = image.shape[:2]
+    size = np.array([width, height])
+    count = int(rng.integers(1, 8))
+    for color in _colors(rng, count):
+        if rng.random() < 0.5:
+            corners = rng.uniform(0, 1, 2) + rng.normal(0, 0.25, (rng.integers(3, 6), 2))
+        else:
+            low = rng.uniform(-0.2, 1, 2)
+            w, h = np.exp(rng.uniform(np.log(0.03), np.log(0.9), 2))
+            corners = low + np.array([[0, 0], [w, 0], [w, h], [0, h]])
+            if rng.random() < 0.5:
+                t = rng.normal(0, 0.3)
+                corners = (corners - low) @ np.array(
+                    [[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]
+                )
+                corners += low
+        points = (corners * size).astype(np.int32)
+        cv2.fillPoly(image, [points], color.tolist(), lineType=cv2.LINE_AA)
+
+
+_FACE = ((-0.4, -0.2, 0.15, 0.08), (0.4, -0.2, 0.15, 0.08), (0.0, 0.5, 0.3, 0.1))
+"""Eyes and mouth: centre and radii, in units of the face's half axes."""
+
+
+def _draw_distractors(rng: np.random.Generator, image: Array) -> None:
+    """Draw one to three skin-coloured arms, faces or blobs onto a uint8 picture, softly shaded."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    layer = image.copy()
+    cover = np.zeros((height, width), np.uint8)
+    for _ in range(rng.integers(1, 4)):
+        tone = rng.uniform(0, len(SKIN_TONES) - 1)
+        low = int(tone)
+        skin = SKIN_TONES[low] + (tone - low) * (SKIN_TONES[min(low + 1, 5)] - SKIN_TONES[low])
+        color = (skin * rng.uniform(0.55, 1.05)).clip(0, 255).tolist()
+        center = (rng.uniform(0, width), rng.uniform(0, height))
+        kind = rng.random()
+        if kind < 0.4:  # an arm, or a finger: a thick line that often leaves the picture
+            end = np.asarray(center) + rng.normal(0, 0.6 * side, 2)
+            line = (int(center[0]), int(center[1])), (int(end[0]), int(end[1]))
+            thickness = max(2, int(rng.uniform(0.04, 0.3) * side))
+            cv2.line(layer, *line, color, thickness, cv2.LINE_AA)
+            cv2.line(cover, *line, 255, thickness)
+            continue
+        axes = rng.uniform(0.06, 0.4, 2) * side
+        if kind < 0.7:  # a face: an upright oval with darker eyes and mouth
+            axes = axes[0] * np.array([1, 1.35])
+        oval = (center, (2 * axes[0], 2 * axes[1]), rng.normal(0, 20 if kind < 0.7 else 90))
+        cv2.ellipse(layer, oval, color, -1, cv2.LINE_AA)
+        cv2.ellipse(cover, oval, 255, -1)
+        if kind < 0.7:
+            dark = [0.4 * c for c in color]
+            for dx, dy, rx, ry in (
+                (-0.4, -0.2, 0.15, 0.08),
+                (0.4, -0.2, 0.15, 0.08),
+                (0, 0.5, 0.3, 0.1),
+            ):
+                spot = (center[0] + dx * axes[0], center[1] + dy * axes[1])
+                cv2.ellipse(layer, (spot, (2 * rx * axes[0], 2 * ry * axes[1]), 0), dark, -1)
+    shade = cv2.resize(rng.uniform(0.6, 1.2, (2, 2)).astype(np.float32), (width, height))
+    layer = cv2.multiply(layer, cv2.merge([shade] * 3), dtype=cv2.CV_8U)
+    cv2.copyTo(layer, cover, image)
+
+
+def srgb_to_linear(image: Array) -> Array:
+    """sRGB-encoded in [0, 1] -> linear light (IEC 61966-2-1)."""
+    x = np.maximum(image, 0)
+    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(image: Array) -> Array:
+    """Linear light in [0, 1] -> sRGB-encoded (IEC 61966-2-1)."""
+    x = np.maximum(image, 0)
+    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
+
+
+def composite(rgba: Array, background: Array) -> Array:
+    """Put a cut-out before a background: alpha F + (1 - alpha) B in linear light.
+
+    Args:
+        rgba: (H, W, 4) uint8, or float32 in [0, 1]; sRGB colours with straight alpha.
+        background: (H, W, 3) float32 sRGB in [0, 1].
+
+    Returns:
+        (H, W, 3) float32 sRGB in [0, 1].
+
+    Raises:
+        ValueError: sizes that differ.
+    """
+    if rgba.shape[:2] != background.shape[:2]:
+        raise ValueError(f"sizes differ: {rgba.shape[:2]} before {background.shape[:2]}")
+    if rgba.dtype == np.uint8:
+        rgba = rgba.astype(np.float32) * np.float32(1 / 255)
+    alpha = rgba[..., 3:]
+    behind = srgb_to_linear(background)
+    return linear_to_srgb(behind + alpha * (srgb_to_linear(rgba[..., :3]) - behind))
+
+
+def color_matrix(
+    brightness: float = 1.0,
+    contrast: float = 1.0,
+    saturation: float = 1.0,
+    hue: float = 0.0,
+    balance: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    pivot: float = 0.5,
+) -> Array:
+    """The changes of colour that are affine in RGB, as one (3, 4) matrix for `cv2.transform`.
+
+    One matrix product a pixel does what a way through HSV does, many times faster. In this order:
+    hue turns colours about the grey axis by `hue` radians, saturation scales the distance from grey
+    (0 = grey, by the luma of Rec. 601), contrast scales about `pivot`, brightness and white
+    balance multiply (per channel).
+    """
+    x = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    turn = np.eye(3) + np.sin(hue) * x + (1 - np.cos(hue)) * (x @ x)
+    grey = np.tile([0.299, 0.587, 0.114], (3, 1))
+    linear = contrast * (grey + saturation * (np.eye(3) - grey)) @ turn
+    offset = np.full((3, 1), pivot * (1 - contrast))
+    gain = brightness * np.asarray(balance).reshape(3, 1)
+    matrix: Array = (gain * np.hstack([linear, offset])).astype(np.float32)
+    return matrix
+
+
+def sensor_noise(image: Array, rng: np.random.Generator, read: float, shot: float) -> Array:
+    """Add Gaussian noise of variance read^2 + shot^2 x, x the picture's value, per channel."""
+    deviation = np.sqrt(np.float32(read**2) + np.float32(shot**2) * np.clip(image, 0, 1))
+    noisy: Array = image + deviation * rng.standard_normal(image.shape, dtype=np.float32)
+    return noisy
+
+
+def blur(image: Array, sigma: float) -> Array:
+    """Gaussian blur of `sigma` pixels (out of focus)."""
+    return cv2.GaussianBlur(image, (0, 0), sigma)
+
+
+def motion_blur(image: Array, length: float, angle: float) -> Array:
+    """Mean along a centred line of `length` pixels at `angle` radians; content stays in place."""
+    half = max(1, int(np.ceil(length / 2)))
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    for t in np.linspace(-length / 2, length / 2, 4 * half + 1):
+        x, y = half + t * np.cos(angle), half + t * np.sin(angle)
+        kernel[round(y), round(x)] += 1
+    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT_101)
+
+
+def lower_resolution(image: Array, factor: float) -> Array:
+    """Shrink by `factor` < 1 and enlarge again (a hand far from a coarse sensor)."""
+    height, width = image.shape[:2]
+    small = (max(1, round(width * factor)), max(1, round(height * factor)))
+    image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def jpeg(image: Array, quality: int) -> Array:
+    """What is left after JPEG at `quality` (1 to 100)."""
+    pixels = (np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    # Channel order does not matter much to JPEG, and swapping it twice would only cost time.
+    decoded: Array = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.float32)
+    return decoded * np.float32(1 / 255)

@@ -1,0 +1,136 @@
+import cv2
+import numpy as np
+import pytest
+
+from auxhand.data.background import (
+    Backgrounds,
+    blur,
+    color_matrix,
+    composite,
+    jpeg,
+    linear_to_srgb,
+    lower_resolution,
+    motion_blur,
+    sensor_noise,
+    srgb_to_linear,
+)
+
+
+def write_photo(path, color, size=(60, 90)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((*size, 3), color[::-1], np.uint8))
+
+
+def test_transfer_function_is_srgb():
+    x = np.linspace(0, 1, 1001)
+    np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(x)), x, atol=1e-6)
+    # Values of IEC 61966-2-1: mid grey 0.5 is 0.21404 of white's light, 0.02 is on the linear part.
+    np.testing.assert_allclose(
+        srgb_to_linear(np.array([0, 0.02, 0.5, 1])), [0, 0.02 / 12.92, 0.2140411, 1], atol=1e-6
+    )
+    assert srgb_to_linear(np.float32([0.5])).dtype == np.float32
+
+
+def test_composite_mixes_light():
+    rng = np.random.default_rng(0)
+    rgba = rng.random((5, 6, 4), np.float32)
+    rgba[0, :, 3], rgba[1, :, 3] = 0, 1
+    behind = rng.random((5, 6, 3), np.float32)
+    result = composite(rgba, behind)
+    np.testing.assert_allclose(result[0], behind[0], atol=1e-6)
+    np.testing.assert_allclose(result[1], rgba[1, :, :3], atol=1e-6)
+    alpha = rgba[..., 3:].astype(float)
+    light = alpha * srgb_to_linear(rgba[..., :3]) + (1 - alpha) * srgb_to_linear(behind)
+    np.testing.assert_allclose(srgb_to_linear(result), light, atol=1e-5)
+    # Half a white over black is as bright as half of white's light, 188 of 255, not 128.
+    half = np.full((1, 1, 4), (255, 255, 255, 128), np.uint8)
+    assert abs(composite(half, np.zeros((1, 1, 3), np.float32))[0, 0, 0] * 255 - 188) < 1
+    with pytest.raises(ValueError, match="sizes differ"):
+        composite(rgba, behind[:4])
+
+
+@pytest.mark.parametrize("size", [64, (48, 80)])
+def test_backgrounds_are_pictures_and_functions_of_the_seed(tmp_path, size):
+    write_photo(tmp_path / "a.png", (10, 200, 30))
+    for source in (Backgrounds(), Backgrounds(tmp_path, photo_share=1.0)):
+        shape = (64, 64, 3) if size == 64 else (48, 80, 3)
+        seen = set()
+        for seed in range(30):
+            image = source.sample(np.random.default_rng(seed), size)
+            assert (image.shape, image.dtype) == (shape, np.float32)
+            assert image.min() >= 0
+            assert image.max() <= 1
+            assert np.array_equal(image, source.sample(np.random.default_rng(seed), size))
+            seen.add(image.tobytes())
+        assert len(seen) > 15
+
+
+def test_photos_are_found_kept_small_and_used(tmp_path):
+    write_photo(tmp_path / "deep/er/b.jpg", (250, 0, 0), (800, 1000))
+    write_photo(tmp_path / "a.PNG", (0, 0, 250))
+    (tmp_path / "LICENSE.txt").write_text("free")
+    source = Backgrounds(tmp_path, photo_share=1.0, distractor_share=0.0)
+    assert [p.shape for p in source.photos] == [(60, 90, 3), (384, 480, 3)]
+    assert tuple(source.photos[0][0, 0]) == (0, 0, 250)
+    image = source.sample(np.random.default_rng(0), 32)
+    assert np.ptp(image.reshape(-1, 3), axis=0).max() < 0.05  # one flat colour, however recoloured
+
+
+def test_bad_folders_are_said_plainly(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder of backgrounds"):
+        Backgrounds(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="no pictures"):
+        Backgrounds(tmp_path)
+    (tmp_path / "bad.jpg").write_text("text with a picture's name")
+    with pytest.raises(ValueError, match=r"bad\.jpg cannot be read"):
+        Backgrounds(tmp_path)
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"bad\.jpg cannot be read"):
+        Backgrounds(tmp_path)
+
+
+def test_color_matrix_closed_forms():
+    image = np.random.default_rng(0).random((4, 4, 3), np.float32)
+
+    def apply(**change):
+        return cv2.transform(image, color_matrix(**change))
+
+    np.testing.assert_allclose(apply(), image, atol=1e-6)
+    np.testing.assert_allclose(apply(brightness=1.5), 1.5 * image, atol=1e-6)
+    np.testing.assert_allclose(apply(contrast=0.5), 0.5 + 0.5 * (image - 0.5), atol=1e-6)
+    np.testing.assert_allclose(apply(balance=(2, 1, 0.5)), image * [2, 1, 0.5], atol=1e-6)
+    luma = image @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(apply(saturation=0), luma[..., None].repeat(3, 2), atol=1e-6)
+    # A third of a turn takes red to green, green to blue, blue to red.
+    np.testing.assert_allclose(apply(hue=2 * np.pi / 3), image[..., [2, 0, 1]], atol=1e-6)
+    grey = np.full((1, 1, 3), 0.3, np.float32)
+    np.testing.assert_allclose(cv2.transform(grey, color_matrix(hue=1.0)), grey, atol=1e-6)
+
+
+def test_noise_has_the_stated_deviation():
+    rng = np.random.default_rng(0)
+    for value in (0.0, 0.5):
+        noisy = sensor_noise(np.full((200, 200, 3), value, np.float32), rng, read=0.03, shot=0.1)
+        assert noisy.std() == pytest.approx(np.sqrt(0.03**2 + 0.1**2 * value), rel=0.02)
+        assert noisy.mean() == pytest.approx(value, abs=1e-3)
+
+
+def test_what_a_camera_does_keeps_things_in_place():
+    y, x = np.mgrid[:41, :41].astype(np.float32)
+    spot = np.exp(-((x - 22) ** 2 + (y - 17) ** 2) / 18)[..., None].repeat(3, 2).astype(np.float32)
+    changed = {
+        "blur": blur(spot, 1.5),
+        "motion": motion_blur(spot, 6.0, 0.7),
+        "resolution": lower_resolution(spot, 0.5),
+        "jpeg": jpeg(spot, 60),
+    }
+    for name, image in changed.items():
+        weight = np.maximum(image[..., 0] - 0.05, 0)
+        center = [(weight * x).sum() / weight.sum(), (weight * y).sum() / weight.sum()]
+        np.testing.assert_allclose(center, [22, 17], atol=0.25, err_msg=name)
+        assert image.shape == spot.shape
+        assert image.dtype == np.float32
+    assert changed["blur"].max() < spot.max()
+    flat = np.full((16, 16, 3), (0.8, 0.4, 0.1), np.float32)
+    np.testing.assert_allclose(jpeg(flat, 90), flat, atol=0.02)
+    np.testing.assert_allclose(motion_blur(flat, 4, 0.3), flat, atol=1e-5)
