@@ -1,0 +1,124 @@
+"""Pictures: where things are drawn, and what the functions refuse."""
+
+import numpy as np
+import pytest
+
+from auxhand import viz
+from auxhand.hand.skeleton import FINGERS
+
+
+def spread_hand(height, width):
+    """Joints on a grid, apart from one another."""
+    u, v = np.meshgrid(np.linspace(0.15, 0.85, 5) * width, np.linspace(0.15, 0.85, 5) * height)
+    return np.stack([u, v], -1).reshape(-1, 2)[:21]
+
+
+def test_colours_follow_the_fingers():
+    assert viz.JOINT_COLOURS[0] == viz.WRIST_COLOUR
+    for finger, chain in FINGERS.items():
+        assert {viz.JOINT_COLOURS[j] for j in chain} == {viz.FINGER_COLOURS[finger]}
+
+
+def test_joints_are_drawn_at_sub_pixel_positions():
+    """The centroid of a lone joint's colour is where the joint is."""
+    for place in [(40.0, 30.0), (40.5, 30.25), (41.3, 29.8)]:
+        uv = np.full((21, 2), np.nan)
+        uv[:2] = place  # the wrist, and a bone of no length to it
+        image = viz.draw_skeleton(np.full((64, 80, 3), 128, np.uint8), uv, width=4)
+        weight = np.abs(image.astype(float) - 128).sum(-1)
+        v, u = np.indices(weight.shape)
+        centroid = (weight * u).sum() / weight.sum(), (weight * v).sum() / weight.sum()
+        np.testing.assert_allclose(centroid, place, atol=0.15)
+
+
+def test_skeleton_leaves_its_argument_and_marks_every_bone():
+    image = np.zeros((120, 160, 3), np.uint8)
+    uv = spread_hand(120, 160)
+    drawn = viz.draw_skeleton(image, uv, np.arange(21.0))
+    assert not image.any()
+    for colour in viz.FINGER_COLOURS.values():
+        assert (drawn == colour).all(-1).any()
+
+
+def test_near_bones_cover_far_ones():
+    uv = np.full((21, 2), np.nan)
+    uv[[1, 2]] = [(10, 30), (70, 30)]
+    uv[[5, 6]] = [(40, 5), (40, 55)]
+    for near, depths in (("thumb", (0.0, 1.0)), ("index", (1.0, 0.0))):
+        z = np.zeros(21)
+        z[[1, 2]], z[[5, 6]] = depths
+        image = viz.draw_skeleton(np.zeros((60, 80, 3), np.uint8), uv, z, width=3)
+        assert tuple(image[30, 40]) == viz.FINGER_COLOURS[near]
+
+
+@pytest.mark.parametrize("far", [1e9, -1e9, np.inf, np.nan])
+def test_joints_outside_or_unknown_do_no_harm(far):
+    uv = spread_hand(50, 50)
+    uv[3] = far
+    image = viz.draw_skeleton(np.zeros((50, 50, 3), np.uint8), uv)
+    assert image.any()
+
+
+def test_nothing_known_draws_nothing():
+    image = np.zeros((10, 12, 3), np.uint8)
+    assert not viz.draw_skeleton(image, np.full((21, 2), np.nan)).any()
+    assert viz.draw_skeleton(np.zeros((1, 1, 3), np.uint8), np.zeros((21, 2))).shape == (1, 1, 3)
+
+
+def test_wrong_shapes():
+    image = np.zeros((10, 12, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"\(20, 2\)"):
+        viz.draw_skeleton(image, np.zeros((20, 2)))
+    with pytest.raises(ValueError, match="one size"):
+        viz.draw_mask(image, np.zeros((12, 10)))
+    with pytest.raises(ValueError, match="finite"):
+        viz.draw_pose_3d(np.full((21, 3), np.nan))
+    with pytest.raises(ValueError, match="0 images"):
+        viz.grid([])
+    with pytest.raises(ValueError, match="2 labels"):
+        viz.grid([image], labels=["a", "b"])
+
+
+def test_enlarge_follows_the_pixel_convention():
+    image = np.zeros((20, 30, 3), np.uint8)
+    image[7, 11] = 255
+    big, s = viz.enlarge(image, 100)
+    assert (s, big.shape) == (4, (80, 120, 3))
+    weight = big[..., 0].astype(float)
+    v, u = np.indices(weight.shape)
+    centroid = np.array([(weight * u).sum(), (weight * v).sum()]) / weight.sum()
+    np.testing.assert_allclose(centroid, (np.array([11, 7]) + 0.5) * s - 0.5, atol=0.05)
+    same, one = viz.enlarge(image, 30)
+    assert same is image
+    assert one == 1
+
+
+def test_mask_tints_inside_only():
+    image = np.full((40, 60, 3), 100, np.uint8)
+    mask = np.zeros((40, 60), np.float32)
+    mask[10:30, 20:50] = 1
+    drawn = viz.draw_mask(image, mask, opacity=0.5)
+    expected = (100 + np.array(viz.MASK_COLOUR)) / 2
+    np.testing.assert_allclose(drawn[20, 35], expected, atol=1)
+    assert (drawn[:8] == 100).all()
+    np.testing.assert_allclose(drawn[10, 35], viz.MASK_COLOUR, atol=15)
+    assert (image == 100).all()
+
+
+def test_pose_3d():
+    rng = np.random.default_rng(0)
+    image = viz.draw_pose_3d(rng.normal(0, 0.05, (21, 3)), "a title", height=200)
+    assert image.shape == (200, 500, 3)
+    assert image.dtype == np.uint8
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 50
+    assert viz.draw_pose_3d(np.zeros((21, 3)), height=100).shape == (100, 250, 3)
+
+
+def test_grid():
+    images = [np.full((10 * (i + 1), 20, 3), 40 * i + 60, np.uint8) for i in range(4)]
+    sheet = viz.grid(images, columns=3, cell=30)
+    assert sheet.shape == (2 * 34 + 4, 3 * 34 + 4, 3)
+    for i in range(4):
+        row, column = divmod(i, 3)
+        assert sheet[4 + 34 * row + 15, 4 + 34 * column + 15, 0] == 40 * i + 60
+    assert viz.grid(images, labels=list("abcd"), cell=30).shape == (2 * 52 + 4, 2 * 34 + 4, 3)
