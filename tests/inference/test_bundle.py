@@ -1,0 +1,136 @@
+"""Bundles: round trip, replacement, and what a damaged one says."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from auxhand.inference.bundle import DESCRIPTION, WEIGHTS, load_bundle, save_bundle
+from auxhand.models.cpn import FeaturePyramid
+from auxhand.models.heads import Latent25D
+from auxhand.models.pose_net import PoseNet
+
+
+def network(width=8, seed=0):
+    torch.manual_seed(seed)
+    return PoseNet(FeaturePyramid("regnetx_002", width), Latent25D()).eval()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles") / "deep" / "bundle"
+    net = network()
+    save_bundle(folder, net, 64, {"images_seen": 5, "metrics": {"epe": 0.1}}, crop_factor=1.4)
+    return folder, net
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    """A bundle that a test may damage."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    for name in (WEIGHTS, DESCRIPTION):
+        (folder / name).write_bytes((saved[0] / name).read_bytes())
+    return folder
+
+
+def test_round_trip(saved):
+    folder, net = saved
+    bundle = load_bundle(folder)
+    assert bundle.input_size == 64
+    assert bundle.crop_factor == 1.4
+    assert bundle.metadata == {"images_seen": 5, "metrics": {"epe": 0.1}}
+    assert not bundle.network.training
+    image = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        for (name, before), (_, after) in zip(
+            net(image).items(), bundle.network(image).items(), strict=True
+        ):
+            torch.testing.assert_close(after, before, rtol=0, atol=0, msg=name)
+
+
+def test_the_description_reads_by_itself(saved):
+    description = json.loads((saved[0] / DESCRIPTION).read_text())
+    assert description["network"]["class"] == "auxhand.models.pose_net.PoseNet"
+    assert len(description["conventions"]["joints"]) == 21
+    assert {p.name for p in saved[0].iterdir()} == {WEIGHTS, DESCRIPTION}
+    assert [p.name for p in saved[0].parent.iterdir()] == ["bundle"]
+
+
+def test_replaced_when_complete(copy):
+    with pytest.raises(ValueError, match="plain values"):
+        save_bundle(copy, network(), 32, {"a": object()})
+    assert load_bundle(copy).input_size == 64
+    save_bundle(copy, network(), 32, {})
+    assert load_bundle(copy).input_size == 32
+    assert [p.name for p in copy.parent.iterdir()] == ["bundle"]
+
+
+def test_other_folders_are_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match=r"thesis\.tex"):
+        save_bundle(tmp_path, network(), 32, {})
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_unrecorded_networks_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="Linear"):
+        save_bundle(tmp_path / "b", nn.Linear(2, 2), 32, {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, DESCRIPTION])
+def test_missing_files(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(FileNotFoundError, match=name):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("version", 99, "version 99"),
+        ("format", "else", "not the description"),
+        ("input_size", "big", "input_size"),
+        ("network", {"class": "os.system", "arguments": {}}, r"auxhand\.models"),
+        ("network", None, "specification"),
+        ("conventions", {"joints": ["wrist"]}, "joints"),
+        ("crop_factor", None, "crop_factor|float"),
+    ],
+)
+def test_wrong_descriptions(copy, key, value, says):
+    description = json.loads((copy / DESCRIPTION).read_text())
+    (copy / DESCRIPTION).write_text(json.dumps(description | {key: value}))
+    with pytest.raises(ValueError, match=says) as error:
+        load_bundle(copy)
+    assert str(copy) in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", ""])
+def test_descriptions_that_are_none(copy, text):
+    (copy / DESCRIPTION).write_text(text)
+    with pytest.raises(ValueError, match=DESCRIPTION):
+        load_bundle(copy)
+
+
+def test_an_entry_that_is_missing(copy):
+    description = json.loads((copy / DESCRIPTION).read_text())
+    del description["crop_factor"]
+    (copy / DESCRIPTION).write_text(json.dumps(description))
+    with pytest.raises(ValueError, match="no entry 'crop_factor'"):
+        load_bundle(copy)
+
+
+def test_weights_of_another_network(copy, tmp_path):
+    save_bundle(tmp_path / "other", network(width=12), 64, {})
+    (copy / WEIGHTS).write_bytes((tmp_path / "other" / WEIGHTS).read_bytes())
+    with pytest.raises(ValueError, match="does not fit"):
+        load_bundle(copy)
+
+
+def test_damaged_weights(copy):
+    data = (copy / WEIGHTS).read_bytes()
+    (copy / WEIGHTS).write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="damaged"):
+        load_bundle(copy)
