@@ -23,11 +23,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 HAND = "RightHand"
 CHAINS = {
     "Thumb": ("1", "2", "3", "End"),
-    **{finger: ("2", "3", "4", "End") for finger in ("Index", "Middle", "Ring", "Pinky")},
+    **dict.fromkeys(("Index", "Middle", "Ring", "Pinky"), ("2", "3", "4", "End")),
 }
 JOINT_BONES = (HAND, *(f"{HAND}{f}{k}" for f, chain in CHAINS.items() for k in chain))
 PARENTS = (-1, *(0 if j % 4 == 1 else j - 1 for j in range(1, 21)))
@@ -144,9 +145,8 @@ def turn_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.eye(3) + skew + skew @ skew / (1 + c)[:, None, None]
 
 
-def place_joints(heads: np.ndarray, names: list[str]) -> np.ndarray:
-    """The 21 joints (N,21,3): the rig's, moved to where annotators put them."""
-    joints = heads[:, [names.index(b) for b in JOINT_BONES]].copy()
+def place_joints(joints: np.ndarray) -> np.ndarray:
+    """The rig's 21 joints (N,21,3), moved to where annotators put them."""
     moved = joints.copy()
     for joint, (toward, fraction) in PLACEMENT.items():
         moved[:, joint] += fraction * (joints[:, toward] - joints[:, joint])
@@ -154,12 +154,57 @@ def place_joints(heads: np.ndarray, names: list[str]) -> np.ndarray:
 
 
 PLACEMENT: dict[int, tuple[int, float]] = {
-    5: (0, 0.06),
+    2: (1, 0.04),
+    3: (4, 0.12),
+    4: (3, 0.06),
+    5: (0, 0.08),
+    7: (8, 0.15),
+    8: (7, 0.08),
     9: (0, 0.06),
+    11: (12, 0.08),
+    12: (11, 0.09),
     13: (0, 0.06),
-    17: (0, 0.06),
+    16: (15, 0.09),
+    17: (0, 0.05),
+    20: (19, 0.09),
 }
 """Joint -> (neighbour it moves toward, fraction of the way): rig to annotation (docs/hand.md)."""
+
+
+def along_bones(points: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(V,21) weights that express each point's place along its bones by the joints between.
+
+    A point at fraction t of a bone gives 1 - t to the bone's parent joint and t to its child; the
+    bones are blended by the skinning weights (V,22), the five of the palm by distance.
+    """
+    out = np.zeros((len(points), 21))
+    palm, nearness = np.zeros((len(points), 21)), np.zeros(len(points))
+    for child in range(1, 21):
+        parent = PARENTS[child]
+        axis = joints[child] - joints[parent]
+        t = ((points - joints[parent]) @ axis / (axis @ axis)).clip(0, 1)
+        if parent == 0:
+            distance = np.linalg.norm(points - joints[0] - t[:, None] * axis, axis=1)
+            near = np.exp(-((distance / 0.01) ** 2)) + 1e-12
+            palm[:, child] = near * t
+            nearness += near
+        else:
+            out[:, parent] += weights[:, parent] * (1 - t)
+            out[:, child] += weights[:, parent] * t
+    return out + weights[:, :1] * palm / nearness[:, None]
+
+
+def move_weights(
+    weights: np.ndarray, vertices: np.ndarray, rig: np.ndarray, moved: np.ndarray
+) -> np.ndarray:
+    """Skinning weights (V,22) moved along the fingers as the joints were, rig -> moved (21,3).
+
+    Each vertex takes the weights that the surface has where the vertex was relative to the rig.
+    """
+    shift = along_bones(vertices, moved, weights) @ (moved - rig)
+    distance, near = cKDTree(vertices).query(vertices - shift, k=6)
+    share = 1 / (distance + 1e-4) ** 2
+    return (weights[near] * share[..., None]).sum(1) / share.sum(1, keepdims=True)
 
 
 def skinning(weights: np.ndarray, names: list[str]) -> np.ndarray:
@@ -238,7 +283,8 @@ def bake(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     names = [str(n) for n in samples["names"]]
     faces, corner_uv = samples["faces"], samples["corner_uv"].astype(float)
     heads, vertices = samples["heads"].astype(float), samples["vertices"].astype(float)
-    joints = place_joints(heads, names)
+    rig = heads[:, [names.index(b) for b in JOINT_BONES]]
+    joints = place_joints(rig)
     weights = skinning(samples["weights"].astype(float), names)
 
     to_hand, wrist = hand_frame(joints), joints[:, :1].copy()
@@ -247,6 +293,9 @@ def bake(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     vertices = (vertices - wrist) @ to_hand.transpose(0, 2, 1)
     straight = vertices @ turn_between(elbow[:, 0], np.array([0.0, 1.0, 0.0])).transpose(0, 2, 1)
     vertices += weights[:, FOREARM, None] * (straight - vertices)
+
+    rig = (rig - wrist) @ to_hand.transpose(0, 2, 1)
+    weights = move_weights(weights, vertices.mean(0), rig.mean(0), joints.mean(0))
 
     count, size = vertices.shape[:2]
     height = vertices.mean(0)[:, 1] - FOREARM_LENGTH
