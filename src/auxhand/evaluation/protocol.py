@@ -1,0 +1,133 @@
+"""The evaluation protocols: what a method is told, and what is compared with what.
+
+Every protocol compares 3D poses in metres in the frame of the crop's camera. They differ in what
+the method is told about the true hand and in what is forgiven (`docs/evaluation.md`):
+
+known_root_scale   the dissertation's (Ch. 5.5.1, 6.4.2). uv and d are lifted through K with the
+                   true root depth and the true reference length; xyz is multiplied by the true
+                   reference length. Then the predicted root is translated onto the true one. The root
+                   counts in the mean (with an error of 0).
+closed_form_root   as above, but the root depth is solved from the reference length (Iqbal et al.
+                   2018). Poses for which that has no solution are not in the means; the share that
+                   has one is reported beside them.
+scale_fitted       lifted as in known_root_scale, then the scale and translation with the least
+                   squared distance to the true pose, each pose by itself.
+procrustes         the same with rotation.
+
+`auxhand.metrics.lift_pose` says which poses count.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.aggregation import MeanMetric
+
+from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
+from auxhand.metrics import AUC, EPE, PCK, Alignment, PCKCurve, lift_pose
+from auxhand.sample import HandBatch, HandPose
+
+Protocol = Literal["known_root_scale", "closed_form_root", "scale_fitted", "procrustes"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+ALIGNMENT: dict[Protocol, Alignment] = {
+    "known_root_scale": "root",
+    "closed_form_root": "root",
+    "scale_fitted": "scale",
+    "procrustes": "procrustes",
+}
+
+Predictor = Callable[[HandBatch], HandPose]
+"""Whatever makes poses: a network looks at `batch.image` alone, a baseline at what it may know."""
+
+
+class PoseMetrics(nn.Module):
+    """The columns of a results table, accumulated over batches (right under DDP).
+
+    Args:
+        protocol: see the module.
+        root, bone: see `lift_pose`; the root is also the joint brought onto the true one.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol = "known_root_scale",
+        root: int = ROOT,
+        bone: tuple[int, int] = REFERENCE_BONE,
+    ) -> None:
+        super().__init__()
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"no protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
+        self.protocol = protocol
+        self.root = root
+        self.bone = bone
+        how = ALIGNMENT[protocol]
+        self.in_3d = MetricCollection(
+            {
+                "epe_mm": EPE(how, root),
+                "pa_epe_mm": EPE("procrustes", root),
+                "auc_20_50": AUC(20.0, 50.0, align=how, root=root),
+                "auc_0_50": AUC(0.0, 50.0, align=how, root=root),
+            },
+            compute_groups=False,
+        )
+        self.pck_05 = PCK(0.05)
+        self.curve = PCKCurve(align=how, root=root)
+        self.solved = MeanMetric()
+
+    def update(self, pose: HandPose, batch: HandBatch) -> None:
+        """Add the predictions for a batch of crops."""
+        if pose.uv is not None:
+            size = float(max(batch.image.shape[-2:]))
+            self.pck_05.update(pose.uv, batch.joints_uv, size, batch.joint_mask("joints_uv"))
+        closed_form = self.protocol == "closed_form_root"
+        lifted = lift_pose(pose, batch, closed_form, self.root, self.bone)
+        if lifted is None:
+            return
+        self.solved.update(lifted.solved[lifted.known].float())
+        counted = batch.joint_mask("joints_xyz") & (lifted.known & lifted.solved)[:, None]
+        self.in_3d.update(lifted.xyz, batch.joints_xyz, counted)
+        self.curve.update(lifted.xyz, batch.joints_xyz, counted)
+
+    def compute(self) -> dict[str, float]:
+        """Values under the keys of the results' schema, less those the method has nothing for.
+
+        epe_mm, pa_epe_mm (Procrustes on the same lifted poses), auc_20_50, auc_0_50, pck_05
+        (2D, 0.05 of the crop's size); under closed_form_root also `solved`, the share of poses
+        with a solution.
+        """
+        values = {**_computed(self.in_3d), "pck_05": _computed(self.pck_05)}
+        if self.protocol == "closed_form_root":
+            values["solved"] = _computed(self.solved)
+        return {name: float(value) for name, value in values.items() if not value.isnan()}
+
+    def pck_curve(self) -> tuple[Tensor, Tensor]:
+        """Thresholds in mm and 3D PCK at them, both (T,), under the protocol; NaN without 3D."""
+        return self.curve.thresholds, _computed(self.curve)
+
+
+def _computed(metric: Metric | MetricCollection) -> Any:
+    """What the metric computes: NaN, and no warning, where nothing has updated it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*called before the ``update`` method")
+        return metric.compute()
+
+
+@torch.inference_mode()
+def evaluate(
+    predict: Predictor,
+    batches: Iterable[HandBatch],
+    metrics: PoseMetrics,
+    device: torch.device | str = "cpu",
+) -> dict[str, float]:
+    """Predict every batch, update `metrics` with it and return its values."""
+    metrics.to(device)
+    for batch in batches:
+        batch = batch.to(device)
+        metrics.update(predict(batch), batch)
+    return metrics.compute()

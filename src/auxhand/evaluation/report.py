@@ -1,0 +1,184 @@
+"""Results on paper: tables, the JSON of DESIGN section 7, PCK curves.
+
+    {"benchmark": "...", "machine": "...", "rows": [
+      {"name": "...", "metrics": {"epe_mm": [13.1, 13.4]}, "seeds": [0, 1],
+       "minutes": 21.5, "command": "...", "commit": "..."}]}
+
+A metric has one value per seed. A row is known by its name: writing one again replaces it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+HEADINGS: dict[str, tuple[str, int]] = {
+    "epe_mm": ("EPE (mm)", 1),
+    "pa_epe_mm": ("PA-EPE (mm)", 1),
+    "auc_20_50": ("AUC 20-50", 3),
+    "auc_0_50": ("AUC 0-50", 3),
+    "pck_05": ("PCK@0.05 2D", 3),
+    "solved": ("root solved", 3),
+}
+"""Heading and decimals of a column; a metric that is not here is printed under its own name."""
+
+OTHER_DECIMALS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a results table.
+
+    Attributes:
+        name: what was evaluated, as the table calls it.
+        metrics: values of each metric, one per seed.
+        command: what makes this row again.
+        seeds: of the training runs behind the values.
+        minutes: wall-clock time of making the row.
+        commit: git commit of the code; "" outside a checkout.
+    """
+
+    name: str
+    metrics: dict[str, list[float]]
+    command: str = ""
+    seeds: list[int] = field(default_factory=lambda: [0])
+    minutes: float = 0.0
+    commit: str = ""
+
+
+def table(rows: Sequence[Row], markdown: bool = False) -> str:
+    """Rows as an aligned text table, or as a Markdown one.
+
+    Columns are the metrics in the order of `HEADINGS`, then others in the order they appear; "-"
+    where a row lacks one. Several seeds are shown as mean ± standard deviation.
+    """
+    present = dict.fromkeys(metric for row in rows for metric in row.metrics)
+    columns = [m for m in HEADINGS if m in present] + [m for m in present if m not in HEADINGS]
+    heads = ["", *(HEADINGS.get(m, (m, 0))[0] for m in columns)]
+    lines = [[row.name, *(_cell(m, row.metrics.get(m, [])) for m in columns)] for row in rows]
+    widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
+
+    def render(cells: Sequence[str]) -> str:
+        padded = [
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |" if markdown else "  ".join(padded).rstrip()
+
+    if markdown:
+        rule = f"|{'|'.join('-' * (w + 1) + (':' if i else '-') for i, w in enumerate(widths))}|"
+    else:
+        rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    return "\n".join([render(heads), rule, *map(render, lines)])
+
+
+def _cell(metric: str, values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    decimals = HEADINGS.get(metric, ("", OTHER_DECIMALS))[1]
+    text = f"{statistics.fmean(values):.{decimals}f}"
+    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.{decimals}f}"
+
+
+def read_rows(path: str | os.PathLike[str]) -> list[Row]:
+    """Rows of a results file; none where there is no file.
+
+    Raises:
+        ValueError: the file is not such JSON.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    try:
+        return [Row(**row) for row in json.loads(path.read_text())["rows"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a results file ({error}): move it away") from error
+
+
+def write_rows(path: str | os.PathLike[str], rows: Sequence[Row]) -> None:
+    """Merge rows into a results file, which is called after its benchmark (NAME.json).
+
+    Rows of the same name are replaced where they stand, new ones appended. The file changes at
+    once or not at all.
+    """
+    path = Path(path)
+    merged = {row.name: row for row in [*read_rows(path), *rows]}
+    content = {
+        "benchmark": path.stem,
+        "machine": machine(),
+        "rows": [asdict(row) for row in merged.values()],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def is_done(path: str | os.PathLike[str], name: str, command: str) -> bool:
+    """Is a row of this name there that the same command made."""
+    return any(row.name == name and row.command == command for row in read_rows(path))
+
+
+def machine() -> str:
+    """Processor, its cores and the accelerator, in words."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    words = f"{_processor()}, {cores} cores"
+    return f"{words}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else words
+
+
+def _processor() -> str:
+    """Model name of the CPU; Linux tells it in a file, others through `platform`."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """Short git commit of this checkout, "+" appended if the package differs; "" outside one."""
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here.parents[1]), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        # An installed package may lie inside another project's checkout.
+        git("ls-files", "--error-unmatch", str(here))
+        changes = git("status", "--porcelain", "--untracked-files=no", ".")
+        return git("rev-parse", "--short=9", "HEAD") + ("+" if changes else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def save_curve_values(path: str | os.PathLike[str], thresholds: Tensor, pck: Tensor) -> None:
+    """Write a PCK curve as lines "mm, PCK", the form in which published curves are passed round."""
+    np.savetxt(path, np.stack([thresholds.cpu(), pck.cpu()], axis=1), fmt="%.6g", delimiter=", ")
+
+
+def plot_pck(path: str | os.PathLike[str], curves: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Draw PCK curves (name -> thresholds in mm, PCK) into a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 4), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    highest = 0.0
+    for name, (thresholds, pck) in curves.items():
+        axes.plot(thresholds.cpu().numpy(), pck.cpu().numpy(), label=name, linewidth=1.8)
+        highest = max(highest, float(thresholds[-1]))
+    axes.set(xlabel="error threshold (mm)", ylabel="3D PCK", xlim=(0, highest), ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    figure.savefig(path)

@@ -1,0 +1,87 @@
+"""Tables, results files, curves."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from auxhand.evaluation.report import (
+    Row,
+    commit,
+    is_done,
+    machine,
+    plot_pck,
+    read_rows,
+    save_curve_values,
+    table,
+    write_rows,
+)
+
+ROWS = [
+    Row("S1 R2P", {"epe_mm": [16.61], "auc_20_50": [0.8512]}, command="a", minutes=2.5),
+    Row("S4 RC2CHP", {"epe_mm": [13.0, 14.0], "own": [2.0]}, command="b", seeds=[0, 1]),
+]
+
+
+def test_text_table() -> None:
+    assert table(ROWS).splitlines() == [
+        "             EPE (mm)  AUC 20-50    own",
+        "-" * 39,
+        "S1 R2P           16.6      0.851      -",
+        "S4 RC2CHP  13.5 ± 0.7          -  2.000",
+    ]
+
+
+def test_markdown_table() -> None:
+    assert table(ROWS, markdown=True).splitlines() == [
+        "|           |   EPE (mm) | AUC 20-50 |   own |",
+        "|-----------|-----------:|----------:|------:|",
+        "| S1 R2P    |       16.6 |     0.851 |     - |",
+        "| S4 RC2CHP | 13.5 ± 0.7 |         - | 2.000 |",
+    ]
+
+
+def test_rows_merge_by_name(tmp_path) -> None:
+    path = tmp_path / "results" / "alignment.json"
+    assert read_rows(path) == []
+    write_rows(path, ROWS)
+    assert read_rows(path) == ROWS
+    again = Row("S1 R2P", {"epe_mm": [15.0]}, command="c")
+    new = Row("S2 R2CP", {"epe_mm": [15.5]}, command="d")
+    write_rows(path, [again, new])
+    assert read_rows(path) == [again, ROWS[1], new]
+    assert is_done(path, "S1 R2P", "c")
+    assert not is_done(path, "S1 R2P", "a")
+    content = json.loads(path.read_text())
+    assert content["benchmark"] == "alignment"
+    assert content["machine"] == machine()
+    assert set(content["rows"][0]) == {"name", "metrics", "seeds", "minutes", "command", "commit"}
+    assert [p.name for p in path.parent.iterdir()] == ["alignment.json"]
+
+
+def test_other_json_is_not_overwritten(tmp_path) -> None:
+    path = tmp_path / "notes.json"
+    for text in ("[1, 2", '{"rows": [{"title": 1}]}', "[]"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"notes\.json is not a results file"):
+            write_rows(path, ROWS)
+        assert path.read_text() == text
+
+
+def test_machine_and_commit_say_something() -> None:
+    assert "cores" in machine()
+    assert commit() == "" or len(commit()) in (9, 10)
+
+
+def test_curve_files(tmp_path) -> None:
+    thresholds = torch.linspace(0, 50, 101)
+    curve = 1 - torch.exp(-thresholds / 12)
+    save_curve_values(tmp_path / "curve.csv", thresholds, curve)
+    values = np.loadtxt(tmp_path / "curve.csv", delimiter=",")
+    np.testing.assert_allclose(values, torch.stack([thresholds, curve], 1), atol=1e-5)
+    plot_pck(tmp_path / "curve.png", {"a model": (thresholds, curve)})
+    image = cv2.imread(str(tmp_path / "curve.png"))
+    assert image.shape == (600, 825, 3)
+    assert (image < 128).any()
