@@ -87,10 +87,11 @@ class Crop:
         Args:
             crop: a crop whose original is this one's image, with this one's `K`, if it has any.
         """
-        A, R = crop.A @ self.A.to(crop.A), crop.R @ self.R.to(crop.R)
+        dtype = torch.promote_types(self.A.dtype, crop.A.dtype)
+        A, R = crop.A.to(dtype) @ self.A.to(dtype), crop.R.to(dtype) @ self.R.to(dtype)
         K = crop.K
         if K is None and self.K_original is not None:
-            K = A @ self.K_original.to(A) @ R.mT
+            K = A @ self.K_original.to(dtype) @ R.mT
         return Crop(A, crop.size, R, self.K_original, K, self.mirrored != crop.mirrored)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -345,13 +346,13 @@ def _arguments(
     center_uv: Tensor | Sequence[float], side_px: float | Tensor, size: int, K: Tensor | None
 ) -> tuple[list[float], float, torch.dtype, torch.device]:
     """Checked centre and side as numbers, and the type and device of the result (those of K)."""
-    center = torch.as_tensor(center_uv)
+    center = center_uv if isinstance(center_uv, Tensor) else torch.tensor(center_uv)
     if center.shape != (2,):
         raise ValueError(f"center_uv must have shape (2,), got {tuple(center.shape)}")
     if K is not None and K.shape != (3, 3):
         raise ValueError(f"K must have shape (3, 3), got {tuple(K.shape)}")
     side = float(side_px)
-    numbers = [float(x) for x in center.tolist()]
+    numbers = [float(x) for x in center_uv]  # a tensor would round a list to single precision
     if not (side > 0 and size > 0 and all(math.isfinite(x) for x in (side, *numbers))):
         raise ValueError(
             f"a crop needs a finite centre and a positive side and size, got centre {numbers}, "

@@ -1,0 +1,364 @@
+import math
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import interpolate
+
+from auxhand.geometry.camera import project, rays
+from auxhand.geometry.crop import (
+    Crop,
+    box_center_side,
+    mirror_K,
+    mirror_R,
+    mirror_uv,
+    mirror_xyz,
+    plain_crop,
+    uv_box,
+    view_crop,
+    warp_image,
+)
+
+few = settings(max_examples=25, deadline=None)
+WIDTH, HEIGHT = 640, 480
+M = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))
+
+angles = st.floats(-math.pi, math.pi)
+centers = st.tuples(st.floats(-50, WIDTH + 50), st.floats(-50, HEIGHT + 50))
+sides = st.floats(20, 600)
+
+
+@st.composite
+def cameras(draw) -> torch.Tensor:
+    fx, fy = draw(st.floats(300, 900)), draw(st.floats(300, 900))
+    skew, cx, cy = draw(st.floats(-20, 20)), draw(st.floats(200, 440)), draw(st.floats(150, 330))
+    return torch.tensor([[fx, skew, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64)
+
+
+@st.composite
+def crops(draw, K: torch.Tensor) -> Crop:
+    arguments = {
+        "center_uv": draw(centers),
+        "side_px": draw(sides),
+        "size": draw(st.sampled_from([64, 97, 128])),
+        "angle": draw(st.one_of(st.just(0.0), angles)),
+        "mirror": draw(st.booleans()),
+    }
+    return draw(st.sampled_from([plain_crop, view_crop]))(K=K, **arguments)
+
+
+@st.composite
+def chains(draw) -> tuple[torch.Tensor, Crop]:
+    """A camera and a crop of its image, of a crop's image, or of the image of that one's crop."""
+    K = draw(cameras())
+    crop = draw(crops(K))
+    for _ in range(draw(st.integers(0, 2))):
+        assert crop.K is not None
+        middle = (crop.size[0] - 1) / 2
+        cut = draw(st.sampled_from([plain_crop, view_crop]))
+        crop = crop.then(
+            cut(
+                K=crop.K,
+                center_uv=(middle + draw(st.floats(-9, 9)), middle + draw(st.floats(-9, 9))),
+                side_px=draw(st.floats(20, 150)),
+                size=draw(st.sampled_from([32, 64])),
+                angle=draw(angles),
+                mirror=draw(st.booleans()),
+            )
+        )
+    return K, crop
+
+
+def hand_in(K: torch.Tensor, crop: Crop) -> torch.Tensor:
+    """21 points that the crop shows, 0.3 to 1 m away, in the original camera."""
+    generator = torch.Generator().manual_seed(0)
+    height, width = crop.size
+    uv = torch.rand(21, 2, generator=generator, dtype=torch.float64)
+    uv = crop.uv_to_original(uv * torch.tensor([width - 1.0, height - 1.0], dtype=torch.float64))
+    z = 0.3 + 0.7 * torch.rand(21, 1, generator=generator, dtype=torch.float64)
+    return rays(K, uv) * z
+
+
+def invariant_error(crop: Crop, K: torch.Tensor, xyz: torch.Tensor) -> float:
+    assert crop.K is not None
+    seen = project(crop.K.to(xyz), crop.xyz_to_crop(xyz))
+    return float((seen - crop.uv_to_crop(project(K.to(xyz), xyz))).abs().max())
+
+
+@given(chains())
+@few
+def test_invariant_and_the_way_back(chain):
+    K, crop = chain
+    xyz = hand_in(K, crop)
+    uv = project(K, xyz)
+    assert invariant_error(crop, K, xyz) < 1e-6
+    assert (crop.uv_to_original(crop.uv_to_crop(uv)) - uv).abs().max() < 1e-6
+    back = crop.xyz_to_original(crop.xyz_to_crop(xyz))
+    torch.testing.assert_close(back, xyz, rtol=1e-5, atol=1e-12)
+    assert crop.R @ crop.R.mT == pytest.approx(np.eye(3), abs=1e-9)
+    assert torch.linalg.det(crop.R) == pytest.approx(-1.0 if crop.mirrored else 1.0)
+    assert crop.K_original is K
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("angle", [0.0, 2.0])
+@pytest.mark.parametrize("cut", [plain_crop, view_crop])
+def test_invariant_in_single_precision(cut, angle, mirror):
+    K = torch.tensor([[600.0, 1.0, 330.0], [0.0, 610.0, 250.0], [0.0, 0.0, 1.0]])
+    crop = cut(K=K, center_uv=(140.0, 380.0), side_px=180.0, size=128, angle=angle, mirror=mirror)
+    assert crop.A.dtype == crop.R.dtype == crop.K.dtype == torch.float32
+    xyz = hand_in(K.double(), crop).float()
+    assert invariant_error(crop, K, xyz) < 1e-3
+    again = crop.then(cut(K=crop.K, center_uv=(60.0, 70.0), side_px=90.0, size=96, angle=angle))
+    assert invariant_error(again, K, xyz) < 1e-3
+
+
+@given(centers, sides, angles, st.booleans())
+@few
+def test_plain_crop_is_the_stated_similarity(center, side, angle, mirror):
+    size = 96
+    crop = plain_crop(torch.tensor(center, dtype=torch.float64), side, size, angle, mirror=mirror)
+    rng = np.random.default_rng(0)
+    uv = rng.uniform(0, 400, (7, 2))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    expected = (uv - center) @ turn.T * size / side + (size - 1) / 2
+    if mirror:
+        expected[:, 0] = size - 1 - expected[:, 0]
+    np.testing.assert_allclose(crop.uv_to_crop(torch.from_numpy(uv)).numpy(), expected, atol=1e-8)
+    assert crop.K is None
+    assert torch.equal(crop.depth_scale(), torch.ones(size, size, dtype=torch.float64))
+
+
+def test_cropping_a_whole_image_is_the_resize_convention():
+    box = (-0.5, -0.5, 64.0, 64.0)
+    center, side = box_center_side(torch.tensor(box, dtype=torch.float64))
+    crop = plain_crop(center, side, 160)
+    uv = torch.tensor([[0.0, 0.0], [63.0, 10.0], [-0.5, 63.5]], dtype=torch.float64)
+    torch.testing.assert_close(crop.uv_to_crop(uv), (uv + 0.5) * 2.5 - 0.5)
+
+
+@given(cameras(), centers, sides, angles, st.booleans())
+@few
+def test_view_crop_looks_at_the_centre_and_keeps_the_area(K, center, side, angle, mirror):
+    crop = view_crop(K, center, side, 128, angle, mirror)
+    c = torch.tensor([center], dtype=torch.float64)
+    middle = torch.full((1, 2), 63.5, dtype=torch.float64)
+    torch.testing.assert_close(crop.uv_to_crop(c), middle, atol=1e-6, rtol=0)
+    optical_axis = crop.xyz_to_crop(rays(K, c))[0]
+    assert optical_axis[:2].abs().max() < 1e-9
+    f = float(crop.K[0, 0])
+    assert crop.K.tolist() == [[f, 0.0, 63.5], [0.0, f, 63.5], [0.0, 0.0, 1.0]]
+    jacobian = torch.autograd.functional.jacobian(lambda x: crop.uv_to_crop(x[None])[0], c[0])
+    area = abs(float(torch.linalg.det(jacobian)))
+    assert area == pytest.approx((128 / side) ** 2, rel=1e-6)
+
+
+def test_on_the_axis_view_and_plain_crop_are_one():
+    K = torch.tensor([[500.0, 0.0, 320.0], [0.0, 500.0, 240.0], [0.0, 0.0, 1.0]]).double()
+    for mirror in (False, True):
+        view = view_crop(K, (320.0, 240.0), 200.0, 128, 0.3, mirror)
+        plain = plain_crop((320.0, 240.0), 200.0, 128, 0.3, K, mirror)
+        torch.testing.assert_close(view.A, plain.A)
+        # The plain crop keeps xyz and turns K instead.
+        torch.testing.assert_close(view.K @ view.R, plain.K @ plain.R)
+
+
+@given(cameras(), centers)
+@few
+def test_depth_scale_turns_depth_along_the_old_axis_into_the_new(K, center):
+    crop = view_crop(K, center, 150.0, 24, 0.5)
+    generator = torch.Generator().manual_seed(1)
+    z = 0.5 + torch.rand(24 * 24, generator=generator, dtype=torch.float64)
+    v, u = torch.meshgrid(torch.arange(24.0), torch.arange(24.0), indexing="ij")
+    uv = torch.stack([u, v], dim=-1).reshape(-1, 2).double()
+    xyz = rays(K, crop.uv_to_original(uv)) * z[:, None]
+    torch.testing.assert_close(crop.xyz_to_crop(xyz)[:, 2], z * crop.depth_scale().flatten())
+
+
+@given(chains())
+@few
+def test_then_is_one_crop_after_the_other(chain):
+    _, first = chain
+    second = view_crop(first.K, (20.0, 30.0), 40.0, 50, 1.0, mirror=True)
+    both = first.then(second)
+    rng = np.random.default_rng(2)
+    uv = first.uv_to_original(torch.from_numpy(rng.uniform(10, 40, (5, 2))))
+    expected = second.uv_to_crop(first.uv_to_crop(uv))
+    torch.testing.assert_close(both.uv_to_crop(uv), expected, atol=1e-6, rtol=1e-9)
+    assert both.size == (50, 50)
+    assert both.mirrored != first.mirrored
+
+
+@given(cameras(), st.booleans())
+@few
+def test_a_crop_made_without_the_camera_gets_it_from_the_first(K, mirror):
+    first = view_crop(K, (200.0, 200.0), 150.0, 128)
+    without = plain_crop((50.0, 60.0), 70.0, 64, 0.4, mirror=mirror)
+    known = plain_crop((50.0, 60.0), 70.0, 64, 0.4, first.K, mirror)
+    # To the precision of `without`, which has no K to take double precision from.
+    torch.testing.assert_close(
+        first.then(without).K, first.then(known).K, rtol=1e-5, atol=1e-4 * float(first.K[0, 0])
+    )
+
+
+@given(cameras(), st.integers(10, 1000))
+@few
+def test_mirror_rules(K, width):
+    generator = torch.Generator().manual_seed(3)
+    xyz = torch.rand(21, 3, generator=generator, dtype=torch.float64) + 0.5
+    uv = project(K, xyz)
+    torch.testing.assert_close(project(mirror_K(K, width), mirror_xyz(xyz)), mirror_uv(uv, width))
+    flipped = mirror_K(K, width)
+    assert flipped[0].tolist() == [K[0, 0], -K[0, 1], width - 1 - K[0, 2]]
+    assert torch.equal(flipped[1:], K[1:])
+    torch.testing.assert_close(mirror_uv(mirror_uv(uv, width), width), uv)
+    torch.testing.assert_close(mirror_K(flipped, width), K)
+    R = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))[0]
+    assert torch.equal(mirror_R(R), M @ R @ M)
+    # 3DPose = R CPose stays true for the mirror images of all three.
+    torch.testing.assert_close(mirror_xyz(xyz @ R.mT), mirror_xyz(xyz) @ mirror_R(R).mT)
+
+
+def test_mirrored_crop_follows_the_mirror_rules():
+    K = torch.tensor([[500.0, 3.0, 300.0], [0.0, 510.0, 200.0], [0.0, 0.0, 1.0]]).double()
+    for cut in (plain_crop, view_crop):
+        straight = cut(K=K, center_uv=(100.0, 50.0), side_px=80.0, size=64, angle=0.7)
+        mirrored = cut(K=K, center_uv=(100.0, 50.0), side_px=80.0, size=64, angle=0.7, mirror=True)
+        uv = torch.tensor([[90.0, 40.0], [120.0, 70.0]], dtype=torch.float64)
+        torch.testing.assert_close(mirrored.uv_to_crop(uv), mirror_uv(straight.uv_to_crop(uv), 64))
+        torch.testing.assert_close(mirrored.K, mirror_K(straight.K, 64))
+        torch.testing.assert_close(mirrored.R, M @ straight.R)
+
+
+def test_a_crop_survives_pickling_without_tensors():
+    K = torch.tensor([[500.0, 3.0, 300.0], [0.0, 510.0, 200.0], [0.0, 0.0, 1.0]])
+    for crop in (view_crop(K, (100.0, 50.0), 80.0, 64, 0.7, True), plain_crop((1.0, 2.0), 3.0, 4)):
+        state = crop.__getstate__()
+        assert not any(isinstance(value, torch.Tensor) for value in state.values())
+        copy = pickle.loads(pickle.dumps(crop))
+        for name in ("A", "R", "K", "K_original"):
+            before, after = getattr(crop, name), getattr(copy, name)
+            assert (after is None) if before is None else torch.equal(before, after)
+        assert (copy.size, copy.mirrored) == (crop.size, crop.mirrored)
+
+
+def test_boxes():
+    uv = torch.tensor([[[3.0, 4.0], [10.0, 6.0], [99.0, 99.0]]])
+    valid = torch.tensor([[True, True, False]])
+    assert uv_box(uv, valid).tolist() == [[3.0, 4.0, 7.0, 2.0]]
+    assert uv_box(uv).tolist() == [[3.0, 4.0, 96.0, 95.0]]
+    center, side = box_center_side(uv_box(uv, valid), scale=1.5)
+    assert center.tolist() == [[6.5, 5.0]]
+    assert side.tolist() == [10.5]
+    center, side = box_center_side((-0.5, -0.5, 64, 48))
+    assert center.tolist() == [31.5, 23.5]
+    assert float(side) == 64.0
+
+
+def smooth_image(channels: int = 3) -> torch.Tensor:
+    v, u = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    waves = [np.sin(u / (30 + 9 * c)) * np.cos(v / (40 - 7 * c)) for c in range(channels)]
+    return torch.from_numpy(np.stack(waves).astype(np.float32))
+
+
+@given(crops(torch.tensor([[500.0, 3, 300], [0, 510, 200], [0, 0, 1]], dtype=torch.float64)))
+@settings(max_examples=10, deadline=None)
+def test_warp_agrees_with_opencv(crop):
+    image = smooth_image()
+    height, width = crop.size
+    expected = cv2.warpPerspective(
+        image.permute(1, 2, 0).numpy(), crop.A.numpy(), (width, height), flags=cv2.INTER_LINEAR
+    )
+    warped = warp_image(image, crop.A, crop.size).permute(1, 2, 0).numpy()
+    inside = cv2.warpPerspective(
+        np.ones((HEIGHT, WIDTH), np.float32), crop.A.numpy(), (width, height)
+    )
+    difference = np.abs(warped - expected)[inside == 1]
+    # OpenCV rounds source positions to 1/32 pixel.
+    assert difference.size == 0 or difference.max() < 0.5 / 32 * 2 * 0.06 + 1e-3
+
+
+def test_identity_and_integer_shift_copy_pixels():
+    image = torch.rand(2, 1, 9, 7, generator=torch.Generator().manual_seed(0))
+    A = torch.eye(3)
+    torch.testing.assert_close(warp_image(image, A, (9, 7)), image, atol=1e-5, rtol=0)
+    A = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, -1.0], [0.0, 0.0, 1.0]])
+    moved = warp_image(image, A, (9, 7))
+    torch.testing.assert_close(moved[..., :8, 2:], image[..., 1:, :5], atol=1e-5, rtol=0)
+    assert moved[..., :, 0].abs().max() < 1e-5
+
+
+def test_resizing_by_warp_is_interpolation_without_aligned_corners():
+    image = smooth_image()[:, :64, :64]
+    A = plain_crop((31.5, 31.5), 64.0, 160).A
+    warped = warp_image(image, A, (160, 160), padding="border")
+    expected = interpolate(image[None], (160, 160), mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(warped, expected, atol=1e-4, rtol=0)
+
+
+def test_supersampling_averages_what_a_pixel_covers():
+    noise = torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0))
+    A = plain_crop((31.5, 31.5), 64.0, 16).A
+    expected = torch.nn.functional.avg_pool2d(noise[None], 4)[0]
+    warped = warp_image(noise, A, (16, 16), supersample=4)
+    torch.testing.assert_close(warped, expected, atol=1e-4, rtol=0)
+
+
+def test_a_homography_per_image_and_one_for_all():
+    images = torch.stack([smooth_image()[:, :40, :50], smooth_image()[:, 40:80, 50:100]])
+    A = torch.stack([plain_crop((20.0, 20.0), 30.0, 16, a).A for a in (0.0, 1.0)])
+    each = warp_image(images, A, (16, 16))
+    assert each.shape == (2, 3, 16, 16)
+    for i in range(2):
+        torch.testing.assert_close(each[i], warp_image(images[i], A[i], (16, 16)))
+    torch.testing.assert_close(warp_image(images, A[0], (16, 16))[0], each[0])
+    torch.testing.assert_close(
+        warp_image(images[0], A, (16, 16))[1], warp_image(images[0], A[1], (16, 16))
+    )
+
+
+def test_what_lies_behind_the_camera_is_outside_the_image():
+    K = torch.tensor([[20.0, 0.0, 15.5], [0.0, 20.0, 15.5], [0.0, 0.0, 1.0]])
+    wide = torch.tensor([[4.0, 0.0, 63.5], [0.0, 4.0, 15.5], [0.0, 0.0, 1.0]])
+    sideways = torch.tensor([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    out = warp_image(torch.ones(1, 32, 32), wide @ sideways @ torch.linalg.inv(K), (32, 128))
+    assert torch.isfinite(out).all()
+    behind = out[0, :, :64] if out[0, :, :64].max() < out[0, :, 64:].max() else out[0, :, 64:]
+    assert behind.abs().max() == 0
+    assert out.max() == pytest.approx(1.0)
+
+
+def test_warp_is_differentiable():
+    image = torch.rand(1, 6, 6, generator=torch.Generator().manual_seed(0)).double()
+    A = plain_crop(torch.tensor([2.6, 2.7], dtype=torch.float64), 3.1, 4, 0.3).A
+    image.requires_grad_()
+    A.requires_grad_()
+    assert torch.autograd.gradcheck(lambda i, a: warp_image(i, a, (4, 4)), (image, A))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plain_crop((1.0, 2.0, 3.0), 4.0, 5), "center_uv must have shape"),
+        (lambda: plain_crop((1.0, 2.0), 0.0, 5), "positive side"),
+        (lambda: plain_crop((math.nan, 2.0), 4.0, 5), "finite centre"),
+        (lambda: view_crop(torch.eye(3)[None], (1.0, 2.0), 4.0, 5), "K must have shape"),
+        (lambda: view_crop(torch.zeros(3, 3), (1.0, 2.0), 4.0, 5), "not invertible"),
+        (lambda: box_center_side((0.0, 0.0, 0.0, 5.0)), "positive w and h"),
+        (lambda: uv_box(torch.zeros(3, 2), torch.zeros(3, dtype=torch.bool)), "no valid point"),
+        (lambda: uv_box(torch.zeros(3, 2), torch.zeros(2, dtype=torch.bool)), "one flag"),
+        (lambda: warp_image(torch.zeros(8, 8), torch.eye(3), (4, 4)), "image must have shape"),
+        (
+            lambda: warp_image(torch.zeros(1, 8, 8, dtype=torch.uint8), torch.eye(3), (4, 4)),
+            "floating",
+        ),
+        (lambda: mirror_uv(torch.zeros(3), 4), "uv must have shape"),
+    ],
+)
+def test_mistakes_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
