@@ -16,7 +16,8 @@ see NOTICE):
    where annotators put them (`PLACEMENT`, docs/hand.md) and skinning weights move with them;
 3. the forearm is cut on a plane, positions, weights and texture coordinates interpolated on the cut,
    and closed with a cap: the mesh is watertight;
-4. a PCA of the hand gives the shape components, forearm and cap following by linear regression.
+4. hands are brought to one size, which is a shape component of its own, the first; a PCA gives the
+   others, forearm and cap following by linear regression.
 """
 
 import argparse
@@ -34,7 +35,11 @@ JOINT_BONES = (HAND, *(f"{HAND}{f}{k}" for f, chain in CHAINS.items() for k in c
 PARENTS = (-1, *(0 if j % 4 == 1 else j - 1 for j in range(1, 21)))
 FOREARM = 21
 FOREARM_LENGTH = 0.2
-COMPONENTS = 8
+HAND_LENGTH = 0.182
+"""Mean length in metres from wrist joint to middle fingertip along the bones: adults, both sexes."""
+SIZE_DEVIATION = 0.08
+"""Standard deviation of hand size in the first shape component, relative."""
+COMPONENTS = 6
 OUTPUT = Path(__file__).parents[1] / "src/auxhand/assets/hand/right.npz"
 
 
@@ -294,7 +299,11 @@ def bake(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     straight = vertices @ turn_between(elbow[:, 0], np.array([0.0, 1.0, 0.0])).transpose(0, 2, 1)
     vertices += weights[:, FOREARM, None] * (straight - vertices)
 
-    rig = (rig - wrist) @ to_hand.transpose(0, 2, 1)
+    middle = [0, 9, 10, 11, 12]
+    length = np.linalg.norm(np.diff(joints[:, middle], axis=1), axis=2).sum(1)
+    scale = (HAND_LENGTH / length)[:, None, None]
+    rig = scale * ((rig - wrist) @ to_hand.transpose(0, 2, 1))
+    vertices, joints = scale * vertices, scale * joints
     weights = move_weights(weights, vertices.mean(0), rig.mean(0), joints.mean(0))
 
     count, size = vertices.shape[:2]
@@ -314,18 +323,11 @@ def bake(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     corner_uv = np.concatenate([corner_uv, np.full((len(cap), 3, 2), 0.005)])
     uv, uv_faces = np.unique(corner_uv.reshape(-1, 2).round(6), axis=0, return_inverse=True)
 
-    hand = weights[:, FOREARM] < 0.5
     shape = np.concatenate([vertices, joints], 1)
     mean = shape.mean(0)
-    centred = (shape - mean).reshape(count, -1)
-    fitted = (shape - mean)[:, np.concatenate([hand, np.ones(21, bool)])].reshape(count, -1)
-    scores, singular, _ = np.linalg.svd(fitted, full_matrices=False)
-    scores = scores[:, :COMPONENTS] * (count - 1) ** 0.5  # unit variance
-    components = (scores.T @ centred / (count - 1)).reshape(COMPONENTS, -1, 3)
-    signs = np.sign((components[:, -21:] * mean[-21:]).sum((1, 2)))  # positive: a larger hand
-    components *= signs[:, None, None]
-    explained = (singular**2).cumsum() / (singular**2).sum()
-    print("variance explained", explained[:COMPONENTS].round(4).tolist())
+    hand = np.concatenate([weights[:, FOREARM] < 0.5, np.ones(21, bool)])
+    components = shape_components(shape - mean, hand, COMPONENTS - 1)
+    components = np.concatenate([SIZE_DEVIATION * mean[None], components])
     return {
         "template": mean[:-21].astype(np.float32),
         "rest_joints": mean[-21:].astype(np.float32),
@@ -336,6 +338,21 @@ def bake(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "uv": uv.astype(np.float32),
         "uv_faces": uv_faces.reshape(-1, 3).astype(np.uint16),
     }
+
+
+def shape_components(centred: np.ndarray, hand: np.ndarray, count: int) -> np.ndarray:
+    """Principal components (count,P,3), in standard deviations, of points (N,P,3) less their mean.
+
+    Fitted to the points that `hand` (P,) selects; the rest follows by linear regression.
+    """
+    fitted = centred[:, hand].reshape(len(centred), -1)
+    scores, singular, _ = np.linalg.svd(fitted, full_matrices=False)
+    print("variance explained", (singular**2 / (singular**2).sum())[:count].round(4).tolist())
+    scores = scores[:, :count] * (len(centred) - 1) ** 0.5  # unit variance
+    components = scores.T @ centred.reshape(len(centred), -1) / (len(centred) - 1)
+    strongest = components[np.arange(count), np.abs(components).argmax(1)]
+    components *= np.sign(strongest)[:, None]  # the sign of a singular vector is arbitrary
+    return components.reshape(count, -1, 3)
 
 
 def report(asset: dict[str, np.ndarray]) -> None:

