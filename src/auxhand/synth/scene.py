@@ -1,8 +1,8 @@
 """What a renderer is asked to draw: one hand, painted and lit, in front of one camera.
 
-A scene knows no renderer: `raster.py` draws it by rasterisation, and any other renderer can draw
-the same scene, with the same labels. Everything is in the camera frame of DESIGN section 3 (x right,
-y down, z forward, metres), and every colour is linear RGB with the sRGB primaries.
+A scene knows no renderer: `raster.py` draws it by rasterisation, and any other renderer can
+draw the same scene, with the same labels. Everything is in the camera frame of DESIGN section 3
+(x right, y down, z forward, metres), every colour linear RGB with the sRGB primaries.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,8 @@ class Scene:
         bump: (V,) float32 strength of the small-scale relief; 0 is smooth, 1 is strong skin.
         roughness: (V,) float32 perceptual roughness of the highlights in (0, 1]
             (GGX alpha = roughness^2).
-        K: (3, 3) camera matrix, upper triangular with K[2, 2] = 1; integer pixel = centre.
+        K: (3, 3) camera matrix with last row (0, 0, 1) and a positive determinant (skew, and the
+            rotation of a crop, are allowed); integer pixel = centre.
         size: (height, width) in pixels.
         lights: directional lights.
         sky: (3,) linear RGB of the ambient light from above (-y).
@@ -70,7 +71,8 @@ class Scene:
         """Check the shapes: the kernels that read them do not.
 
         Raises:
-            ValueError: an array has the wrong shape, or a face names a vertex that is not there.
+            ValueError: an array has the wrong shape, a face names a vertex that is not there, or K
+                is no camera matrix.
         """
         count = len(self.vertices)
         expected = {
@@ -91,3 +93,7 @@ class Scene:
                 )
         if len(self.faces) and not 0 <= self.faces.min() <= self.faces.max() < count:
             raise ValueError(f"Scene.faces names vertices outside 0..{count - 1}")
+        if tuple(self.K[2]) != (0, 0, 1) or not np.linalg.det(self.K) > 0:
+            raise ValueError(
+                f"Scene.K needs the last row (0, 0, 1) and a positive determinant, got {self.K}"
+            )
