@@ -24,6 +24,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_matrix
 from scipy.spatial import cKDTree
 
 HAND = "RightHand"
@@ -226,6 +227,23 @@ def skinning(weights: np.ndarray, names: list[str]) -> np.ndarray:
     return out / out.sum(1, keepdims=True)
 
 
+def soften_wrist(weights: np.ndarray, faces: np.ndarray, rounds: int = 4) -> np.ndarray:
+    """The weights (V,22) with the border between palm and forearm diffused over the mesh."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    count = len(weights)
+    near = coo_matrix((np.ones(len(edges)), edges.T), (count, count)).tocsr()
+    near = (near + near.T).sign()
+    degree = np.asarray(near.sum(1)).ravel()
+    both = weights[:, 0] + weights[:, FOREARM]
+    forearm = weights[:, FOREARM]
+    for _ in range(rounds):
+        forearm = 0.5 * forearm + 0.5 * (near @ forearm) / degree
+    weights = weights.copy()
+    weights[:, FOREARM] = np.minimum(forearm, both)
+    weights[:, 0] = both - weights[:, FOREARM]
+    return weights
+
+
 # ------------------------------------------------------------------------------- cut and cap
 
 
@@ -305,6 +323,7 @@ def bake(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     rig = scale * ((rig - wrist) @ to_hand.transpose(0, 2, 1))
     vertices, joints = scale * vertices, scale * joints
     weights = move_weights(weights, vertices.mean(0), rig.mean(0), joints.mean(0))
+    weights = soften_wrist(weights, faces)
 
     count, size = vertices.shape[:2]
     height = vertices.mean(0)[:, 1] - FOREARM_LENGTH
