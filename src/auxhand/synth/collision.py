@@ -1,0 +1,117 @@
+"""Does a hand pass through itself: capsules about the bones, for many poses at once.
+
+Skin is soft and capsules are coarse, so what is measured is how deep bones overlap beyond the overlap
+that they have in the rest pose; the pose sampler rejects what is too deep.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auxhand.hand.skeleton import FINGERS, PARENTS, ROOT, TIPS, WRIST
+
+Array = NDArray[np.float64]
+
+RADII: Array = np.array(
+    [
+        *(0.0, 0.0, 0.0130, 0.0098, 0.0081),  # wrist; thumb: carpal, metacarpal, phalanges
+        *(0.0105, 0.0096, 0.0086, 0.0070),  # index: palm, proximal, middle, distal
+        *(0.0105, 0.0100, 0.0084, 0.0069),
+        *(0.0105, 0.0094, 0.0076, 0.0068),
+        *(0.0105, 0.0085, 0.0065, 0.0052),
+    ]
+)
+"""(21,) metres: half the thickness of the bone that ends in each joint, for the mean hand: the
+median distance of the template's vertices to the bone (palm: less, where fingers sink in)."""
+
+
+PALM = 0.090
+"""Metres from wrist to middle MCP of the hand that `RADII` are measured on."""
+
+
+def radii(rest: Array, finger_width: Array) -> Array:
+    """(21,) metres: `RADII` for a hand with joints `rest` (21, 3) and finger widths (5,)."""
+    size = float(np.linalg.norm(rest[ROOT] - rest[WRIST])) / PALM
+    return size * RADII * np.concatenate([[1.0], np.repeat(finger_width, 4)])
+
+
+def _pairs() -> NDArray[np.int64]:
+    """(P, 2) pairs of bones, named by the joint they end in, that can collide.
+
+    Bones have a level: 0 in the palm, 1 proximal, 2 middle, 3 distal (for the thumb: metacarpal 0,
+    proximal 2, distal 3). Bones of different fingers can collide unless both are near the palm
+    (levels that sum to less than 2: they share its flesh); of one finger, only its ends and its palm.
+    """
+    level, finger = {}, {}
+    for name, chain in FINGERS.items():
+        for joint, k in zip(chain, (-1, 0, 2, 3) if name == "thumb" else range(4), strict=True):
+            level[joint], finger[joint] = k, name
+    return np.array(
+        [
+            (a, b)
+            for a, b in combinations(range(2, 21), 2)
+            if (level[a] + level[b] >= 2 and finger[a] != finger[b])
+            or (finger[a] == finger[b] != "thumb" and level[a] == 0 and level[b] >= 2)
+        ]
+    )
+
+
+PAIRS = _pairs()
+_PARENTS = np.array(PARENTS)
+
+
+def segment_distance(p0: Array, p1: Array, q0: Array, q1: Array) -> Array:
+    """Smallest distance (...) between segments p0-p1 and q0-q1, each end (..., 3).
+
+    The closest points of the lines, clamped to the segments (Ericson, "Real-Time Collision
+    Detection", 2005, section 5.1.9).
+    """
+    d1, d2, r = p1 - p0, q1 - q0, p0 - q0
+    a, e = _dot(d1, d1), _dot(d2, d2)
+    b, c, f = _dot(d1, d2), _dot(d1, r), _dot(d2, r)
+    determinant = a * e - b * b
+    parallel = determinant <= 1e-9 * a * e
+    s = np.where(parallel, 0.0, (b * f - c * e) / np.where(parallel, 1.0, determinant))
+    s = np.clip(s, 0, 1)
+    t = np.clip((b * s + f) / e, 0, 1)
+    s = np.clip((b * t - c) / a, 0, 1)
+    offset = r + s[..., None] * d1 - t[..., None] * d2
+    return np.sqrt(_dot(offset, offset))
+
+
+def _dot(x: Array, y: Array) -> Array:
+    return np.einsum("...i,...i->...", x, y)
+
+
+def overlap(xyz: Array, radii: Array, pairs: NDArray[np.int64] = PAIRS) -> Array:
+    """(..., P) metres by which the capsules of each pair overlap (negative: a gap).
+
+    Args:
+        xyz: (..., 21, 3) joints.
+        radii: (21,) radius of the bone that ends in each joint.
+        pairs: (P, 2) bones, named by the joint they end in.
+    """
+    start, end = xyz[..., _PARENTS, :], xyz.copy()
+    tips = list(TIPS)
+    bones = end[..., tips, :] - start[..., tips, :]
+    length = np.linalg.norm(bones, axis=-1, keepdims=True)
+    # A fingertip lies on the skin: its capsule's axis ends one radius before.
+    end[..., tips, :] -= radii[tips, None] / length * bones
+    a, b = pairs.T
+    distance = segment_distance(start[..., a, :], end[..., a, :], start[..., b, :], end[..., b, :])
+    return radii[a] + radii[b] - distance
+
+
+def penetration(xyz: Array, rest: Array, radii: Array) -> Array:
+    """(...) metres of the deepest overlap beyond what the same pair has in the rest pose.
+
+    Args:
+        xyz: (..., 21, 3) joints of posed hands.
+        rest: (21, 3) joints of the same hand at rest.
+        radii: (21,) as for `overlap`.
+    """
+    tolerated = np.maximum(overlap(rest, radii), 0)
+    return (overlap(xyz, radii) - tolerated).max(-1)

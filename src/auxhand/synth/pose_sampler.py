@@ -1,0 +1,275 @@
+"""Plausible hand poses: named gestures, what lies between them, grasps, contacts, random fingers.
+
+Independent joint angles are not hands. Every pose here is drawn from a mixture whose shares the
+configuration states, lies within the limits of `hand/anatomy.py`, and does not pass through itself
+(`collision.py`). The kind and the gesture are drawn once; then candidates are drawn until one of them
+is free of collisions, so that rejection does not make the difficult poses rare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auxhand.hand.anatomy import ANGLE_LIMITS
+from auxhand.synth import collision, touch
+from auxhand.synth.gestures import FAMILIES, FINGER_STATES, GESTURES, THUMBS, Gesture, Touch
+from auxhand.synth.kinematics import Kinematics
+
+Array = NDArray[np.float64]
+
+LIMITS: Array = ANGLE_LIMITS.numpy().astype(np.float64)
+
+_CANDIDATES = 12
+_DIP_PER_PIP = 2 / 3
+_SPREADING = np.array([1.4, 0.15, -0.8, -1.9])
+"""How far index to pinky turn toward the thumb per degree of spread."""
+_SIDE = np.array([1.0, 1.0, -1.0, -1.0])
+"""Sign of the abduction that turns index to pinky toward the thumb."""
+
+
+@dataclass(frozen=True)
+class PoseConfig:
+    """What poses to draw.
+
+    Attributes:
+        shares: weights of the kinds of pose: the families of gestures ("open", "counting", "fist",
+            "touch": the thumb meets a finger), "between" (on the way from one gesture to another),
+            "grasp" (around a cylinder or ball) and "random" (random states of the fingers).
+        gestures: weights of single gestures within their family, 1 where nothing is said.
+        variation: scales the deviations from the mean of a gesture; 0 gives the mean itself.
+        penetration: metres by which a bone may sink into another, beyond the rest pose.
+        attempts: batches of candidates before the least colliding one is taken.
+    """
+
+    shares: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "open": 0.10,
+            "counting": 0.17,
+            "fist": 0.13,
+            "touch": 0.25,
+            "between": 0.13,
+            "grasp": 0.08,
+            "random": 0.14,
+        }
+    )
+    gestures: Mapping[str, float] = field(default_factory=dict)
+    variation: float = 1.0
+    penetration: float = 0.003
+    attempts: int = 6
+
+    def __post_init__(self) -> None:
+        """Check the names.
+
+        Raises:
+            ValueError: an unknown kind or gesture, negative weights, or nothing to choose from.
+        """
+        for what, weights, known in (
+            ("kind of pose", self.shares, KINDS),
+            ("gesture", self.gestures, GESTURES),
+        ):
+            for name, weight in weights.items():
+                if name not in known:
+                    raise ValueError(f"no {what} {name!r}; there are: {', '.join(known)}")
+                if weight < 0:
+                    raise ValueError(f"the weight of {what} {name!r} is negative: {weight}")
+        if sum(self.shares.values()) <= 0:
+            raise ValueError("the shares of the kinds of pose sum to zero")
+
+
+class Pose(NamedTuple):
+    """A drawn pose.
+
+    Attributes:
+        kind: a key of `PoseConfig.shares`.
+        name: the gesture, or what else describes the pose.
+        angles: (15, 3) radians, conventions of `hand/anatomy.py`.
+        penetration: metres, see `collision.penetration`.
+    """
+
+    kind: str
+    name: str
+    angles: Array
+    penetration: float
+
+
+class Plan(NamedTuple):
+    """What to draw candidates of: a name, a function count -> degrees (count, 15, 3), contacts."""
+
+    name: str
+    draw: Callable[[int], Array]
+    touches: Sequence[Touch] = ()
+
+
+class Hand(NamedTuple):
+    """The hand that a pose is for: its kinematics and the radii (21,) of its bones, metres."""
+
+    kinematics: Kinematics
+    radii: Array
+
+    def solve(self, angles: Array, touches: Sequence[Touch]) -> tuple[Array, Array]:
+        """Angles (n, 15, 3) in radians within the limits, with the contacts, and by how many
+        tolerances those are missed, (n,)."""
+        if not touches:
+            return np.clip(angles, LIMITS[..., 0], LIMITS[..., 1]), np.zeros(len(angles))
+        return touch.solve(self.kinematics, angles, touches, self.radii, LIMITS)
+
+
+def sample_pose(
+    config: PoseConfig, rng: np.random.Generator, rest: Array, finger_width: Array
+) -> Pose:
+    """Draw one pose of a right hand.
+
+    Args:
+        config: what to draw.
+        rng: a fresh generator; the pose is a function of its seed.
+        rest: (21, 3) joints of the hand at rest, hand frame, metres.
+        finger_width: (5,) factors on the thickness of the fingers, thumb first.
+    """
+    hand = Hand(Kinematics(rest), collision.radii(rest, finger_width))
+    kind = _choose(rng, config.shares)
+    plan = KINDS[kind](config, hand, rng)
+    chosen, least = None, np.inf
+    for _ in range(config.attempts):
+        angles, misses = hand.solve(np.deg2rad(plan.draw(_CANDIDATES)), plan.touches)
+        depth = collision.penetration(hand.kinematics(angles).xyz, rest, hand.radii)
+        # 0 for a pose to be taken: argmin finds the first of those.
+        flaw = np.maximum(depth / config.penetration - 1, 0) + np.maximum(misses - 1.5, 0)
+        best = int(np.argmin(flaw))
+        if flaw[best] < least:
+            chosen, least = Pose(kind, plan.name, angles[best], float(depth[best])), flaw[best]
+        if least == 0:
+            break
+    assert chosen is not None
+    return chosen
+
+
+def _choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
+    names = list(weights)
+    share = np.array([weights[name] for name in names], np.float64)
+    return names[int(rng.choice(len(names), p=share / share.sum()))]
+
+
+def _from_family(family: str) -> Callable[[PoseConfig, Hand, np.random.Generator], Plan]:
+    def plan(config: PoseConfig, hand: Hand, rng: np.random.Generator) -> Plan:
+        name = _choose(rng, {n: config.gestures.get(n, 1.0) for n in FAMILIES[family]})
+        gesture = GESTURES[name]
+        return Plan(
+            name,
+            lambda count: _gesture(gesture, hand, rng, count, config.variation),
+            gesture.touches,
+        )
+
+    return plan
+
+
+def _between(config: PoseConfig, hand: Hand, rng: np.random.Generator) -> Plan:
+    """On the straight way (in angles) from one gesture to another, their contacts included."""
+    weights = {name: config.gestures.get(name, 1.0) for name in GESTURES}
+    first, second = _choose(rng, weights), _choose(rng, weights)
+
+    def draw(count: int) -> Array:
+        ends = []
+        for name in (first, second):
+            start = _gesture(GESTURES[name], hand, rng, count, config.variation)
+            ends.append(np.rad2deg(hand.solve(np.deg2rad(start), GESTURES[name].touches)[0]))
+        way = rng.uniform(0.15, 0.85, (count, 1, 1))
+        return ends[0] + way * (ends[1] - ends[0])
+
+    return Plan(f"{first} > {second}", draw)
+
+
+def _grasp(config: PoseConfig, hand: Hand, rng: np.random.Generator) -> Plan:
+    """Around a cylinder or a ball that is not there: each finger's bones are chords of a circle."""
+    radius = float(np.exp(rng.uniform(np.log(0.008), np.log(0.045))))
+    ball = rng.random() < 0.4
+    thumb = _choose(rng, {"opposed": 4, "front": 2, "side": 1, "across": 1, "relaxed": 1})
+    fingers = hand.kinematics.lengths[1:]
+    circle = radius + hand.radii[[6, 10, 14, 18]]
+    palm = 0.4 * hand.kinematics.palm
+    chords = np.column_stack([np.full(4, palm), fingers])
+    half = np.rad2deg(np.arcsin(np.clip(chords / (2 * circle[:, None]), 0, 0.9)))
+    flexion = half[:, :-1] + half[:, 1:]
+    open_hand = Gesture("EEEE", thumb, 11 if ball else 2)
+
+    def draw(count: int) -> Array:
+        angles = _gesture(open_hand, hand, rng, count, config.variation)
+        # A hand seldom closes fully on a thing, nor all its fingers alike.
+        closing = rng.uniform(0.6, 1.0, (count, 1, 1)) + 0.06 * rng.standard_normal((count, 4, 1))
+        bent = closing * flexion + 4 * rng.standard_normal((count, 4, 3))
+        angles[:, 3:, 0] = np.clip(bent, 0, [88, 105, 70]).reshape(count, 12)
+        return angles
+
+    return Plan(f"{'ball' if ball else 'cylinder'} of {1000 * radius:.0f} mm", draw)
+
+
+def _random(config: PoseConfig, hand: Hand, rng: np.random.Generator) -> Plan:
+    """Fingers in random states, each often that of its neighbour, blended toward another state."""
+    letters = list(FINGER_STATES)
+
+    def states() -> str:
+        drawn = [str(rng.choice(letters))]
+        for _ in range(3):
+            drawn.append(drawn[-1] if rng.random() < 0.4 else str(rng.choice(letters)))
+        return "".join(drawn)
+
+    thumbs = [str(rng.choice(list(THUMBS))) for _ in range(2)]
+    pair = [Gesture(states(), thumb, rng.uniform(0, 14)) for thumb in thumbs]
+
+    def draw(count: int) -> Array:
+        ends = [_gesture(g, hand, rng, count, 1.4 * config.variation) for g in pair]
+        way = 0.5 * rng.random((count, 1, 1))
+        return ends[0] + way * (ends[1] - ends[0])
+
+    return Plan(f"{pair[0].fingers} {pair[0].thumb}", draw)
+
+
+KINDS: dict[str, Callable[[PoseConfig, Hand, np.random.Generator], Plan]] = {
+    **{family: _from_family(family) for family in FAMILIES},
+    "between": _between,
+    "grasp": _grasp,
+    "random": _random,
+}
+
+
+def _gesture(
+    gesture: Gesture, hand: Hand, rng: np.random.Generator, count: int, variation: float
+) -> Array:
+    """Angles (count, 15, 3) in degrees of a gesture, before limits and contacts.
+
+    Fingers deviate together as well as each by itself; a DIP follows its PIP by 2/3 (Rijpkema and
+    Girard 1991); fingers spread less the more they bend.
+    """
+    mean = np.array([FINGER_STATES[letter][:3] for letter in gesture.fingers])
+    deviation = np.array([FINGER_STATES[letter][3:] for letter in gesture.fingers])
+    together = rng.standard_normal((count, 1, 2))
+    alone = rng.standard_normal((count, 4, 2))
+    change = variation * deviation * (0.6 * together + 0.8 * alone)
+    angles = np.zeros((count, 5, 3, 3))
+    angles[:, 1:, :2, 0] = mean[:, :2] + change
+    dip = (
+        mean[:, 2] + _DIP_PER_PIP * change[..., 1] + 4 * variation * rng.standard_normal((count, 4))
+    )
+    angles[:, 1:, 2, 0] = np.maximum(dip, -8)
+
+    spread = gesture.spread + 2.5 * variation * rng.standard_normal((count, 1))
+    lean = -3 + 4 * variation * rng.standard_normal((count, 1))
+    toward_thumb = lean + spread * _SPREADING + 1.5 * variation * rng.standard_normal((count, 4))
+    if gesture.crossing:
+        over = rng.choice([-1.0, 1.0], (count, 1))
+        toward_thumb[:, :2] += gesture.crossing * np.array([-0.6, 0.4])
+        angles[:, 1:3, 0, 0] += 8 * over * [-1, 1]
+    bend = np.clip(angles[:, 1:, 0, 0] / 80, 0, 1)
+    extended = (toward_thumb - hand.kinematics.metacarpals) * _SIDE
+    bent = 3 * variation * rng.standard_normal((count, 4))
+    angles[:, 1:, 0, 1] = (1 - bend) * extended + bend * bent
+
+    thumb = THUMBS[gesture.thumb]
+    noise = variation * thumb.deviation * rng.standard_normal((count, 4))
+    angles[:, 0, 0, :2] = noise[:, :2] + [thumb.cmc_flexion, thumb.cmc_abduction]
+    angles[:, 0, 1:, 0] = noise[:, 2:] + [thumb.mcp_flexion, thumb.ip_flexion]
+    return angles.reshape(count, 15, 3)

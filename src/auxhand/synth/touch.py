@@ -1,0 +1,135 @@
+"""Inverse kinematics of contacts: bring the pad of the thumb to points on other fingers.
+
+Damped least squares from a batch of starting poses (Levenberg 1944; Buss 2009 for its use in inverse
+kinematics). The starting pose is the prior, so that every solution stays close to the gesture it
+began with; overlaps of the thumb with other bones count as errors. Thumb and touched fingers move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auxhand.hand.skeleton import FINGERS
+from auxhand.synth import collision
+from auxhand.synth.gestures import Touch
+from auxhand.synth.kinematics import Kinematics, Posed
+
+Array = NDArray[np.float64]
+
+_NAMES = tuple(FINGERS)
+_BONES = ("proximal", "middle", "distal")
+_PAD = Touch("thumb", "distal", "palmar", 0.6)
+_THUMB_TIP = FINGERS["thumb"][3]
+_PAIRS = collision.PAIRS[collision.PAIRS[:, 0] <= _THUMB_TIP]
+"""Pairs of bones of which one is the thumb's."""
+
+_DIP_PER_PIP = 2 / 3
+_THUMB = ((0, 0), (0, 1), (1, 0), (2, 0))
+"""Angles of the thumb that move: (joint, flexion or abduction)."""
+_FINGER = ((0, 0), (0, 1), (1, 0))
+"""Angles of a touched finger that move; its DIP follows its PIP."""
+_THUMB_PRIOR = np.deg2rad([14, 12, 14, 18])
+_FINGER_PRIOR = np.deg2rad([12, 4, 12])
+"""Standard deviations of the moving angles about the starting pose."""
+_FACING = 0.5
+"""Standard deviation of the direction of a contact off the normals of both skins, radians."""
+_PRESSED = 0.0015
+"""Metres by which two pads flatten each other."""
+_CLEARANCE = 0.0015
+"""Standard deviation of an overlap that is no contact, metres."""
+_DIFFERENCE = 1e-4
+_ITERATIONS = 6
+
+
+def solve(
+    kinematics: Kinematics,
+    start: Array,
+    touches: Sequence[Touch],
+    radii: Array,
+    limits: Array,
+) -> tuple[Array, Array]:
+    """Poses near `start` in which the thumb's pad touches.
+
+    Args:
+        kinematics: of the hand.
+        start: (n, 15, 3) joint angles, radians.
+        touches: what is touched, all at once.
+        radii: (21,) radius of the bone that ends in each joint, metres.
+        limits: (15, 3, 2) smallest and largest angles.
+
+    Returns:
+        (n, 15, 3) angles within the limits, and (n,) by how many of its tolerances the worst of the
+        contacts is missed.
+    """
+    low, high = limits[..., 0], limits[..., 1]
+    steps = _unit_steps([_NAMES.index(touch.finger) for touch in touches])
+    prior = np.concatenate([_THUMB_PRIOR, *[_FINGER_PRIOR] * len(touches)])
+    tolerated = np.maximum(collision.overlap(kinematics.rest, radii, _PAIRS), 0)
+
+    def residuals(angles: Array) -> Array:
+        return _residuals(kinematics(angles), touches, radii, tolerated)
+
+    angles = np.clip(start, low, high)
+    n, columns = len(angles), len(steps)
+    moved = np.zeros((n, columns))
+    for _ in range(_ITERATIONS):
+        varied = np.concatenate([angles[None], angles + _DIFFERENCE * steps[:, None]])
+        values = residuals(varied.reshape(-1, 15, 3)).reshape(columns + 1, n, -1)
+        jacobian = np.moveaxis(values[1:] - values[0], 0, -1) / _DIFFERENCE
+        normal = jacobian.transpose(0, 2, 1) @ jacobian
+        normal[:, range(columns), range(columns)] += prior**-2
+        gradient = np.einsum("nrc,nr->nc", jacobian, values[0]) + moved / prior**2
+        step = -np.linalg.solve(normal, gradient[..., None])[..., 0]
+        angles = np.clip(angles + np.tensordot(step, steps, 1), low, high)
+        moved += step
+    return angles, np.abs(residuals(angles)[:, : len(touches)]).max(-1)
+
+
+def _unit_steps(fingers: list[int]) -> Array:
+    """(columns, 15, 3) change of the angles per radian of each moving angle."""
+    steps = np.zeros((len(_THUMB) + len(_FINGER) * len(fingers), 15, 3))
+    for column, (joint, kind) in enumerate(_THUMB):
+        steps[column, joint, kind] = 1
+    for m, finger in enumerate(fingers):
+        for k, (joint, kind) in enumerate(_FINGER):
+            column = len(_THUMB) + len(_FINGER) * m + k
+            steps[column, 3 * finger + joint, kind] = 1
+            if joint == 1:
+                steps[column, 3 * finger + 2, kind] = _DIP_PER_PIP
+    return steps
+
+
+def _residuals(posed: Posed, touches: Sequence[Touch], radii: Array, tolerated: Array) -> Array:
+    """(n, R) errors in standard deviations: first by how much each of the touches is missed.
+
+    Then, for each touch, the way from the thumb's bone to the finger's should leave the thumb by its
+    pad and enter the finger by the side that is touched; and no other bones should overlap.
+    """
+    overlap = collision.overlap(posed.xyz, radii, _PAIRS)
+    excess = np.maximum(overlap - tolerated, 0) / _CLEARANCE
+    thumb, pad_normal = _place(posed, _PAD)
+    facing = _FACING * len(touches)  # a pad cannot face several fingers at once
+    gaps, directions = [], []
+    for touch in touches:
+        bone = FINGERS[touch.finger][_BONES.index(touch.bone) + 1]
+        pair = int(np.flatnonzero((_PAIRS == (_THUMB_TIP, bone)).all(1))[0])
+        gaps.append((overlap[:, pair] - _PRESSED) / touch.tolerance)
+        excess[:, pair] = 0
+        finger, normal = _place(posed, touch)
+        way = finger - thumb
+        way /= np.linalg.norm(way, axis=-1, keepdims=True)
+        directions += [(way - pad_normal) / facing, (way + normal) / facing]
+    return np.concatenate([np.stack(gaps, -1), *directions, excess], -1)
+
+
+def _place(posed: Posed, touch: Touch) -> tuple[Array, Array]:
+    """Point (n, 3) on the bone's axis under the skin that `touch` names, and that skin's normal."""
+    finger, bone = _NAMES.index(touch.finger), _BONES.index(touch.bone)
+    base = FINGERS[touch.finger][bone]
+    x, y, _ = np.moveaxis(posed.frames[:, finger, bone], -1, 0)
+    normal = {"palmar": -y, "dorsal": y, "radial": x}[touch.side]
+    start, end = posed.xyz[:, base], posed.xyz[:, base + 1]
+    return start + touch.along * (end - start), normal
