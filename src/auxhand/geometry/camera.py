@@ -125,10 +125,9 @@ def intrinsics_from_fov(fov_degrees: float, width: int, height: int) -> Tensor:
 def rotation_to_axis(direction: Tensor) -> Tensor:
     """Smallest rotation that takes a direction to +z: the view correction of Ch. 5.4.1.
 
-    With (x, y, z) the unit direction this is Rodrigues' formula about (y, -x, 0), whose
-    1 / (1 + z) is written as (1 - z) / (x^2 + y^2) in the rear half, where it would cancel. Of the
-    half turns that all take -z to +z it is the one about x; a zero direction gives the identity.
-    Gradients are finite throughout.
+    With h the direction half-way to +z it is the half turn about h followed by the one about z.
+    Of the half turns that all take -z to +z it is the one about x; a zero direction gives the
+    identity. Gradients are finite throughout.
 
     Args:
         direction: (..., 3), of any length.
@@ -140,19 +139,12 @@ def rotation_to_axis(direction: Tensor) -> Tensor:
         ValueError: another shape.
     """
     expect("direction", direction, 3)
-    forward = torch.tensor([0.0, 0.0, 1.0], dtype=direction.dtype, device=direction.device)
-    absent = (direction == 0).all(-1, keepdim=True)
-    x, y, z = normalize(torch.where(absent, forward, direction), dim=-1, eps=TINY).unbind(-1)
-    front = z > -0.5
-    r2 = x * x + y * y
-    opposite = ~front & (r2 < TINY * TINY)
-    factor = torch.where(
-        front,
-        1 / torch.where(front, 1 + z, 1.0),
-        (1 - z) / torch.where(front | opposite, 1.0, r2),
-    )
-    xx = torch.where(opposite, 0.0, x * x * factor)
-    yy = torch.where(opposite, 2.0, y * y * factor)
-    xy = torch.where(opposite, 0.0, x * y * factor)
-    rows = [1 - xx, -xy, -x, -xy, 1 - yy, -y, x, y, z]
-    return torch.stack(rows, dim=-1).reshape(*z.shape, 3, 3)
+    unit = normalize(direction, dim=-1, eps=TINY)
+    xy, z = unit[..., :2], unit[..., 2:]
+    # 1 + z cancels in the rear half; there it is (x^2 + y^2) / (1 - z).
+    up = torch.where(z >= 0, 1 + z, xy.square().sum(-1, keepdim=True) / (1 - z).clamp_min(1.0))
+    half = torch.cat([xy, up], dim=-1)
+    opposite = (half.abs() < TINY).all(-1, keepdim=True)
+    h = normalize(torch.where(opposite, half.new_tensor([0.0, 1.0, 0.0]), half), dim=-1)
+    about_h = 2 * h[..., :, None] * h[..., None, :] - torch.eye(3, dtype=h.dtype, device=h.device)
+    return about_h * h.new_tensor([[-1.0], [-1.0], [1.0]])
