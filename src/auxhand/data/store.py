@@ -363,14 +363,7 @@ def decode_row(row: Row, where: str = "") -> HandSample:
     )
     if image is not None:
         image = image.permute(2, 0, 1).to(torch.float32).div_(255)
-    presence = row.get("presence")
-    return replace(
-        decode_labels(row, where),
-        image=image,
-        mask=mask,
-        depth=depth,
-        presence=None if presence is None else torch.tensor(presence, dtype=torch.float32),
-    )
+    return replace(decode_labels(row, where), image=image, mask=mask, depth=depth)
 
 
 def decode_column(
@@ -394,7 +387,7 @@ def decode_column(
 
 
 def decode_labels(row: Row, where: str = "") -> HandSample:
-    """What a row holds besides images: K, side, joints, their flags, source.
+    """What a row holds besides images: K, side, joints and their flags, presence, source.
 
     Raises:
         ValueError: a label of a wrong length.
@@ -411,5 +404,7 @@ def decode_labels(row: Row, where: str = "") -> HandSample:
             )
         kind = torch.bool if name.startswith("joint_") else torch.float64
         labels[name] = torch.tensor(values, dtype=kind).reshape(shape)
+    if row.get("presence") is not None:
+        labels["presence"] = torch.tensor(row["presence"], dtype=torch.float32)
     source = row.get("source") or f"{where}#{row.get('index')}"
     return HandSample(**labels, side=row.get("side"), source=source)

@@ -1,0 +1,318 @@
+"""Training augmentation: one stored row, another picture of it at every visit, exact labels.
+
+A rendered hand is kept as RGBA and put before a new background each time it is seen, under other
+light, through another camera; the crop's rotation, scale and place are random too and go through
+`geometry.crop`, so that labels follow exactly. All of it is a function of (seed, visit, index):
+workers, resuming and order change nothing (DESIGN section 5).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from auxhand.data.background import Array, Backgrounds, composite
+from auxhand.data.geometric import (
+    crop_labels,
+    place_crop,
+    presence,
+    to_tensor,
+    upright_angle,
+    warp,
+    warp_depth,
+)
+from auxhand.data.photometric import Photometric, cast_shadow, light_hand, occlude, take_picture
+from auxhand.data.store import (
+    Row,
+    decode_column,
+    decode_depth,
+    decode_image,
+    decode_labels,
+    decode_mask,
+)
+from auxhand.geometry.crop import Crop
+from auxhand.sample import HandSample
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much, and how often; `EASY` and `HARD` are the two ends of `Augmentation.at`.
+
+    Attributes:
+        upright_share: probability that the hand is first turned upright (wrist to middle MCP up).
+        rotation: deviation of the in-plane rotation, degrees.
+        any_rotation_share: probability of a rotation in -180..180 degrees instead.
+        smallest, largest: share of the crop's side that the box of the joints takes.
+        shift: how much of the room left the hand's place makes use of, 0 = always centred.
+        absent_share: probability of a background without a hand.
+        misplaced_share: probability of a crop that is off the hand, far too wide or too narrow.
+        photometric: light, obstacles and camera.
+    """
+
+    upright_share: float
+    rotation: float
+    any_rotation_share: float
+    smallest: float
+    largest: float
+    shift: float
+    absent_share: float
+    misplaced_share: float
+    photometric: Photometric
+
+    @staticmethod
+    def at(difficulty: float) -> Augmentation:
+        """`EASY` at 0, `HARD` at 1, every number linearly between.
+
+        Raises:
+            ValueError: a difficulty outside [0, 1].
+        """
+        if not 0 <= difficulty <= 1:
+            raise ValueError(f"difficulty must lie in [0, 1], got {difficulty}")
+        augmentation: Augmentation = _between(EASY, HARD, difficulty)
+        return augmentation
+
+
+def _between(easy: Any, hard: Any, t: float) -> Any:
+    """Every number of two dataclasses of one kind, interpolated."""
+    if not is_dataclass(easy) or isinstance(easy, type):
+        return easy + t * (hard - easy)
+    values = {
+        f.name: _between(getattr(easy, f.name), getattr(hard, f.name), t) for f in fields(easy)
+    }
+    return replace(easy, **values)
+
+
+EASY = Augmentation(
+    upright_share=1.0,
+    rotation=12.0,
+    any_rotation_share=0.0,
+    smallest=0.6,
+    largest=0.92,
+    shift=0.7,
+    absent_share=0.06,
+    misplaced_share=0.06,
+    photometric=Photometric(
+        hand_gain=0.12,
+        hand_tint=0.05,
+        gradient_share=0.3,
+        gradient=0.2,
+        shadow_share=0.3,
+        occluder_share=0.08,
+        border_share=0.03,
+        resolution_share=0.1,
+        resolution=0.6,
+        blur_share=0.2,
+        blur=1.0,
+        motion_share=0.03,
+        motion=4.0,
+        gamma=0.08,
+        brightness=0.2,
+        contrast=0.25,
+        saturation=0.3,
+        hue=0.03,
+        balance=0.03,
+        grey_share=0.03,
+        noise_share=0.3,
+        noise=0.02,
+        jpeg_share=0.1,
+        jpeg_quality=40.0,
+    ),
+)
+
+HARD = Augmentation(
+    upright_share=0.25,
+    rotation=25.0,
+    any_rotation_share=0.12,
+    smallest=0.45,
+    largest=0.95,
+    shift=0.9,
+    absent_share=0.06,
+    misplaced_share=0.08,
+    photometric=Photometric(
+        hand_gain=0.25,
+        hand_tint=0.1,
+        gradient_share=0.5,
+        gradient=0.4,
+        shadow_share=0.4,
+        occluder_share=0.3,
+        border_share=0.1,
+        resolution_share=0.25,
+        resolution=0.35,
+        blur_share=0.3,
+        blur=1.8,
+        motion_share=0.08,
+        motion=7.0,
+        gamma=0.25,
+        brightness=0.35,
+        contrast=0.45,
+        saturation=0.7,
+        hue=0.12,
+        balance=0.07,
+        grey_share=0.1,
+        noise_share=0.5,
+        noise=0.06,
+        jpeg_share=0.25,
+        jpeg_quality=20.0,
+    ),
+)
+
+
+def generator(seed: int, visit: int, index: int) -> np.random.Generator:
+    """The source of all randomness of the `visit`-th use of sample `index`."""
+    return np.random.default_rng([seed, visit, index])
+
+
+def augment(
+    row: Row,
+    size: int,
+    rng: np.random.Generator,
+    augmentation: Augmentation,
+    backgrounds: Backgrounds,
+    depth: bool = False,
+    where: str = "",
+) -> HandSample:
+    """One training picture of a stored row.
+
+    Presence (see `geometric.presence`): 1 where the crop is about the hand, 0 where it is not or
+    there is none, absent where that is undecided. Without presence there are no pose labels.
+
+    Args:
+        row: columns of a prepared dataset. With `rgba` the hand comes before a new background;
+            without, its `image` is cropped as it is (real data).
+        size: side of the crop in pixels.
+        rng: see `generator`.
+        augmentation: strengths.
+        backgrounds: where backgrounds come from.
+        depth: also give the hand's depth map.
+        where: name of the dataset, for messages.
+
+    Raises:
+        ValueError: bytes that cannot be decoded, a row with neither rgba nor image.
+    """
+    u = rng.random()
+    if u < augmentation.absent_share:
+        image = backgrounds.sample(rng, size)
+        occlude(image, rng, augmentation.photometric)
+        image = take_picture(image, rng, augmentation.photometric)
+        return HandSample(
+            image=to_tensor(image),
+            mask=torch.zeros(size, size),
+            presence=torch.tensor(0.0),
+            source="background",
+        )
+    labels = decode_labels(row, where)
+    misplaced = u < augmentation.absent_share + augmentation.misplaced_share
+    place = _misplaced_crop if misplaced else _random_crop
+    crop = place(labels, size, rng, augmentation)
+    sample = crop_labels(labels, crop)
+
+    image, hand = _picture(row, crop, rng, augmentation.photometric, backgrounds, where)
+    covered = occlude(image, rng, augmentation.photometric)
+    image = take_picture(image, rng, augmentation.photometric)
+    mask = None if hand is None else torch.from_numpy((hand & ~covered).astype(np.float32))
+    sample = replace(sample, image=to_tensor(image), mask=mask)
+    if sample.joints_uv is None:
+        return sample
+    is_hand = presence(sample.joints_uv, size)
+    if is_hand == 0:
+        return HandSample(
+            image=sample.image,
+            mask=mask,
+            presence=torch.tensor(0.0),
+            source=sample.source,
+            crop=crop,
+        )
+    return replace(
+        sample,
+        presence=None if is_hand is None else torch.tensor(is_hand),
+        joint_visible=_still_visible(sample, covered),
+        depth=_depth(row, crop, where) if depth else None,
+    )
+
+
+def _random_crop(
+    labels: HandSample, size: int, rng: np.random.Generator, augmentation: Augmentation
+) -> Crop:
+    """A crop about the hand, turned, scaled and shifted at random."""
+    angle = math.radians(rng.normal(0, augmentation.rotation))
+    fraction = rng.uniform(augmentation.smallest, augmentation.largest)
+    room = augmentation.shift * (1 - fraction) / 2
+    shift = rng.uniform(-room, room, 2) + rng.normal(0, 0.02, 2)
+    upright = rng.random() < augmentation.upright_share
+    if rng.random() < augmentation.any_rotation_share:
+        angle = rng.uniform(-math.pi, math.pi)
+    elif upright and labels.joints_uv is not None:
+        angle += upright_angle(labels.joints_uv)
+    return place_crop(labels, size, fraction, angle, (float(shift[0]), float(shift[1])))
+
+
+def _misplaced_crop(
+    labels: HandSample, size: int, rng: np.random.Generator, augmentation: Augmentation
+) -> Crop:
+    """A crop beside the hand, or one far too wide or too narrow for it.
+
+    Not view-corrected: far from the hand there is no sense in a camera that looks there.
+    """
+    kind = rng.random()
+    if kind < 0.5:  # beside it
+        fraction = rng.uniform(augmentation.smallest, 1.1)
+        distance, direction = rng.uniform(0.45, 0.9), rng.uniform(0, 2 * math.pi)
+        shift = distance * math.cos(direction), distance * math.sin(direction)
+    elif kind < 0.8:  # too wide
+        fraction = rng.uniform(0.08, 0.25)
+        shift = tuple(rng.uniform(-0.4, 0.4, 2))
+    else:  # too narrow
+        fraction = rng.uniform(1.5, 2.5)
+        shift = tuple(rng.uniform(-0.5, 0.5, 2))
+    angle = math.radians(rng.normal(0, augmentation.rotation))
+    return place_crop(labels, size, fraction, angle, shift, corrected=False)
+
+
+def _picture(
+    row: Row,
+    crop: Crop,
+    rng: np.random.Generator,
+    photometric: Photometric,
+    backgrounds: Backgrounds,
+    where: str,
+) -> tuple[Array, Array | None]:
+    """The crop's picture (H, W, 3) float32 and the hand's mask (H, W) bool, None if unknown."""
+    rgba = decode_column(row, "rgba", lambda data: decode_image(data, channels=4), where)
+    if rgba is not None:
+        # Colours are weighed by alpha while they are mixed, or the edge takes colour from outside.
+        premultiplied = warp(cv2.cvtColor(rgba, cv2.COLOR_RGBA2mRGBA), crop)
+        straight = cv2.cvtColor(premultiplied, cv2.COLOR_mRGBA2RGBA)
+        hand = light_hand(straight.astype(np.float32) * np.float32(1 / 255), rng, photometric)
+        behind = backgrounds.sample(rng, crop.size)
+        behind = cast_shadow(behind, np.ascontiguousarray(hand[..., 3]), rng, photometric)
+        return composite(hand, behind), hand[..., 3] > 0.5
+    image = decode_column(row, "image", decode_image, where)
+    if image is None:
+        raise ValueError(f"{where or 'dataset'}, row {row.get('index')}: neither rgba nor image")
+    picture = warp(image, crop, cv2.BORDER_REPLICATE).astype(np.float32) * np.float32(1 / 255)
+    mask = decode_column(row, "mask", decode_mask, where)
+    return picture, None if mask is None else warp(mask, crop) > 0.5
+
+
+def _still_visible(sample: HandSample, covered: Array) -> Tensor | None:
+    """joint_visible less the joints that lie under an obstacle or outside the crop."""
+    if sample.joint_visible is None or sample.joints_uv is None:
+        return sample.joint_visible
+    size = covered.shape[0]
+    pixels = sample.joints_uv.round().long()
+    inside = ((pixels >= 0) & (pixels < size)).all(-1)
+    x, y = pixels.clamp(0, size - 1).unbind(-1)
+    visible: Tensor = sample.joint_visible & inside & ~torch.from_numpy(covered)[y, x]
+    return visible
+
+
+def _depth(row: Row, crop: Crop, where: str) -> Tensor | None:
+    """The hand's depth map in the crop and along its axis."""
+    stored = decode_column(row, "depth", decode_depth, where)
+    return None if stored is None else torch.from_numpy(warp_depth(stored, crop))

@@ -1,0 +1,214 @@
+"""Where a crop of a hand lies, what becomes of image and labels in it, and when it shows a hand.
+
+A crop is placed by the hand's joints: `fraction` is the share of the crop's side that the longer
+side of their box takes, after turning. With intrinsics the crop is view-corrected
+(`geometry.crop.view_crop`), so project(K, joints_xyz) = joints_uv holds in it exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from auxhand.geometry.crop import Crop, plain_crop, uv_box, view_crop
+from auxhand.hand.skeleton import ROOT, WRIST
+from auxhand.sample import LEFT, HandSample
+
+Array = npt.NDArray[Any]
+
+FRACTION = 0.7
+"""Share of the side that the joints' box takes in crops for evaluation: mid-way in training."""
+
+MARGIN = 0.02
+"""Joints up to this share of the side beyond the crop's edge still count as labelled: a network
+that answers within the crop can come as near. Joints farther out are marked invalid."""
+
+INSIDE, LOWEST, HIGHEST = 0.8, 0.35, 1.15
+"""A crop is about a hand where 80% of its joints are inside and their box takes 0.35 to 1.15."""
+
+OUTSIDE, TOO_SMALL, TOO_LARGE = 0.5, 0.25, 1.5
+"""It is about none where half the joints or fewer are inside, or the box takes less than 0.25 or
+more than 1.5. In between either answer would be arbitrary, and presence is not labelled."""
+
+
+def presence(uv: Tensor, size: int) -> float | None:
+    """Whether a crop is about the hand whose joints are `uv` (21, 2): 1, 0, or None for undecided.
+
+    This is what the presence of a window means to the search for hands: 1 says that the window can
+    be given to the pose estimate, 0 that a window elsewhere, or of another size, would be better.
+    """
+    inside = float(_within(uv, size, 0.0).float().mean())
+    share = float((uv.amax(0) - uv.amin(0)).max()) / size
+    if inside <= OUTSIDE or not TOO_SMALL <= share <= TOO_LARGE:
+        return 0.0
+    if inside >= INSIDE and LOWEST <= share <= HIGHEST:
+        return 1.0
+    return None
+
+
+def _within(uv: Tensor, size: int, margin: float) -> Tensor:
+    """(N, 2) -> (N,) bool: inside the crop, or at most `margin` times its side outside."""
+    low, high = -0.5 - margin * size, size - 0.5 + margin * size
+    return ((uv >= low) & (uv <= high)).all(-1)
+
+
+def upright_angle(uv: Tensor) -> float:
+    """Radians by which an image must be turned so that wrist to middle MCP points upwards."""
+    x, y = (uv[ROOT] - uv[WRIST]).tolist()
+    return -math.pi / 2 - math.atan2(y, x)
+
+
+def place_crop(
+    sample: HandSample,
+    size: int,
+    fraction: float = FRACTION,
+    angle: float = 0.0,
+    shift: tuple[float, float] = (0.0, 0.0),
+    corrected: bool = True,
+) -> Crop:
+    """A square crop around a sample's hand, mirrored where it is a left one.
+
+    Args:
+        sample: joints_uv (the valid ones count), or else an image, all of which is then the box; K.
+        size: side of the crop in pixels.
+        fraction: share of the crop's side that the box of the turned joints takes.
+        angle: radians by which the content turns (clockwise on screen), before mirroring.
+        shift: where the box's centre lies, in sides of the crop from the crop's centre.
+        corrected: turn the camera to the crop's centre, where K is known (else a plain crop).
+
+    Raises:
+        ValueError: neither joints nor image.
+    """
+    uv = _extent(sample)
+    c, s = math.cos(angle), math.sin(angle)
+    turn = uv.new_tensor([[c, -s], [s, c]])
+    box = uv_box(uv @ turn.mT)
+    side = max(float(box[2:].max()), 1.0) / fraction
+    center = turn.mT @ (box[:2] + box[2:] / 2 - side * uv.new_tensor(shift))
+    mirror = sample.side == LEFT
+    if sample.K is not None and corrected:
+        return view_crop(sample.K, center, side, size, angle, mirror)
+    return plain_crop(center, side, size, angle, sample.K, mirror)
+
+
+def _extent(sample: HandSample) -> Tensor:
+    """(N, 2) points that the crop must contain: valid joints, else the image's corners."""
+    uv = sample.joints_uv
+    if uv is not None and sample.joint_valid is not None:
+        uv = uv[sample.joint_valid]
+    if uv is not None and len(uv):
+        return uv
+    if sample.image is None:
+        raise ValueError(f"{sample.source}: neither joints nor image to place a crop by")
+    height, width = sample.image.shape[-2:]
+    corners = [[-0.5, -0.5], [width - 0.5, height - 0.5]]
+    # `fraction` is about a hand: an image that is a crop of one already is kept whole.
+    middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64)
+    return middle + FRACTION * (torch.tensor(corners, dtype=torch.float64) - middle)
+
+
+def crop_labels(sample: HandSample, crop: Crop) -> HandSample:
+    """The sample's labels in the crop; its images are left out.
+
+    joint_valid: labelled, and inside the crop (to within `MARGIN`). Where neither uv nor xyz is
+    known there is nothing to say about joints.
+    """
+    uv = None if sample.joints_uv is None else crop.uv_to_crop(sample.joints_uv)
+    valid = sample.joint_valid
+    if uv is not None:
+        inside = _within(uv, crop.size[0], MARGIN)
+        valid = inside if valid is None else valid & inside
+    return HandSample(
+        K=crop.K,
+        side=sample.side,
+        joints_uv=uv,
+        joints_xyz=None if sample.joints_xyz is None else crop.xyz_to_crop(sample.joints_xyz),
+        joint_valid=valid,
+        joint_visible=sample.joint_visible,
+        presence=sample.presence,
+        cloud=None if sample.cloud is None else crop.xyz_to_crop(sample.cloud),
+        content=sample.content,
+        source=sample.source,
+        crop=crop,
+    )
+
+
+def warp(image: Array, crop: Crop, border: int = cv2.BORDER_CONSTANT) -> Array:
+    """An image (H, W) or (H, W, C) as seen in the crop, bilinear.
+
+    Where the crop shows the image more than 1.5 times smaller, it is averaged down first by the
+    nearest whole factor, else fine detail would alias.
+    """
+    A = crop.A.double().numpy()
+    factor = round(shrink) if (shrink := _shrink(A, crop.size)) > 1.5 else 1
+    height, width = image.shape[:2]
+    if factor > 1:
+        small = max(1, round(width / factor)), max(1, round(height / factor))
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        sx, sy = small[0] / width, small[1] / height
+        A = A @ np.linalg.inv([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+    target = crop.size[1], crop.size[0]
+    return cv2.warpPerspective(image, A, target, flags=cv2.INTER_LINEAR, borderMode=border)
+
+
+def _shrink(A: Array, size: tuple[int, int]) -> float:
+    """Pixels of the original per pixel of the crop, at the crop's centre.
+
+    For x' = A x / w the Jacobian's determinant is det A / w^3.
+    """
+    inverse = np.linalg.inv(A)
+    x = inverse @ [(size[1] - 1) / 2, (size[0] - 1) / 2, 1]
+    w = A[2] @ (x / x[2])
+    return math.sqrt(abs(w**3 * np.linalg.det(inverse)))
+
+
+def warp_depth(depth: Array, crop: Crop) -> Array:
+    """A depth map (H, W) in metres in the crop: nearest values, as depth along its own axis."""
+    target = crop.size[1], crop.size[0]
+    A = crop.A.double().numpy()
+    warped = cv2.warpPerspective(depth.astype(np.float32), A, target, flags=cv2.INTER_NEAREST)
+    return np.asarray(warped * crop.depth_scale().float().numpy())
+
+
+def evaluation_crop(
+    sample: HandSample, size: int, fraction: float = FRACTION, corrected: bool = True
+) -> HandSample:
+    """The crop of a sample that a network is judged on: placed by its joints, nothing random.
+
+    Args:
+        sample: with an image; without joints the whole image is taken as the crop.
+        size: side of the crop in pixels.
+        fraction: share of the side that the joints' box takes.
+        corrected: view-corrected, where K is known.
+
+    Returns:
+        image, mask and depth (where there are any) at `size`, labels in the crop's pixels and
+        camera, `crop` the way back. Beyond the image its border is repeated.
+
+    Raises:
+        ValueError: a sample without an image.
+    """
+    if sample.image is None:
+        raise ValueError(f"{sample.source}: no image to crop")
+    crop = place_crop(sample, size, fraction, corrected=corrected)
+    pixels = warp(sample.image.permute(1, 2, 0).numpy(), crop, cv2.BORDER_REPLICATE)
+    mask = None if sample.mask is None else warp(sample.mask.numpy(), crop) > 0.5
+    depth = None if sample.depth is None else warp_depth(sample.depth.numpy(), crop)
+    return replace(
+        crop_labels(sample, crop),
+        image=to_tensor(pixels),
+        mask=None if mask is None else torch.from_numpy(mask.astype(np.float32)),
+        depth=None if depth is None else torch.from_numpy(depth),
+    )
+
+
+def to_tensor(image: Array) -> Tensor:
+    """(H, W, 3) float32 -> (3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).clamp_(0, 1)

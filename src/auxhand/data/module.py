@@ -1,0 +1,282 @@
+"""Training and validation data of a run (`HandDataModule`), on a schedule of sizes and difficulty.
+
+What a worker makes depends on nothing but the `Key` that the sampler hands it and the run's seed:
+workers keep no state, any number of them gives the same batches, and a resumed run sees what it
+would have seen.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import cv2
+import lightning
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+from auxhand.data.augment import Augmentation, augment, generator
+from auxhand.data.background import Backgrounds
+from auxhand.data.geometric import evaluation_crop
+from auxhand.data.store import PreparedDataset
+from auxhand.sample import HandBatch, HandSample
+
+
+class Key(NamedTuple):
+    """What to make: in which epoch (for the phase), at which visit to which sample."""
+
+    epoch: int
+    visit: int
+    sample: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """From `epoch` on, crops of `size` pixels at `difficulty` in [0, 1] (`Augmentation.at`)."""
+
+    epoch: int
+    size: int
+    difficulty: float = 1.0
+
+
+class Schedule:
+    """The phase of each epoch.
+
+    Raises:
+        ValueError: phases that do not begin with epoch 0 or are not in order.
+    """
+
+    def __init__(self, phases: Sequence[Phase]) -> None:
+        starts = [phase.epoch for phase in phases]
+        if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
+            raise ValueError(f"phases must begin at epoch 0 and ascend, got epochs {starts}")
+        self.phases = tuple(phases)
+        self.augmentations = tuple(Augmentation.at(phase.difficulty) for phase in phases)
+        self._starts = starts
+
+    def number(self, epoch: int) -> int:
+        """Index of the phase that `epoch` belongs to."""
+        return bisect_right(self._starts, epoch) - 1
+
+
+class TrainingSet(Dataset[HandSample]):
+    """Augmented samples of one or more prepared datasets, by `Key`."""
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[PreparedDataset, range]],
+        schedule: Schedule,
+        backgrounds: Backgrounds,
+        seed: int,
+        depth: bool,
+    ) -> None:
+        self.parts = list(parts)
+        self.schedule = schedule
+        self.backgrounds = backgrounds
+        self.seed = seed
+        self.depth = depth
+        self._ends = np.cumsum([len(rows) for _, rows in self.parts]).tolist()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, key: Key) -> HandSample:
+        part = bisect_right(self._ends, key.sample)
+        dataset, rows = self.parts[part]
+        phase = self.schedule.number(key.epoch)
+        return augment(
+            dataset.row(rows[key.sample - self._ends[part]]),
+            self.schedule.phases[phase].size,
+            generator(self.seed, key.visit, key.sample),
+            self.schedule.augmentations[phase],
+            self.backgrounds,
+            depth=self.depth,
+            where=str(dataset.root),
+        )
+
+
+class EvaluationSet(Dataset[HandSample]):
+    """Evaluation crops of a prepared dataset, by `Key`: the epoch gives the size."""
+
+    def __init__(self, dataset: PreparedDataset, rows: range, schedule: Schedule) -> None:
+        self.dataset = dataset
+        self.rows = rows
+        self.schedule = schedule
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Key) -> HandSample:
+        size = self.schedule.phases[self.schedule.number(key.epoch)].size
+        return evaluation_crop(self.dataset[self.rows[key.sample]], size)
+
+
+class KeySampler(DistributedSampler[Key]):
+    """The keys of an epoch: this process's share of `images` of them.
+
+    Shuffled, epochs cut one endless row of permutations of the dataset into pieces: an epoch may be
+    shorter or longer than the dataset, and all samples are seen equally often. The trainer tells
+    the epoch (`set_epoch`). It is a `DistributedSampler` because the trainer leaves those in place;
+    unlike it, this one asks for the process's rank when it is iterated.
+
+    Args:
+        length: number of samples of the dataset.
+        images: number of keys in an epoch, all processes together; None = `length`.
+        order_seed: of the permutations; None = in order.
+    """
+
+    def __init__(
+        self, length: int, images: int | None = None, order_seed: int | None = None
+    ) -> None:
+        self.length = length
+        self.images = length if images is None else images
+        self.order_seed = order_seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        rank, processes = _processes()
+        if self.order_seed is None:
+            return len(range(rank, self.images, processes))
+        return self.images // processes  # equal shares, since all processes step together
+
+    def __iter__(self) -> Iterator[Key]:
+        rank, processes = _processes()
+        first = self.epoch * self.images + rank
+        order = np.arange(self.length)
+        shuffled = None
+        for position in range(first, first + len(self) * processes, processes):
+            visit, place = divmod(position, self.length)
+            if self.order_seed is not None and visit != shuffled:
+                order = np.random.default_rng([self.order_seed, visit]).permutation(self.length)
+                shuffled = visit
+            yield Key(self.epoch, visit, int(order[place]))
+
+
+def _processes() -> tuple[int, int]:
+    """(rank, number of processes)."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _start_worker(_: int) -> None:
+    """One thread a worker: there are as many workers as cores to spare."""
+    cv2.setNumThreads(0)
+
+
+class HandDataModule(lightning.LightningDataModule):
+    """Batches (`HandBatch`) from prepared datasets.
+
+    Args:
+        train: folder, or folders, of prepared datasets.
+        val: folder of the validation set; None: the last `val_count` samples of the first of
+            `train`, which are then left out of training.
+        val_count: number of validation samples; None with `val` given: all of it.
+        batch_size: samples a batch and process.
+        images_per_epoch: samples an epoch, all processes together; None: as many as there are.
+        phases: schedule of size and difficulty. Validation crops have the size of their epoch.
+        backgrounds: folder of photos; None: procedural backgrounds alone.
+        workers: processes that make batches; 0: the training process itself.
+        depth: also give depth maps.
+        seed: of order and augmentation.
+
+    Raises:
+        ValueError: phases out of order, more validation samples than there are samples.
+        FileNotFoundError: (when set up) no such dataset or folder.
+    """
+
+    def __init__(
+        self,
+        train: str | list[str],
+        val: str | None = None,
+        val_count: int | None = None,
+        batch_size: int = 64,
+        images_per_epoch: int | None = None,
+        phases: list[Phase] | None = None,
+        backgrounds: str | None = None,
+        workers: int = 1,
+        depth: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if val is None and not val_count:
+            raise ValueError("give a validation folder `val`, or hold samples out: `val_count`")
+        self.roots = [train] if isinstance(train, str) else list(train)
+        self.val_root = val
+        self.val_count = val_count
+        self.batch_size = batch_size
+        self.images_per_epoch = images_per_epoch
+        self.schedule = Schedule(phases or [Phase(0, 96)])
+        self.background_folder = backgrounds
+        self.workers = workers
+        self.depth = depth
+        self.seed = seed
+
+    def prepare_data(self) -> None:
+        """Open the datasets once, by one process: their Arrow copies are made here."""
+        for root in {*self.roots, *([self.val_root] if self.val_root else [])}:
+            PreparedDataset(root)
+
+    @cached_property
+    def training_set(self) -> TrainingSet:
+        """The training samples."""
+        parts = []
+        for number, root in enumerate(self.roots):
+            dataset = PreparedDataset(root)
+            held_out = self._held_out(dataset) if number == 0 and self.val_root is None else 0
+            parts.append((dataset, range(len(dataset) - held_out)))
+        folder = None if self.background_folder is None else Path(self.background_folder)
+        backgrounds = Backgrounds(folder)
+        return TrainingSet(parts, self.schedule, backgrounds, self.seed, self.depth)
+
+    @cached_property
+    def evaluation_set(self) -> EvaluationSet:
+        """The validation samples."""
+        dataset = PreparedDataset(self.val_root or self.roots[0])
+        count = self._held_out(dataset)
+        first = 0 if self.val_root else len(dataset) - count
+        return EvaluationSet(dataset, range(first, first + count), self.schedule)
+
+    def _held_out(self, dataset: PreparedDataset) -> int:
+        """Number of validation samples in `dataset`."""
+        count = len(dataset) if self.val_count is None else self.val_count
+        if count > len(dataset) or (self.val_root is None and count == len(dataset)):
+            raise ValueError(
+                f"val_count {count} leaves nothing to train on: {dataset.root} has {len(dataset)}"
+            )
+        return count
+
+    def train_dataloader(self) -> DataLoader[HandBatch]:
+        """Shuffled, augmented batches, incomplete ones left out."""
+        data = self.training_set
+        images = self.images_per_epoch or len(data)
+        if images < self.batch_size:
+            raise ValueError(f"{images} images an epoch do not fill a batch of {self.batch_size}")
+        return self._loader(data, KeySampler(len(data), images, self.seed), drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[HandBatch]:
+        """All validation crops, in order."""
+        data = self.evaluation_set
+        return self._loader(data, KeySampler(len(data)), drop_last=False)
+
+    def _loader(
+        self, data: Dataset[HandSample], sampler: KeySampler, drop_last: bool
+    ) -> DataLoader[HandBatch]:
+        loader = DataLoader(
+            data,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            collate_fn=HandSample.collate,
+            drop_last=drop_last,
+            worker_init_fn=_start_worker,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+        return cast("DataLoader[HandBatch]", loader)

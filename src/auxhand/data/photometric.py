@@ -1,0 +1,165 @@
+"""Random light, obstacles and cameras: what changes a picture of a hand and none of its labels.
+
+Pictures are float32 (H, W, 3) sRGB as in `data.background`. Lengths are given for a crop of
+`REFERENCE_SIZE` pixels and scale with the crop, so that a schedule of sizes does not change what is
+hard. `Photometric` says how strong and how frequent everything is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from auxhand.data.background import (
+    blur,
+    color_matrix,
+    jpeg,
+    lower_resolution,
+    motion_blur,
+    sensor_noise,
+)
+
+Array = npt.NDArray[Any]
+
+REFERENCE_SIZE = 96
+
+
+@dataclass(frozen=True)
+class Photometric:
+    """Strengths ("..._share": probability). Colour jitter, grey and erasing: Ch. 6.3.4, 7.4.3.
+
+    Attributes:
+        hand_gain, hand_tint: log deviation of the hand's brightness, common and per channel.
+        gradient_share, gradient: light that changes across the hand, by 1 - gradient .. 1 + it.
+        shadow_share: of the hand on what lies behind it.
+        occluder_share: one to three boxes or ovals before the hand (random erasing).
+        border_share: the picture ends within the crop, as at the edge of a photo.
+        resolution_share, resolution: shrink to this factor at least, and enlarge again.
+        blur_share, blur: out of focus, sigma at most, in pixels at the reference size.
+        motion_share, motion: blur along a line of this length at most.
+        gamma: log deviation of the exponent.
+        brightness, contrast, saturation: uniform in 1 - x .. 1 + x.
+        hue: deviation in radians. balance: deviation of the gain of each channel.
+        grey_share: no colour.
+        noise_share, noise: deviation at most, for read and shot noise each.
+        jpeg_share, jpeg_quality: lowest quality.
+    """
+
+    hand_gain: float
+    hand_tint: float
+    gradient_share: float
+    gradient: float
+    shadow_share: float
+    occluder_share: float
+    border_share: float
+    resolution_share: float
+    resolution: float
+    blur_share: float
+    blur: float
+    motion_share: float
+    motion: float
+    gamma: float
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    balance: float
+    grey_share: float
+    noise_share: float
+    noise: float
+    jpeg_share: float
+    jpeg_quality: float
+
+
+def light_hand(rgba: Array, rng: np.random.Generator, p: Photometric) -> Array:
+    """Another light on a cut-out hand: (H, W, 4) float32 in, the same out, alpha untouched."""
+    gain = np.exp(rng.normal(0, p.hand_gain) + rng.normal(0, p.hand_tint, 3)).astype(np.float32)
+    colors = rgba[..., :3] * gain
+    if rng.random() < p.gradient_share:
+        corners = rng.uniform(1 - p.gradient, 1 + p.gradient, (2, 2)).astype(np.float32)
+        shade = cv2.resize(corners, (rgba.shape[1], rgba.shape[0]))
+        colors *= shade[..., None]
+    return np.dstack([np.minimum(colors, 1), rgba[..., 3]])
+
+
+def cast_shadow(background: Array, alpha: Array, rng: np.random.Generator, p: Photometric) -> Array:
+    """Darken the background where a soft, displaced shadow of the hand falls (or nothing)."""
+    if rng.random() >= p.shadow_share:
+        return background
+    height, width = alpha.shape
+    dx, dy = rng.normal(0, 0.05, 2) * width
+    shadow = cv2.warpAffine(alpha, np.array([[1, 0, dx], [0, 1, dy]]), (width, height))
+    softness = max(1, int(rng.uniform(0.02, 0.15) * width))
+    shadow = cv2.blur(shadow, (softness, softness))
+    return np.asarray(background * (1 - np.float32(rng.uniform(0.2, 0.75)) * shadow)[..., None])
+
+
+def occlude(image: Array, rng: np.random.Generator, p: Photometric) -> Array:
+    """Draw obstacles and photo edges onto `image` in place; (H, W) bool: what they cover.
+
+    An obstacle is a box or an oval of one colour, or of another part of the picture.
+    """
+    size = image.shape[0]
+    cover = np.zeros((size, size), np.uint8)
+    if rng.random() < p.occluder_share:
+        for _ in range(rng.integers(1, 4)):
+            obstacle = np.zeros_like(cover)
+            w, h = rng.uniform(0.05, 0.3, 2) * size
+            x, y = rng.uniform(0, size, 2)
+            if rng.random() < 0.5:
+                cv2.ellipse(obstacle, ((x, y), (w, h), rng.uniform(0, 180)), 1, -1)
+            else:
+                x, y = int(x - w / 2), int(y - h / 2)
+                obstacle[max(0, y) : y + int(h) + 1, max(0, x) : x + int(w) + 1] = 1
+            hidden = obstacle > 0
+            if rng.random() < 0.6:
+                image[hidden] = rng.random(3)
+            else:
+                image[hidden] = np.roll(image, rng.integers(size, size=2), (0, 1))[hidden]
+            cover |= obstacle
+    if rng.random() < p.border_share:
+        _end_picture(image, cover, rng)
+    return cover > 0
+
+
+def _end_picture(image: Array, cover: Array, rng: np.random.Generator) -> None:
+    """Let the picture end at one side of the crop: black, or its last row repeated."""
+    turns = int(rng.integers(4))
+    image, cover = np.rot90(image, turns), np.rot90(cover, turns)  # views of the originals
+    width = int(rng.uniform(0.02, 0.25) * image.shape[0])
+    image[:width] = 0 if rng.random() < 0.5 else image[width]
+    cover[:width] = 1
+
+
+def take_picture(image: Array, rng: np.random.Generator, p: Photometric) -> Array:
+    """What a random camera makes of a scene: focus, resolution, colours, noise, compression."""
+    scale = image.shape[0] / REFERENCE_SIZE
+    kind = rng.random()
+    if kind < p.blur_share:
+        image = blur(image, rng.uniform(0.3, p.blur) * scale)
+    elif kind < p.blur_share + p.motion_share:
+        image = motion_blur(image, rng.uniform(1.5, p.motion) * scale, rng.uniform(0, np.pi))
+    if rng.random() < p.resolution_share:
+        image = lower_resolution(image, rng.uniform(p.resolution, 0.9))
+
+    grey = rng.random() < p.grey_share
+    colors = color_matrix(
+        brightness=rng.uniform(1 - p.brightness, 1 + p.brightness),
+        contrast=rng.uniform(1 - p.contrast, 1 + p.contrast),
+        saturation=0.0 if grey else rng.uniform(1 - p.saturation, 1 + p.saturation),
+        hue=rng.normal(0, p.hue),
+        balance=(1, 1, 1) if grey else tuple(np.exp(rng.normal(0, p.balance, 3))),
+        pivot=float(cv2.mean(image)[1]),
+    )
+    image = np.clip(cv2.transform(image, colors), 0, 1)
+    image = image ** np.float32(np.exp(rng.normal(0, p.gamma)))
+    if rng.random() < p.noise_share:
+        read, shot = rng.uniform(0, p.noise, 2)
+        image = sensor_noise(image, rng, read, shot)
+    if rng.random() < p.jpeg_share:
+        image = jpeg(image, int(rng.uniform(p.jpeg_quality, 90)))
+    return np.asarray(np.clip(image, 0, 1))

@@ -1,0 +1,82 @@
+"""A stand-in for rendered hands: a skeleton of thick lines, posed and projected exactly."""
+
+import cv2
+import numpy as np
+import pytest
+
+from auxhand.data.store import make_row, shard_path, write_description, write_shard
+from auxhand.hand.skeleton import BONES
+
+FLAT_HAND = np.zeros((21, 3))
+"""An open right hand in metres, palm to the camera: fingers to -y, thumb to +x."""
+_BASES = ((0.03, -0.03), (0.025, -0.09), (0.0, -0.095), (-0.02, -0.09), (-0.04, -0.08))
+for finger, (x, y) in enumerate(_BASES):
+    length = (0.028, 0.03, 0.033, 0.03, 0.024)[finger]
+    for joint in range(4):
+        sideways = 0.6 * length * joint if finger == 0 else 0.1 * x * joint
+        FLAT_HAND[1 + 4 * finger + joint] = (x + sideways, y - length * joint, -0.004 * joint)
+
+
+def project(K, xyz):
+    uvw = xyz @ np.asarray(K).T
+    return uvw[:, :2] / uvw[:, 2:]
+
+
+def pose_hand(rng, size, side="right"):
+    """(K, uv, xyz) of the hand at a random place and orientation, wholly inside the image."""
+    K = np.array([[1.4 * size, 0, size / 2 - 3], [0, 1.45 * size, size / 2 + 2], [0, 0, 1]])
+    for _ in range(1000):
+        turn = cv2.Rodrigues(rng.normal(0, 0.6, 3))[0]
+        xyz = FLAT_HAND * (1 if side == "right" else [-1, 1, 1]) @ turn.T
+        xyz += np.array([rng.uniform(-0.1, 0.1), rng.uniform(0, 0.15), rng.uniform(0.3, 0.5)])
+        uv = project(K, xyz)
+        if uv.min() > 8 and uv.max() < size - 9:
+            return K, uv, xyz
+    raise AssertionError("no pose inside the image")
+
+
+@pytest.fixture(scope="session")
+def hand_row():
+    """make(index, size, side, rgba): a row of a prepared dataset."""
+
+    def make(index=0, size=128, side=None, rgba=True):
+        rng = np.random.default_rng([3, index])
+        side = side or ("right", "left")[index % 2]
+        K, uv, xyz = pose_hand(rng, size, side)
+        depth = np.zeros((size, size), np.float32)
+        cut = np.zeros((size, size, 4), np.uint8)
+        thick = max(2, size // 16)
+        for parent, child in BONES:
+            line = np.rint(uv[parent]).astype(int).tolist(), np.rint(uv[child]).astype(int).tolist()
+            color = rng.integers(120, 220, 3).tolist()
+            cv2.line(cut, *line, (*color, 255), thick, cv2.LINE_AA)
+            cv2.line(depth, *line, float(xyz[child, 2]), thick)
+        mask = cut[..., 3] > 127
+        image = np.where(mask[..., None], cut[..., :3], rng.integers(0, 255, 3).astype(np.uint8))
+        return make_row(
+            index,
+            image=image.astype(np.uint8),
+            rgba=cut if rgba else None,
+            depth=depth * mask,
+            mask=mask,
+            K=K,
+            side=side,
+            joints_uv=uv,
+            joints_xyz=xyz,
+            joint_valid=np.ones(21, bool),
+            joint_visible=np.ones(21, bool),
+            presence=1.0,
+            source=f"fake/{index}",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def hand_dataset(tmp_path_factory, hand_row):
+    """A prepared dataset of 12 such hands in two shards."""
+    root = tmp_path_factory.mktemp("prepared")
+    for number in range(2):
+        write_shard(shard_path(root, number), [hand_row(6 * number + i) for i in range(6)])
+    write_description(root, 12)
+    return root

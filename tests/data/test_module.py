@@ -1,0 +1,183 @@
+import lightning
+import numpy as np
+import pytest
+import torch
+
+from auxhand.data.module import HandDataModule, Key, KeySampler, Phase, Schedule
+from auxhand.data.store import PreparedDataset
+from auxhand.sample import HandBatch
+
+
+def make(root, **arguments):
+    defaults = {
+        "val_count": 2,
+        "batch_size": 4,
+        "workers": 0,
+        "phases": [Phase(0, 32, 0.0), Phase(2, 48, 1.0)],
+        "seed": 5,
+    }
+    return HandDataModule(str(root), **{**defaults, **arguments})
+
+
+def epoch_of(loader, epoch):
+    loader.sampler.set_epoch(epoch)
+    return list(loader)
+
+
+def same(a: HandBatch, b: HandBatch) -> bool:
+    return (
+        torch.equal(a.image, b.image)
+        and torch.equal(a.joints_uv, b.joints_uv)
+        and torch.equal(a.mask, b.mask)
+        and a.source == b.source
+    )
+
+
+class Probe(lightning.LightningModule):
+    """Trains one number, and writes down what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen, self.validated = [], []
+
+    def training_step(self, batch, _):
+        self.seen.append((self.current_epoch, batch))
+        return self.weight * batch.image.mean()
+
+    def validation_step(self, batch, _):
+        if not self.trainer.sanity_checking:
+            self.validated.append((self.current_epoch, tuple(batch.image.shape)))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def trainer(folder, epochs, **options):
+    return lightning.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+def test_keys_of_an_epoch_see_every_sample_equally_often():
+    sampler = KeySampler(length=10, images=4, order_seed=1)
+    keys = []
+    for epoch in range(5):  # 20 keys: two passes
+        sampler.set_epoch(epoch)
+        assert len(sampler) == 4
+        keys += list(sampler)
+    assert [k.epoch for k in keys] == sorted([0, 1, 2, 3, 4] * 4)
+    for visit in range(2):
+        part = [k for k in keys if k.visit == visit]
+        assert sorted(k.sample for k in part) == list(range(10))
+    assert len({(k.visit, k.sample) for k in keys}) == 20
+    assert [k.sample for k in keys[:10]] != [k.sample for k in keys[10:]]
+    longer = KeySampler(length=3, images=7, order_seed=1)
+    assert len({(k.visit, k.sample) for k in longer}) == 7
+
+
+def test_keys_are_shared_between_processes(monkeypatch):
+    def keys(rank, processes, **arguments):
+        monkeypatch.setattr("auxhand.data.module._processes", lambda: (rank, processes))
+        return list(KeySampler(**arguments))
+
+    training = {"length": 9, "images": 7, "order_seed": 3}
+    parts = [keys(rank, 2, **training) for rank in range(2)]
+    assert [len(p) for p in parts] == [3, 3]
+    assert [k for pair in zip(*parts, strict=True) for k in pair] == keys(0, 1, **training)[:6]
+    held_out = [keys(rank, 2, length=5) for rank in range(2)]
+    assert sorted(k.sample for part in held_out for k in part) == list(range(5))
+
+
+def test_schedule_knows_the_phase_of_each_epoch():
+    schedule = Schedule([Phase(0, 64, 0.0), Phase(3, 96, 0.5), Phase(5, 128)])
+    assert [schedule.number(e) for e in range(7)] == [0, 0, 0, 1, 1, 2, 2]
+    for phases in ([], [Phase(1, 64)], [Phase(0, 64), Phase(0, 96)], [Phase(0, 64), Phase(-1, 1)]):
+        with pytest.raises(ValueError, match="phases must begin"):
+            Schedule(phases)
+    with pytest.raises(ValueError, match="difficulty"):
+        Schedule([Phase(0, 64, 1.5)])
+
+
+def test_batches_follow_the_schedule_and_never_repeat(hand_dataset):
+    loader = make(hand_dataset).train_dataloader()
+    first, again, third = epoch_of(loader, 0), epoch_of(loader, 0), epoch_of(loader, 2)
+    assert len(first) == 2  # 10 samples, incomplete batch left out
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+    assert first[0].image.shape == (4, 3, 32, 32)
+    assert third[0].image.shape == (4, 3, 48, 48)
+    assert not same(first[0], epoch_of(loader, 1)[0])
+    assert all("10" not in b.source[0] and "11" not in b.source[0] for b in first)
+
+
+def test_any_number_of_workers_gives_the_same_batches(hand_dataset):
+    alone = make(hand_dataset, images_per_epoch=12).train_dataloader()
+    shared = make(hand_dataset, images_per_epoch=12, workers=2).train_dataloader()
+    for epoch in (1, 2):  # across a change of phase, workers living on
+        expected, got = epoch_of(alone, epoch), epoch_of(shared, epoch)
+        assert len(expected) == len(got) == 3
+        assert all(same(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def test_held_out_samples_are_evaluation_crops(hand_dataset):
+    module = make(hand_dataset)
+    loader = module.val_dataloader()
+    (batch,) = epoch_of(loader, 0)
+    assert batch.source == ("fake/10", "fake/11")
+    assert batch.image.shape == (2, 3, 32, 32)
+    assert epoch_of(loader, 2)[0].image.shape == (2, 3, 48, 48)
+    whole = make(hand_dataset, val=str(hand_dataset), val_count=None)
+    assert len(whole.evaluation_set) == 12
+    assert len(whole.training_set) == 12
+
+
+def test_several_datasets_are_one(hand_dataset):
+    both = HandDataModule([str(hand_dataset)] * 2, val_count=2, phases=[Phase(0, 32)])
+    data = both.training_set
+    assert len(data) == 22
+    sample = data[Key(0, 0, 10)]
+    assert sample.source in ("fake/0", "background")
+
+
+def test_mistakes_are_said_plainly(hand_dataset, tmp_path):
+    with pytest.raises(ValueError, match="hold samples out"):
+        HandDataModule(str(hand_dataset))
+    with pytest.raises(ValueError, match="leaves nothing to train on"):
+        make(hand_dataset, val_count=12).train_dataloader()
+    with pytest.raises(ValueError, match="do not fill a batch"):
+        make(hand_dataset, batch_size=64).train_dataloader()
+    with pytest.raises(FileNotFoundError, match="no dataset folder"):
+        make(tmp_path / "nowhere").prepare_data()
+
+
+def test_a_resumed_run_sees_what_it_would_have_seen(hand_dataset, tmp_path):
+    whole = Probe()
+    trainer(tmp_path, 3).fit(whole, make(hand_dataset))
+    assert [shape for _, shape in whole.validated] == [(2, 3, 32, 32)] * 2 + [(2, 3, 48, 48)]
+
+    begun = trainer(tmp_path, 1)
+    begun.fit(Probe(), make(hand_dataset))
+    begun.save_checkpoint(tmp_path / "begun.ckpt")
+    resumed = Probe()
+    trainer(tmp_path, 3).fit(resumed, make(hand_dataset), ckpt_path=tmp_path / "begun.ckpt")
+    later = [(epoch, batch) for epoch, batch in whole.seen if epoch > 0]
+    assert [e for e, _ in resumed.seen] == [e for e, _ in later]
+    assert all(same(a, b) for (_, a), (_, b) in zip(later, resumed.seen, strict=True))
+
+
+def test_index_of_a_pass_is_a_permutation():
+    sampler = KeySampler(50, order_seed=0)
+    sampler.set_epoch(3)
+    assert sorted(k.sample for k in sampler) == list(range(50))
+    assert np.array_equal([k.sample for k in KeySampler(5)], range(5))
+
+
+def test_dataset_rows_are_those_that_were_written(hand_dataset, hand_row):
+    dataset = PreparedDataset(hand_dataset)
+    assert dataset.row(7) == hand_row(7)
