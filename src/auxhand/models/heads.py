@@ -8,23 +8,35 @@ the body's maps runs in float32, also under autocast: soft-argmax in bfloat16 is
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Self
 
+import roma
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from auxhand.geometry.canonical import rotate
 from auxhand.geometry.heatmap import (
     argmax_subpixel,
     cells_to_pixels,
     expected_value,
     soft_argmax,
 )
+from auxhand.geometry.pose25d import relative
+from auxhand.hand.anatomy import rotations_from_angles
+from auxhand.hand.parameters import HandParameters
 from auxhand.hand.skeleton import NUM_JOINTS, ROOT
+from auxhand.hand.surface import HandSurface
+from auxhand.models.mlp import mlp
 from auxhand.models.spec import recorded
 from auxhand.sample import HandPose
 
 CONFIDENCE_RADIUS = 2.5
 """Cells: see `confidence_of`."""
+
+_HIDDEN = 512  # units of the perceptrons' hidden layers, as in Zimmermann & Brox
+_LIFTER_SIZE = (32, 32)  # cells of the heatmaps that are lifted, as there
 
 
 class Head(nn.Module):
@@ -125,11 +137,120 @@ class Heatmap(Head):
         )
 
 
+@recorded
+class Coordinate(Head):
+    """Direct regression of u, v, d by a perceptron on the pooled context (Eq. 2.2).
+
+    Gives uv and d.
+
+    Args:
+        root: joint that depths are relative to; d[root] is 0.
+    """
+
+    def __init__(self, root: int = ROOT) -> None:
+        super().__init__()
+        self.root = root
+
+    def connect(self, channels: int, context_channels: int) -> Self:
+        self.regress = mlp(context_channels, _HIDDEN, NUM_JOINTS * 3)
+        return self
+
+    def decode(self, map: Tensor, context: Tensor, image_size: tuple[int, int]) -> HandPose:
+        values = self.regress(_pooled(context)).unflatten(1, (NUM_JOINTS, 3))
+        d = values[..., 2]
+        return HandPose(
+            uv=_from_fractions(values[..., :2], image_size), d=d - d[:, self.root, None]
+        )
+
+
+@recorded
+class Lifting(Head):
+    """Heatmaps, lifted to 3D by a network (Zimmermann & Brox 2017; Ch. 2.3.1).
+
+    Gives uv, confidence and heatmaps as `Heatmap` does, and xyz: two networks see the heatmaps
+    alone; one regresses the canonical pose, the other the viewpoint R (a rotation vector), and
+    3DPose = R CPose (Ch. 4.3.3). Each has the six convolutions and two hidden layers of the paper's
+    PosePrior, without its input of the hand's side (networks see right hands).
+
+    Args:
+        root: joint that positions are relative to; xyz[root] is 0.
+    """
+
+    def __init__(self, root: int = ROOT) -> None:
+        super().__init__()
+        self.root = root
+        self.canonical = _lifter(NUM_JOINTS * 3)
+        self.viewpoint = _lifter(3)
+        self.detect = Heatmap()
+
+    def connect(self, channels: int, context_channels: int) -> Self:
+        self.detect.connect(channels, context_channels)
+        return self
+
+    def decode(self, map: Tensor, context: Tensor, image_size: tuple[int, int]) -> HandPose:
+        pose = self.detect.decode(map, context, image_size)
+        assert pose.heatmaps is not None  # `Heatmap` always gives them
+        heatmaps = functional.interpolate(pose.heatmaps, _LIFTER_SIZE, mode="bilinear")
+        canonical = self.canonical(heatmaps).unflatten(1, (NUM_JOINTS, 3))
+        xyz = rotate(roma.rotvec_to_rotmat(self.viewpoint(heatmaps)), canonical)
+        return replace(pose, xyz=xyz - xyz[:, self.root, None])
+
+
+def _lifter(outputs: int) -> nn.Sequential:
+    """(B, 21, 32, 32) heatmaps -> (B, outputs): PosePrior of Zimmermann & Brox."""
+    layers: list[nn.Module] = []
+    inputs = NUM_JOINTS
+    for width in (32, 64, 128):
+        layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(inplace=True)]
+        layers += [nn.Conv2d(width, width, 3, stride=2, padding=1), nn.ReLU(inplace=True)]
+        inputs = width
+    cells = _LIFTER_SIZE[0] * _LIFTER_SIZE[1] // 8**2
+    return nn.Sequential(*layers, nn.Flatten(), mlp(inputs * cells, _HIDDEN, _HIDDEN, outputs))
+
+
+@recorded
+class HandModel(Head):
+    """Regression of a skinned hand's parameters h from the pooled context (Eq. 2.4).
+
+    J = Pi(M(De(h))): M is the joints of `HandSurface`, Pi a weak-perspective camera. Gives uv, xyz
+    and model (h; see `auxhand.hand.parameters`).
+
+    Args:
+        root: joint that positions are relative to; xyz[root] is 0.
+    """
+
+    def __init__(self, root: int = ROOT) -> None:
+        super().__init__()
+        self.root = root
+        self.surface = HandSurface()
+
+    def connect(self, channels: int, context_channels: int) -> Self:
+        size = HandParameters.count(len(self.surface.shape_joints))
+        self.regress = mlp(context_channels, _HIDDEN, size)
+        return self
+
+    def decode(self, map: Tensor, context: Tensor, image_size: tuple[int, int]) -> HandPose:
+        model = self.regress(_pooled(context))
+        hand = HandParameters.of(model)
+        rest_joints = self.surface.rest(hand.shape)[1]
+        local = rotations_from_angles(hand.angles, rest_joints)
+        rotations = torch.cat([hand.rotation[:, None], local[:, 1:]], dim=1)
+        joints = self.surface(rotations, hand.shape)[1]
+        placed = joints[..., :2] - joints[:, self.root, None, :2]
+        fractions = hand.scale[:, None, None] * placed + hand.translation[:, None]
+        return HandPose(
+            uv=_from_fractions(fractions, image_size),
+            xyz=relative(joints, self.root),
+            model=model,
+        )
+
+
 def confidence_of(probability: Tensor, cells: Tensor) -> Tensor:
     """Share of a joint's probability within `CONFIDENCE_RADIUS` cells of its estimate.
 
     Near 1 for one sharp peak, near 0 where the expectation falls between peaks or the map is flat.
-    A report, not a training signal: it has no gradient.
+    Cells on the rim count in part, so that the value does not jump. A report, not a training
+    signal: it has no gradient.
 
     Args:
         probability: (..., h, w), sums to one over the map.
@@ -142,10 +263,22 @@ def confidence_of(probability: Tensor, cells: Tensor) -> Tensor:
     height, width = probability.shape[-2:]
     u = torch.arange(width, device=cells.device, dtype=cells.dtype) - cells[..., 0, None]
     v = torch.arange(height, device=cells.device, dtype=cells.dtype) - cells[..., 1, None]
-    near = u.square()[..., None, :] + v.square()[..., :, None] <= CONFIDENCE_RADIUS**2
+    distance = (u.square()[..., None, :] + v.square()[..., :, None]).sqrt()
+    near = (CONFIDENCE_RADIUS + 0.5 - distance).clamp(0.0, 1.0)
     return (probability * near).sum(dim=(-2, -1)).clamp(max=1.0)
 
 
 def _stride(map: Tensor, image_size: tuple[int, int]) -> float:
     """Image pixels per cell of `map`."""
     return image_size[1] / map.shape[-1]
+
+
+def _pooled(context: Tensor) -> Tensor:
+    """(B, Cc, hc, wc) -> (B, Cc), the mean over the crop."""
+    return context.mean(dim=(-2, -1))
+
+
+def _from_fractions(uv: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Coordinates in image sides, 0 at the image's centre, to pixels."""
+    height, width = image_size
+    return (uv + 0.5) * uv.new_tensor([width, height]) - 0.5

@@ -96,7 +96,8 @@ def _find(name: str) -> type[nn.Module]:
 
 
 def _records(cls: type) -> bool:
-    return cls.__module__.startswith("auxhand.models.") and hasattr(cls.__init__, "__wrapped__")
+    constructor = cls.__dict__.get("__init__")
+    return cls.__module__.startswith("auxhand.models.") and hasattr(constructor, "__wrapped__")
 
 
 def _is_specification(value: Any) -> bool:

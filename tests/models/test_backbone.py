@@ -1,0 +1,64 @@
+import time
+
+import huggingface_hub
+import pytest
+import torch
+
+from auxhand.models import backbone
+from auxhand.models.backbone import Backbone
+
+
+def test_maps_have_the_strides_asked_for():
+    network = Backbone("test_resnet", strides=(4, 32))
+    maps = network(torch.rand(2, 3, 64, 96))
+    assert [tuple(m.shape) for m in maps] == [
+        (2, network.channels[0], 16, 24),
+        (2, network.channels[1], 2, 3),
+    ]
+
+
+def test_unknown_name_is_answered_with_close_ones():
+    with pytest.raises(ValueError, match="resnet18"):
+        Backbone("resnet81")
+
+
+def test_a_network_without_these_strides_is_refused():
+    with pytest.raises(ValueError, match=r"strides \[16, 16, 16\]"):
+        Backbone("vit_tiny_patch16_224")
+
+
+def test_weights_from_a_file(tmp_path):
+    source = Backbone("test_resnet")
+    torch.save(source.network.state_dict(), tmp_path / "weights.pth")
+    loaded = Backbone("test_resnet", pretrained=str(tmp_path / "weights.pth"))
+    for (name, value), same in zip(
+        source.network.state_dict().items(), loaded.network.state_dict().values(), strict=True
+    ):
+        assert torch.equal(value, same), name
+
+
+def test_a_missing_file_of_weights_is_said_to_be_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="test_resnet"):
+        Backbone("test_resnet", pretrained=str(tmp_path / "none.pth"))
+
+
+def test_a_file_that_holds_something_else_is_refused(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("not weights")
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        Backbone("test_resnet", pretrained=str(path))
+
+
+def test_no_network_is_said_at_once(monkeypatch, tmp_path):
+    class Unreachable:
+        def head(self, *_, **__):
+            raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(backbone, "get_session", Unreachable)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    offline = huggingface_hub.constants.HF_HUB_OFFLINE
+    began = time.monotonic()
+    with pytest.raises(OSError, match=r"no network.*set pretrained to false"):
+        Backbone("resnet10t", pretrained=True)
+    assert time.monotonic() - began < 5
+    assert huggingface_hub.constants.HF_HUB_OFFLINE is offline
