@@ -72,12 +72,14 @@ def run(args: Namespace) -> None:
     save_bundle(
         bundle,
         cli.model.estimator(),
-        cli.datamodule.input_size,
+        cli.datamodule.schedule.phases[-1].size,
         {
             "configuration": str(args.config),
             "command": " ".join(["auxhand train", str(args.config), *args.set]),
             "commit": _commit(),
-            "images_seen": cli.trainer.current_epoch * cli.datamodule.images_per_epoch,
+            "images_seen": cli.trainer.global_step
+            * cli.datamodule.batch_size
+            * cli.trainer.world_size,
             "metrics": {k: float(v) for k, v in cli.trainer.callback_metrics.items()},
         },
     )
