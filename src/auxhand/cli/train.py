@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -44,6 +43,7 @@ def run(args: Namespace) -> None:
     from lightning import LightningDataModule, LightningModule
     from lightning.pytorch.cli import LightningCLI
 
+    from auxhand.evaluation.report import commit
     from auxhand.inference.bundle import save_bundle
 
     cli = LightningCLI(
@@ -76,7 +76,7 @@ def run(args: Namespace) -> None:
         {
             "configuration": str(args.config),
             "command": " ".join(["auxhand train", str(args.config), *args.set]),
-            "commit": _commit(),
+            "commit": commit(),
             "images_seen": cli.trainer.global_step
             * cli.datamodule.batch_size
             * cli.trainer.world_size,
@@ -84,17 +84,3 @@ def run(args: Namespace) -> None:
         },
     )
     print(f"checkpoints and logs: {folder}\nmodel: {bundle}")
-
-
-def _commit() -> str | None:
-    """Commit of the checkout this runs in, None outside of one."""
-    try:
-        return subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -1,0 +1,109 @@
+"""What the training loop costs over the bare network, as a ratio in one run.
+
+Seconds per step of `auxhand train` (loader, augmentation, logs, weight average, schedule) over
+those of forward, loss, backward and optimiser step alone on one batch, same network and machine.
+
+    python benchmarks/speed/training.py configs/laptop/supervised.yaml --steps 150
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import LightningCLI
+
+from auxhand.evaluation.report import Row, commit, table, write_rows
+
+WARM_UP = 30
+
+
+class Clock(Callback):
+    """When training steps ended, and the last batch."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+        self.batch: Any = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.ends.append(time.perf_counter())
+        self.batch = batch
+
+
+def bare_seconds(method: Any, batch: Any, steps: int, bfloat16: bool) -> float:
+    """Seconds per step of forward, loss, backward and optimiser step on one batch."""
+    optimizer = torch.optim.AdamW(method.parameters(), 1e-4, fused=True)
+    method.train()
+    method.log = method.log_dict = lambda *args, **kwargs: None
+    start = 0.0
+    for step in range(WARM_UP + steps):
+        if step == WARM_UP:
+            start = time.perf_counter()
+        with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=bfloat16):
+            loss = method.training_step(batch, step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return (time.perf_counter() - start) / steps
+
+
+def main() -> None:
+    """Time both, print the table, add the row to the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--size", type=int, default=96, help="side of the crops in pixels")
+    parser.add_argument("--out", type=Path, default=Path("results/speed.json"))
+    options = parser.parse_args()
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        cli = LightningCLI(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            auto_configure_optimizers=False,
+            save_config_callback=None,
+            args=[
+                f"--config={options.config}",
+                f"--trainer.default_root_dir={folder}",
+                f"--trainer.max_steps={WARM_UP + options.steps}",
+                "--trainer.max_epochs=-1",
+                "--trainer.limit_val_batches=0",
+                f"--trainer.logger.init_args.save_dir={folder}",
+                "--data.init_args.images_per_epoch=null",
+                f"--data.init_args.phases=[{{epoch: 0, size: {options.size}, difficulty: 0.5}}]",
+            ],
+        )
+        clock = Clock()
+        cli.trainer.callbacks.append(clock)
+        cli.trainer.fit(cli.model, cli.datamodule)
+    loop = (clock.ends[-1] - clock.ends[WARM_UP - 1]) / options.steps
+    bare = bare_seconds(cli.model, clock.batch, options.steps, "bf16" in str(cli.trainer.precision))
+    images = len(clock.batch)
+    row = Row(
+        name=f"training {options.size} px",
+        metrics={
+            "loop_img_s": [images / loop],
+            "bare_img_s": [images / bare],
+            "loop_over_bare": [loop / bare],
+        },
+        command=" ".join(["python", *sys.argv]),
+        minutes=(time.perf_counter() - begun) / 60,
+        commit=commit(),
+    )
+    write_rows(options.out, [row])
+    print(table([row]))
+
+
+if __name__ == "__main__":
+    main()
