@@ -1,0 +1,141 @@
+"""From factors to a scene that can be rendered, and to its labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from auxhand.hand.anatomy import rotations_from_angles
+from auxhand.sample import LEFT
+from auxhand.synth.distributions import hand_surface, shape_tensors
+from auxhand.synth.factors import CameraFactors, Factors, WristFactors
+from auxhand.synth.scene import Light, Scene
+
+Array = NDArray[np.float64]
+
+_FLESH = 0.01
+"""Metres of flesh about the joints that the hand's box takes in."""
+_SLEEVE_EDGE = 0.006
+"""Metres over which cloth rises from the skin to its full thickness."""
+_CLOTH_ROUGHNESS = 0.9
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is known about a scene without rendering it.
+
+    Attributes:
+        K: (3, 3) camera of the image.
+        joints_xyz: (21, 3) camera frame, metres.
+        joints_uv: (21, 2) pixels.
+        thickness: (21,) metres of the hand at each joint, see `raster.joint_thickness`.
+        side: "right" or "left".
+    """
+
+    K: Array
+    joints_xyz: Array
+    joints_uv: Array
+    side: str
+
+
+def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
+    """The scene of `factors` in a square image of `size` pixels, and its labels.
+
+    Left hands are mirror images of right ones; the light is not mirrored.
+    """
+    surface = hand_surface()
+    rest_vertices, vertices, joints = _posed(factors)
+    behind = rest_vertices[:, 1]  # metres behind the wrist, along the forearm
+    covered = np.clip((behind - factors.sleeve.start) / _SLEEVE_EDGE, 0, 1)
+    arm = _forearm_rotation(factors.wrist)[:, 1]
+    vertices = _dressed(vertices, arm, covered * factors.sleeve.thickness)
+    rotation = factors.view.rotation()
+    vertices, joints = vertices @ rotation.T, joints @ rotation.T
+    K, shift = _frame(joints, factors.camera, size)
+    vertices, joints = vertices + shift, joints + shift
+    faces = surface.faces.numpy().astype(np.int32)
+    if factors.side == LEFT:
+        vertices, joints = vertices * [-1, 1, 1], joints * [-1, 1, 1]
+        faces = faces[:, ::-1]
+    cloth = covered[:, None]
+    albedo = (1 - cloth) * factors.skin.tone + cloth * factors.sleeve.colour
+    light = factors.light
+    scene = Scene(
+        vertices=vertices.astype(np.float32),
+        faces=np.ascontiguousarray(faces),
+        rest=rest_vertices.astype(np.float32),
+        albedo=albedo.astype(np.float32),
+        bump=np.full(len(vertices), factors.skin.bump, np.float32),
+        roughness=(
+            (1 - covered) * factors.skin.roughness + covered * _CLOTH_ROUGHNESS
+        ).astype(np.float32),
+        K=K,
+        size=(size, size),
+        lights=tuple(
+            Light(np.array(direction, np.float32), np.array(colour, np.float32), shadow)
+            for direction, colour, shadow in zip(
+                light.directions, light.colours, light.shadows, strict=True
+            )
+        ),
+        sky=np.array(light.sky, np.float32),
+        ground=np.array(light.ground, np.float32),
+        occlusion=light.occlusion,
+        noise_seed=factors.skin.seed,
+    )
+    uv = joints[:, :2] / joints[:, 2:] * K[0, 0] + K[:2, 2]
+    return scene, Labels(K, joints, uv, factors.side)
+
+
+def _posed(factors: Factors) -> tuple[Array, Array, Array]:
+    """Rest vertices (V, 3), posed vertices (V, 3) and joints (21, 3) of a right hand, hand frame."""
+    surface = hand_surface()
+    shape = shape_tensors(factors.shape)
+    angles = torch.tensor(factors.pose.angles).view(1, 15, 3)
+    forearm = torch.from_numpy(_forearm_rotation(factors.wrist)).float()[None]
+    with torch.no_grad():
+        rest_vertices, rest_joints = surface.rest(*shape)
+        rotations = rotations_from_angles(angles, rest_joints)
+        vertices, joints = surface(rotations, *shape, forearm)
+    return tuple(x[0].double().numpy() for x in (rest_vertices, vertices, joints))
+
+
+def _forearm_rotation(wrist: WristFactors) -> Array:
+    """(3, 3) rotation of the forearm against the hand, about the wrist.
+
+    The hand keeps its frame, so the forearm turns the other way: a flexed wrist (Rx(flexion) takes the
+    fingers, -y, to the palm's side, -z) is a forearm turned by the inverse.
+    """
+    (cx, cz), (sx, sz) = (
+        [f(a) for a in (wrist.flexion, wrist.deviation)] for f in (np.cos, np.sin)
+    )
+    flexion = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    deviation = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return (deviation @ flexion).T
+
+
+def _dressed(vertices: Array, axis: Array, offset: Array) -> Array:
+    """Vertices (V, 3) moved away from the forearm's axis (3,) through the wrist by offset (V,)."""
+    radial = vertices - np.outer(vertices @ axis, axis)
+    radial /= np.maximum(np.linalg.norm(radial, axis=1, keepdims=True), 1e-6)
+    return vertices + offset[:, None] * radial
+
+
+def _frame(joints: Array, camera: CameraFactors, size: int) -> tuple[Array, Array]:
+    """K (3, 3) and the translation (3,) that put the hand's box in the middle of the image.
+
+    The principal point is the image's centre. The box is that of the projected joints, grown by the
+    flesh about them; it fills `camera.fill` of the image's side.
+    """
+    depths = joints[:, 2]
+    shift = np.array([0.0, 0.0, camera.distance - (depths.min() + depths.max()) / 2])
+    for _ in range(4):  # perspective: where the box's middle lies depends on where it is
+        xy = (joints + shift)[:, :2] / (depths + shift[2])[:, None]
+        shift[:2] -= (xy.min(0) + xy.max(0)) / 2 * camera.distance
+    xy = (joints + shift)[:, :2] / (depths + shift[2])[:, None]
+    extent = np.ptp(xy, axis=0).max() + 2 * _FLESH / camera.distance
+    focal = camera.fill * size / extent
+    centre = (size - 1) / 2
+    return np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1.0]]), shift

@@ -1,0 +1,330 @@
+"""What the factors of variation are drawn from, and the drawing.
+
+Sample `index` of a seed is a pure function of (seed, index, config). Every group of factors has its
+own random stream, so that fixing or changing one group leaves the others as they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from auxhand.data.background import SKIN_TONES, srgb_to_linear
+from auxhand.hand.surface import HandSurface
+from auxhand.sample import LEFT, RIGHT
+from auxhand.synth.factors import (
+    CameraFactors,
+    Colour,
+    Factors,
+    LightFactors,
+    PoseFactors,
+    ShapeFactors,
+    SkinFactors,
+    SleeveFactors,
+    ViewFactors,
+    WristFactors,
+)
+from auxhand.synth.pose_sampler import PoseConfig, sample_pose
+
+Array = NDArray[np.float64]
+Range = tuple[float, float]
+
+_GROUPS = (
+    *("side", "shape", "pose", "wrist", "view", "camera", "light", "skin", "sleeve"),
+    "background",
+)
+_DECIMALS = 5
+"""Factors are rounded when they are drawn: what is written down is what is rendered."""
+
+
+@dataclass(frozen=True)
+class ShapeConfig:
+    """Normal distributions of the hand's shape.
+
+    Attributes:
+        coefficients: standard deviation of the shape components, cut off at 2.2 of them.
+        finger_length: of the factor on a whole finger's length.
+        bone_length: of the factor on each of its bones.
+        palm_length: of the factor on the bones from the wrist.
+        finger_width: of the factor on the thickness of all fingers and, by half, of each.
+    """
+
+    coefficients: float = 0.9
+    finger_length: float = 0.035
+    bone_length: float = 0.025
+    palm_length: float = 0.015
+    finger_width: float = 0.07
+
+
+@dataclass(frozen=True)
+class WristConfig:
+    """Standard deviations of the wrist's angles in degrees, cut off at two of them."""
+
+    flexion: float = 24.0
+    deviation: float = 10.0
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """A mixture of upright hands and hands turned any way; degrees.
+
+    Attributes:
+        upright: share of upright hands: normal distributions about the palm, the back and the edges
+            of a raised hand.
+        sides: weights of palm, back and either edge among those.
+        upright_roll, upright_pitch, upright_yaw: standard deviations of the upright views.
+        roll: in-plane range of the others; they are uniform over rotations where all ranges are
+            full.
+        pitch, yaw: their out-of-plane ranges.
+    """
+
+    upright: float = 0.55
+    sides: tuple[float, float, float] = (0.55, 0.27, 0.18)
+    upright_roll: float = 28.0
+    upright_pitch: float = 26.0
+    upright_yaw: float = 28.0
+    roll: Range = (-180.0, 180.0)
+    pitch: Range = (-90.0, 90.0)
+    yaw: Range = (-180.0, 180.0)
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Distances in metres (uniform) and how much of the frame the hand's box takes.
+
+    Attributes:
+        near, far: ranges of the distance; `far_share` is the probability of the latter.
+        fill: range of `CameraFactors.fill`.
+    """
+
+    near: Range = (0.28, 0.9)
+    far: Range = (0.9, 2.0)
+    far_share: float = 0.3
+    fill: Range = (0.6, 0.64)
+
+
+@dataclass(frozen=True)
+class LightConfig:
+    """One key light, often a second one, and ambient light from above and below.
+
+    Attributes:
+        exposure: range of the light's sum, 1 shows a white surface as white.
+        ambient: range of the ambient part of it.
+        back: probability that the key light comes from anywhere, behind the hand included.
+        second: probability of a second light.
+        shadow: probability that the key light casts shadows.
+        tint: largest deviation of a light's red and blue from white.
+        occlusion: range of the ambient occlusion.
+    """
+
+    exposure: Range = (0.7, 1.5)
+    ambient: Range = (0.25, 0.8)
+    back: float = 0.2
+    second: float = 0.35
+    shadow: float = 0.75
+    tint: float = 0.15
+    occlusion: Range = (0.3, 0.9)
+
+
+@dataclass(frozen=True)
+class SkinConfig:
+    """Skin and sleeve.
+
+    Attributes:
+        tone: range within the scale of `data.background.SKIN_TONES`, 0 light to 1 dark.
+        sleeve: probability of a sleeve.
+        sleeve_start: its range, metres from the wrist.
+    """
+
+    tone: Range = (0.0, 1.0)
+    sleeve: float = 0.45
+    sleeve_start: Range = (0.02, 0.14)
+
+
+@dataclass(frozen=True)
+class FactorConfig:
+    """What factors are drawn from.
+
+    Attributes:
+        left: share of left hands.
+        fixed: factors that are not drawn but given, nested as in `Factors.to_dict`, for example
+            {"side": "right", "camera": {"distance": 0.5}}.
+    """
+
+    left: float = 0.5
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+    pose: PoseConfig = field(default_factory=PoseConfig)
+    wrist: WristConfig = field(default_factory=WristConfig)
+    view: ViewConfig = field(default_factory=ViewConfig)
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    light: LightConfig = field(default_factory=LightConfig)
+    skin: SkinConfig = field(default_factory=SkinConfig)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+
+@cache
+def hand_surface() -> HandSurface:
+    """The right hand's surface, loaded once per process."""
+    return HandSurface(RIGHT)
+
+
+def sample_factors(config: FactorConfig, seed: int, index: int) -> Factors:
+    """The factors of sample `index`: a pure function of the arguments.
+
+    Raises:
+        ValueError: `config.fixed` names a factor that does not exist.
+    """
+    rng = {g: np.random.default_rng([seed, index, k]) for k, g in enumerate(_GROUPS)}
+    shape = _shape(config.shape, rng["shape"])
+    return Factors(
+        side=LEFT if rng["side"].random() < config.left else RIGHT,
+        shape=shape,
+        pose=_pose(config.pose, rng["pose"], shape),
+        wrist=_wrist(config.wrist, rng["wrist"]),
+        view=_view(config.view, rng["view"]),
+        camera=_camera(config.camera, rng["camera"]),
+        light=_light(config.light, rng["light"]),
+        skin=_skin(config.skin, rng["skin"]),
+        sleeve=_sleeve(config.skin, rng["sleeve"]),
+        background=int(rng["background"].integers(2**31)),
+    ).fixed(config.fixed)
+
+
+def shape_tensors(shape: ShapeFactors) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The three shape arguments of `HandSurface`, for a batch of one."""
+    return (
+        torch.tensor([shape.coefficients]),
+        torch.tensor([shape.bone_scale]),
+        torch.tensor([shape.finger_width]),
+    )
+
+
+def _rounded(values: Any) -> tuple[float, ...]:
+    return tuple(np.round(np.asarray(values, np.float64), _DECIMALS).ravel().tolist())
+
+
+def _uniform(rng: np.random.Generator, limits: Range) -> float:
+    return round(float(rng.uniform(*limits)), _DECIMALS)
+
+
+def _normal(rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> Array:
+    """Standard normal numbers, cut off at 2.2."""
+    return np.clip(rng.standard_normal(size), -2.2, 2.2)
+
+
+def _shape(config: ShapeConfig, rng: np.random.Generator) -> ShapeFactors:
+    components = len(hand_surface().shape_vertices)
+    length = np.ones((5, 4))
+    length[:, 1:] += config.finger_length * _normal(rng, (5, 1))
+    length[:, 1:] += config.bone_length * _normal(rng, (5, 3))
+    length[:, 0] += config.palm_length * _normal(rng, 5)
+    width = config.finger_width * (_normal(rng) + 0.5 * _normal(rng, 5))
+    return ShapeFactors(
+        coefficients=_rounded(config.coefficients * _normal(rng, components)),
+        bone_scale=_rounded(length),
+        finger_width=_rounded(1 + width),
+    )
+
+
+def _pose(config: PoseConfig, rng: np.random.Generator, shape: ShapeFactors) -> PoseFactors:
+    _, joints = hand_surface().rest(*shape_tensors(shape))
+    rest = joints[0].double().numpy()
+    pose = sample_pose(config, rng, rest, np.array(shape.finger_width))
+    return PoseFactors(pose.kind, pose.name, _rounded(pose.angles))
+
+
+def _wrist(config: WristConfig, rng: np.random.Generator) -> WristFactors:
+    flexion, deviation = np.clip(rng.standard_normal(2), -2, 2)
+    angles = np.deg2rad([config.flexion * flexion, config.deviation * deviation])
+    return WristFactors(*_rounded(angles))
+
+
+def _view(config: ViewConfig, rng: np.random.Generator) -> ViewFactors:
+    if rng.random() < config.upright:
+        share = np.array(config.sides) / sum(config.sides)
+        side = int(rng.choice(3, p=share))
+        middle = (0.0, 180.0, 90.0 * rng.choice([-1, 1]))[side]
+        roll, pitch, yaw = rng.standard_normal(3)
+        degrees = [
+            config.upright_roll * roll,
+            config.upright_pitch * pitch,
+            middle + config.upright_yaw * yaw,
+        ]
+        return ViewFactors("upright", *_rounded(np.deg2rad(degrees)))
+    # Uniform over rotations: uniform roll, yaw and sine of the pitch.
+    sines = np.sin(np.deg2rad(config.pitch))
+    roll, yaw = rng.uniform(*config.roll), rng.uniform(*config.yaw)
+    pitch = np.arcsin(rng.uniform(*sines))
+    return ViewFactors("any", *_rounded([np.deg2rad(roll), pitch, np.deg2rad(yaw)]))
+
+
+def _camera(config: CameraConfig, rng: np.random.Generator) -> CameraFactors:
+    far = rng.random() < config.far_share
+    distance = _uniform(rng, config.far if far else config.near)
+    return CameraFactors(distance, _uniform(rng, config.fill))
+
+
+def _light(config: LightConfig, rng: np.random.Generator) -> LightFactors:
+    exposure = _uniform(rng, config.exposure)
+    ambient = _uniform(rng, config.ambient)
+    directions, colours, shadows = [], [], []
+    # A second light shares the direct light with the key light.
+    shares = [1.0]
+    if rng.random() < config.second:
+        second = rng.uniform(0.15, 0.45)
+        shares = [1 - second, second]
+    for number, share in enumerate(shares):
+        direction = rng.standard_normal(3)
+        if number > 0 or rng.random() >= config.back:
+            direction[2] = -abs(direction[2]) - 0.25  # from the camera's side
+            direction[1] -= 0.5  # and rather from above
+        directions.append(_rounded(direction / np.linalg.norm(direction)))
+        # A surface seldom faces the light: 1.6 keeps the mean of lit skin.
+        strength = 1.6 * exposure * (1 - ambient) * share
+        colours.append(_tinted(rng, strength, config.tint))
+        shadows.append(bool(number == 0 and rng.random() < config.shadow))
+    sky = 1.3 * exposure * ambient
+    return LightFactors(
+        directions=tuple(directions),
+        colours=tuple(colours),
+        shadows=tuple(shadows),
+        sky=_tinted(rng, sky, config.tint),
+        ground=_tinted(rng, sky * rng.uniform(0.3, 1.0), config.tint),
+        occlusion=_uniform(rng, config.occlusion),
+    )
+
+
+def _tinted(rng: np.random.Generator, strength: float, tint: float) -> Colour:
+    """A colour of that strength between warm and cold."""
+    warmth = rng.uniform(-tint, tint)
+    red, green, blue = _rounded(strength * np.array([1 + warmth, 1.0, 1 - warmth]))
+    return red, green, blue
+
+
+def _skin(config: SkinConfig, rng: np.random.Generator) -> SkinFactors:
+    place = (len(SKIN_TONES) - 1) * rng.uniform(*config.tone)
+    scale = np.arange(len(SKIN_TONES))
+    tone = np.array([np.interp(place, scale, channel) for channel in SKIN_TONES.T]) / 255
+    tone = np.clip(tone * rng.uniform(0.93, 1.07, 3), 0, 1)
+    return SkinFactors(
+        tone=_rounded(srgb_to_linear(tone)),
+        roughness=_uniform(rng, (0.35, 0.75)),
+        bump=_uniform(rng, (0.1, 0.9)),
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def _sleeve(config: SkinConfig, rng: np.random.Generator) -> SleeveFactors:
+    bare = rng.random() >= config.sleeve
+    start = _uniform(rng, config.sleeve_start)
+    return SleeveFactors(
+        start=1.0 if bare else start,
+        thickness=_uniform(rng, (0.001, 0.012)),
+        colour=_rounded(rng.random(3) ** 2),
+    )

@@ -1,0 +1,218 @@
+"""The factors of variation of a rendered hand (Ch. 1.3.1, Fig. 1.5): plain numbers, JSON and back.
+
+`Factors` says everything about one picture of a hand; `distributions.py` draws them and `build.py`
+makes a scene of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ShapeFactors:
+    """Shape of the hand: arguments of `HandSurface`.
+
+    Attributes:
+        coefficients: shape components, standard deviations; the first is size.
+        bone_scale: (20,) factors on the bones' lengths.
+        finger_width: (5,) factors on the fingers' thickness, thumb first.
+    """
+
+    coefficients: tuple[float, ...]
+    bone_scale: tuple[float, ...]
+    finger_width: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class PoseFactors:
+    """Pose of the fingers.
+
+    Attributes:
+        kind: kind of pose, see `PoseConfig`.
+        name: name of the gesture, or what else describes the pose.
+        angles: (45,) flexion, abduction, twist of the joints of `anatomy.ARTICULATED`, radians.
+    """
+
+    kind: str
+    name: str
+    angles: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class WristFactors:
+    """How the hand is bent against the forearm, radians.
+
+    Attributes:
+        flexion: positive: the palm turns toward the inside of the forearm.
+        deviation: positive: the hand turns toward the side of the thumb.
+    """
+
+    flexion: float
+    deviation: float
+
+
+@dataclass(frozen=True)
+class ViewFactors:
+    """How the hand is turned before the camera: Rz(roll) Rx(pitch) Ry(yaw) of the hand frame.
+
+    At zero the camera looks at the palm of a raised right hand; a left hand is the mirror image of
+    the right hand that the factors describe.
+
+    Attributes:
+        kind: "upright" or "any", the part of the mixture that the view was drawn from.
+        roll: in the image plane, positive from +x toward +y, radians.
+        pitch: about the camera's x axis, radians.
+        yaw: about the hand's long axis, radians; pi shows the back of the hand.
+    """
+
+    kind: str
+    roll: float
+    pitch: float
+    yaw: float
+
+    def rotation(self) -> Array:
+        """(3, 3) from the hand frame to the camera's."""
+        (cz, cx, cy), (sz, sx, sy) = (
+            [f(angle) for angle in (self.roll, self.pitch, self.yaw)] for f in (np.cos, np.sin)
+        )
+        roll = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+        pitch = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+        yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+        return roll @ pitch @ yaw
+
+
+@dataclass(frozen=True)
+class CameraFactors:
+    """The camera; its axis passes through the middle of the hand's box.
+
+    Attributes:
+        distance: metres from the camera to the middle of the hand along the axis.
+        fill: longer side of the hand's box (joints, and flesh about them) over the image's side; with
+            the distance it decides the field of view.
+    """
+
+    distance: float
+    fill: float
+
+
+@dataclass(frozen=True)
+class LightFactors:
+    """Light.
+
+    Attributes:
+        directions: unit vectors toward lights at infinity, camera frame.
+        colours: linear RGB of each.
+        shadows: whether each casts shadows.
+        sky, ground: linear RGB of the ambient light from above and below.
+        occlusion: strength of ambient occlusion in [0, 1].
+    """
+
+    directions: tuple[Colour, ...]
+    colours: tuple[Colour, ...]
+    shadows: tuple[bool, ...]
+    sky: Colour
+    ground: Colour
+    occlusion: float
+
+
+@dataclass(frozen=True)
+class SkinFactors:
+    """Skin.
+
+    Attributes:
+        tone: linear RGB reflectance.
+        roughness: perceptual roughness of highlights.
+        bump: strength of the small-scale relief.
+        seed: chooses the pattern of the texture.
+    """
+
+    tone: Colour
+    roughness: float
+    bump: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class SleeveFactors:
+    """What covers the forearm.
+
+    Attributes:
+        start: metres from the wrist; a start beyond the forearm's end is a bare arm.
+        thickness: metres by which cloth stands off the skin.
+        colour: linear RGB.
+    """
+
+    start: float
+    thickness: float
+    colour: Colour
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Everything that one picture of a hand is made of.
+
+    Attributes:
+        side: "right" or "left".
+        background: seed of what is behind the hand.
+    """
+
+    side: str
+    shape: ShapeFactors
+    pose: PoseFactors
+    wrist: WristFactors
+    view: ViewFactors
+    camera: CameraFactors
+    light: LightFactors
+    skin: SkinFactors
+    sleeve: SleeveFactors
+    background: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As nested dictionaries, for JSON."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Factors:
+        """The factors that `to_dict` gave, also after JSON.
+
+        Raises:
+            ValueError: a factor that is missing or unknown.
+        """
+        return _build(Factors, values, "factors")
+
+    def fixed(self, values: Mapping[str, Any]) -> Factors:
+        """These factors with some replaced: {"side": "left", "camera": {"distance": 0.5}}.
+
+        Raises:
+            ValueError: an unknown factor.
+        """
+        merged = self.to_dict()
+        for name, value in values.items():
+            old = merged.get(name)
+            merged[name] = {**old, **value} if isinstance(old, dict) else value
+        return Factors.from_dict(merged)
+
+
+def _build(kind: Any, values: Any, where: str) -> Any:
+    """`values` as the dataclass `kind`, lists as tuples; anything else as it is."""
+    if not dataclasses.is_dataclass(kind):
+        return _tuples(values)
+    types = get_type_hints(kind)
+    if not isinstance(values, Mapping) or set(values) != set(types):
+        got = sorted(values) if isinstance(values, Mapping) else values
+        raise ValueError(f"{where} must have {sorted(types)}, got {got}")
+    return kind(**{n: _build(types[n], v, f"{where}.{n}") for n, v in values.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
