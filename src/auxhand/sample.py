@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -162,7 +163,7 @@ class HandBatch:
         return len(self.source)
 
     def _map(self, function: _TensorFunction) -> HandBatch:
-        tensors = {
+        tensors: dict[str, Any] = {
             f.name: function(value)
             for f in fields(self)
             if isinstance(value := getattr(self, f.name), Tensor)
