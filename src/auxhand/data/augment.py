@@ -209,10 +209,13 @@ def augment(
     labels = decode_labels(row, where)
     misplaced = u < augmentation.absent_share + augmentation.misplaced_share
     place = _misplaced_crop if misplaced else _random_crop
-    crop = place(labels, size, rng, augmentation)
+    pixels = _pixels(row, where)
+    crop = place(labels, pixels.shape[:2], size, rng, augmentation)
     sample = crop_labels(labels, crop)
 
-    image, hand = _picture(row, crop, rng, augmentation.photometric, backgrounds, where)
+    image, hand = _picture(pixels, crop, rng, augmentation.photometric, backgrounds)
+    if hand is None and (stored := decode_column(row, "mask", decode_mask, where)) is not None:
+        hand = warp(stored, crop) > 0.5
     covered = occlude(image, rng, augmentation.photometric)
     image = take_picture(image, rng, augmentation.photometric)
     mask = None if hand is None else torch.from_numpy((hand & ~covered).astype(np.float32))
@@ -237,7 +240,11 @@ def augment(
 
 
 def _random_crop(
-    labels: HandSample, size: int, rng: np.random.Generator, augmentation: Augmentation
+    labels: HandSample,
+    image_size: tuple[int, int],
+    size: int,
+    rng: np.random.Generator,
+    augmentation: Augmentation,
 ) -> Crop:
     """A crop about the hand, turned, scaled and shifted at random."""
     angle = math.radians(rng.normal(0, augmentation.rotation))
@@ -249,11 +256,15 @@ def _random_crop(
         angle = rng.uniform(-math.pi, math.pi)
     elif upright and labels.joints_uv is not None:
         angle += upright_angle(labels.joints_uv)
-    return place_crop(labels, size, fraction, angle, (float(shift[0]), float(shift[1])))
+    return place_crop(labels, size, fraction, angle, tuple(shift), image_size=image_size)
 
 
 def _misplaced_crop(
-    labels: HandSample, size: int, rng: np.random.Generator, augmentation: Augmentation
+    labels: HandSample,
+    image_size: tuple[int, int],
+    size: int,
+    rng: np.random.Generator,
+    augmentation: Augmentation,
 ) -> Crop:
     """A crop beside the hand, or one far too wide or too narrow for it.
 
@@ -271,33 +282,37 @@ def _misplaced_crop(
         fraction = rng.uniform(1.5, 2.5)
         shift = tuple(rng.uniform(-0.5, 0.5, 2))
     angle = math.radians(rng.normal(0, augmentation.rotation))
-    return place_crop(labels, size, fraction, angle, shift, corrected=False)
+    return place_crop(labels, size, fraction, angle, shift, corrected=False, image_size=image_size)
+
+
+def _pixels(row: Row, where: str) -> Array:
+    """The row's cut-out hand (H, W, 4), or else its image (H, W, 3); uint8."""
+    pixels = decode_column(row, "rgba", lambda data: decode_image(data, channels=4), where)
+    if pixels is None:
+        pixels = decode_column(row, "image", decode_image, where)
+    if pixels is None:
+        raise ValueError(f"{where or 'dataset'}, row {row.get('index')}: neither rgba nor image")
+    return pixels
 
 
 def _picture(
-    row: Row,
+    pixels: Array,
     crop: Crop,
     rng: np.random.Generator,
     photometric: Photometric,
     backgrounds: Backgrounds,
-    where: str,
 ) -> tuple[Array, Array | None]:
-    """The crop's picture (H, W, 3) float32 and the hand's mask (H, W) bool, None if unknown."""
-    rgba = decode_column(row, "rgba", lambda data: decode_image(data, channels=4), where)
-    if rgba is not None:
-        # Colours are weighed by alpha while they are mixed, or the edge takes colour from outside.
-        premultiplied = warp(cv2.cvtColor(rgba, cv2.COLOR_RGBA2mRGBA), crop)
-        straight = cv2.cvtColor(premultiplied, cv2.COLOR_mRGBA2RGBA)
-        hand = light_hand(straight.astype(np.float32) * np.float32(1 / 255), rng, photometric)
-        behind = backgrounds.sample(rng, crop.size)
-        behind = cast_shadow(behind, np.ascontiguousarray(hand[..., 3]), rng, photometric)
-        return composite(hand, behind), hand[..., 3] > 0.5
-    image = decode_column(row, "image", decode_image, where)
-    if image is None:
-        raise ValueError(f"{where or 'dataset'}, row {row.get('index')}: neither rgba nor image")
-    picture = warp(image, crop, cv2.BORDER_REPLICATE).astype(np.float32) * np.float32(1 / 255)
-    mask = decode_column(row, "mask", decode_mask, where)
-    return picture, None if mask is None else warp(mask, crop) > 0.5
+    """The crop's picture (H, W, 3) float32 and, of a cut-out, the hand's mask (H, W) bool."""
+    if pixels.shape[2] == 3:
+        image = warp(pixels, crop, cv2.BORDER_REPLICATE).astype(np.float32)
+        return image * np.float32(1 / 255), None
+    # Colours are weighed by alpha while they are mixed, or the edge takes colour from outside.
+    premultiplied = warp(cv2.cvtColor(pixels, cv2.COLOR_RGBA2mRGBA), crop)
+    straight = cv2.cvtColor(premultiplied, cv2.COLOR_mRGBA2RGBA)
+    hand = light_hand(straight.astype(np.float32) * np.float32(1 / 255), rng, photometric)
+    alpha = np.ascontiguousarray(hand[..., 3])
+    behind = cast_shadow(backgrounds.sample(rng, crop.size), alpha, rng, photometric)
+    return composite(hand, behind), alpha > 0.5
 
 
 def _still_visible(sample: HandSample, covered: Array) -> Tensor | None:

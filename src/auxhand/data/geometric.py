@@ -72,21 +72,24 @@ def place_crop(
     angle: float = 0.0,
     shift: tuple[float, float] = (0.0, 0.0),
     corrected: bool = True,
+    image_size: tuple[int, int] | None = None,
 ) -> Crop:
     """A square crop around a sample's hand, mirrored where it is a left one.
 
     Args:
-        sample: joints_uv (the valid ones count), or else an image, all of which is then the box; K.
+        sample: its joints_uv (the valid ones count), K and side.
         size: side of the crop in pixels.
         fraction: share of the crop's side that the box of the turned joints takes.
         angle: radians by which the content turns (clockwise on screen), before mirroring.
         shift: where the box's centre lies, in sides of the crop from the crop's centre.
         corrected: turn the camera to the crop's centre, where K is known (else a plain crop).
+        image_size: (height, width) of the sample's image. Where no joint is known the image counts
+            as a crop of a hand already: at `FRACTION` and without a shift, all of it is shown.
 
     Raises:
-        ValueError: neither joints nor image.
+        ValueError: neither joints nor a size.
     """
-    uv = _extent(sample)
+    uv = _extent(sample, image_size)
     c, s = math.cos(angle), math.sin(angle)
     turn = uv.new_tensor([[c, -s], [s, c]])
     box = uv_box(uv @ turn.mT)
@@ -98,20 +101,19 @@ def place_crop(
     return plain_crop(center, side, size, angle, sample.K, mirror)
 
 
-def _extent(sample: HandSample) -> Tensor:
-    """(N, 2) points that the crop must contain: valid joints, else the image's corners."""
+def _extent(sample: HandSample, image_size: tuple[int, int] | None) -> Tensor:
+    """(N, 2) points whose box is the hand's."""
     uv = sample.joints_uv
     if uv is not None and sample.joint_valid is not None:
         uv = uv[sample.joint_valid]
     if uv is not None and len(uv):
         return uv
-    if sample.image is None:
-        raise ValueError(f"{sample.source}: neither joints nor image to place a crop by")
-    height, width = sample.image.shape[-2:]
-    corners = [[-0.5, -0.5], [width - 0.5, height - 0.5]]
-    # `fraction` is about a hand: an image that is a crop of one already is kept whole.
+    if image_size is None:
+        raise ValueError(f"{sample.source}: neither joints nor an image to place a crop by")
+    height, width = image_size
     middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64)
-    return middle + FRACTION * (torch.tensor(corners, dtype=torch.float64) - middle)
+    half = FRACTION / 2 * torch.tensor([width, height], dtype=torch.float64)
+    return torch.stack([middle - half, middle + half])
 
 
 def crop_labels(sample: HandSample, crop: Crop) -> HandSample:
@@ -197,8 +199,9 @@ def evaluation_crop(
     """
     if sample.image is None:
         raise ValueError(f"{sample.source}: no image to crop")
-    crop = place_crop(sample, size, fraction, corrected=corrected)
-    pixels = warp(sample.image.permute(1, 2, 0).numpy(), crop, cv2.BORDER_REPLICATE)
+    image = sample.image.permute(1, 2, 0).numpy()
+    crop = place_crop(sample, size, fraction, corrected=corrected, image_size=image.shape[:2])
+    pixels = warp(image, crop, cv2.BORDER_REPLICATE)
     mask = None if sample.mask is None else warp(sample.mask.numpy(), crop) > 0.5
     depth = None if sample.depth is None else warp_depth(sample.depth.numpy(), crop)
     return replace(

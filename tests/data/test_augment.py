@@ -1,0 +1,203 @@
+from dataclasses import fields, replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auxhand.data.augment import EASY, HARD, Augmentation, augment, generator
+from auxhand.data.background import Backgrounds
+from auxhand.data.photometric import Photometric, cast_shadow, light_hand, occlude, take_picture
+from auxhand.data.store import encode_png
+from auxhand.geometry.camera import project
+
+PLAIN = Backgrounds(distractor_share=0.0)
+OFF = Photometric(**{f.name: 1.0 if f.name == "resolution" else 0.0 for f in fields(Photometric)})
+"""No change of light, no obstacles, no camera."""
+BARE = replace(HARD, absent_share=0.0, misplaced_share=0.0, photometric=OFF)
+"""Hard geometry alone."""
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    index=st.integers(0, 7),
+    visit=st.integers(0, 10**6),
+    difficulty=st.floats(0, 1),
+    size=st.sampled_from([33, 64]),
+)
+def test_labels_stay_exact(hand_row, index, visit, difficulty, size):
+    row = hand_row(index)
+    strengths = replace(Augmentation.at(difficulty), absent_share=0.0, misplaced_share=0.2)
+    sample = augment(row, size, generator(1, visit, index), strengths, PLAIN, depth=True)
+    assert sample.image.shape == (3, size, size)
+    assert sample.image.dtype == torch.float32
+    assert 0 <= float(sample.image.min()) <= float(sample.image.max()) <= 1
+    assert sample.mask.shape == (size, size)
+    if sample.joints_uv is None:
+        assert float(sample.presence) == 0
+        assert sample.joints_xyz is None
+        return
+    uv = project(sample.K, sample.joints_xyz)
+    torch.testing.assert_close(uv, sample.joints_uv, atol=1e-3, rtol=0)
+    original = torch.tensor(row["joints_uv"], dtype=torch.float64).view(21, 2)
+    torch.testing.assert_close(sample.crop.uv_to_original(sample.joints_uv), original)
+    assert sample.crop.mirrored == (row["side"] == "left")
+    assert sample.side == row["side"]
+    assert sample.depth.shape == (size, size)
+
+
+def test_a_dot_drawn_at_a_joint_is_found_there(hand_row):
+    row = dict(hand_row(4))
+    for joint in (0, 8, 16):
+        u, v = np.reshape(row["joints_uv"], (21, 2))[joint]
+        dot = np.zeros((128, 128, 4), np.uint8)
+        dot[..., :3] = 255
+        y, x = np.mgrid[:128, :128]
+        dot[..., 3] = (255 * np.clip(5 - np.hypot(x - u, y - v), 0, 1)).astype(np.uint8)
+        row["rgba"] = encode_png(dot)
+        for visit in range(12):
+            sample = augment(row, 96, generator(0, visit, 4), BARE, PLAIN)
+            if sample.joints_uv is None or not sample.joint_valid[joint]:
+                continue
+            at_y, at_x = np.nonzero(sample.mask.numpy())
+            if not 4 < at_x.min() <= at_x.max() < 91 or not 4 < at_y.min() <= at_y.max() < 91:
+                continue  # cut by the edge
+            found = [at_x.mean(), at_y.mean()]
+            np.testing.assert_allclose(found, sample.joints_uv[joint], atol=0.3)
+
+
+def test_hand_comes_before_the_background_without_a_fringe(hand_row):
+    """A grey hand whose transparent pixels are pure green: none of the green may show."""
+    row = dict(hand_row(0))
+    cut = np.zeros((128, 128, 4), np.uint8)
+    cut[:] = (0, 255, 0, 0)
+    cv2.circle(cut, (64, 64), 30, (128, 128, 128, 255), -1)
+    row["rgba"] = encode_png(cut)
+
+    class White(Backgrounds):
+        def sample(self, rng, size):
+            return np.ones((*size, 3), np.float32)
+
+    sample = augment(row, 48, generator(0, 0, 0), replace(BARE, upright_share=0.0), White())
+    red, green, blue = sample.image
+    assert float((green - red).abs().max()) < 0.02
+    assert float((green - blue).abs().max()) < 0.02
+    assert float(red.min()) == pytest.approx(128 / 255, abs=0.01)
+
+
+def test_a_visit_is_a_function_of_seed_visit_and_index(hand_row):
+    row, source = hand_row(1), Backgrounds()
+
+    def picture(*key):
+        return augment(row, 48, generator(*key), HARD, source).image
+
+    assert torch.equal(picture(0, 1, 2), picture(0, 1, 2))
+    others = [picture(1, 1, 2), picture(0, 2, 2), picture(0, 1, 3)]
+    assert not any(torch.equal(picture(0, 1, 2), other) for other in others)
+
+
+def test_presence_and_labels_go_together(hand_row):
+    strengths = replace(HARD, absent_share=0.3, misplaced_share=0.3, photometric=OFF)
+    kinds = {"hand": 0, "none": 0, "undecided": 0}
+    for visit in range(150):
+        sample = augment(hand_row(visit % 4), 32, generator(0, visit, 0), strengths, PLAIN)
+        if sample.presence is None:
+            kinds["undecided"] += 1
+            assert sample.joints_uv is not None
+        elif sample.presence == 1:
+            kinds["hand"] += 1
+            assert sample.joint_valid.sum() >= 16
+        else:
+            kinds["none"] += 1
+            assert sample.joints_uv is None
+            assert sample.joints_xyz is None
+            assert sample.K is None
+    assert 45 <= kinds["hand"] <= 80
+    assert 55 <= kinds["none"] <= 95
+    assert kinds["undecided"] <= 25
+
+
+def test_difficulty_lies_between_easy_and_hard():
+    assert Augmentation.at(0) == EASY
+    assert Augmentation.at(1) == HARD
+    middle = Augmentation.at(0.5)
+    assert middle.rotation == pytest.approx((EASY.rotation + HARD.rotation) / 2)
+    assert middle.photometric.blur == pytest.approx(
+        (EASY.photometric.blur + HARD.photometric.blur) / 2
+    )
+    with pytest.raises(ValueError, match="difficulty"):
+        Augmentation.at(2)
+
+
+def test_easy_hands_are_upright_and_take_the_stated_share(hand_row):
+    easy = replace(EASY, absent_share=0.0, misplaced_share=0.0, photometric=OFF)
+    tilts, shares = [], []
+    for visit in range(60):
+        sample = augment(hand_row(visit % 8), 64, generator(0, visit, 0), easy, PLAIN)
+        x, y = (sample.joints_uv[9] - sample.joints_uv[0]).tolist()
+        tilts.append(np.degrees(np.arctan2(x, -y)))
+        shares.append(float((sample.joints_uv.amax(0) - sample.joints_uv.amin(0)).max()) / 64)
+    assert np.std(tilts) == pytest.approx(12, rel=0.35)
+    assert 0.5 < min(shares) < max(shares) < 1.0
+
+
+def test_real_rows_are_cropped_as_they_are(hand_row):
+    row = hand_row(2, rgba=False)
+    sample = augment(row, 64, generator(0, 3, 2), BARE, PLAIN)
+    assert sample.mask.sum() > 50
+    assert sample.joints_uv is not None
+    bare = {"index": 0, "image": row["image"], "presence": 1.0}
+    unlabelled = augment(bare, 64, generator(0, 3, 2), BARE, PLAIN)
+    assert unlabelled.joints_uv is None
+    assert float(unlabelled.presence) == 1
+    assert unlabelled.mask is None
+
+
+def test_bad_rows_are_named(hand_row):
+    row = dict(hand_row(5), rgba=b"no picture")
+    with pytest.raises(ValueError, match="somewhere, row 5, column 'rgba'"):
+        augment(row, 32, generator(0, 0, 0), BARE, PLAIN, where="somewhere")
+    row = dict(hand_row(5), rgba=None, image=None)
+    with pytest.raises(ValueError, match="row 5: neither rgba nor image"):
+        augment(row, 32, generator(0, 0, 0), BARE, PLAIN)
+
+
+def test_obstacles_hide_joints_and_mask(hand_row):
+    strengths = replace(BARE, photometric=replace(OFF, occluder_share=1.0))
+    hidden = 0
+    for visit in range(20):
+        key = generator(0, visit, 0), generator(0, visit, 0)
+        clear = augment(hand_row(0), 64, key[0], BARE, PLAIN)
+        covered = augment(hand_row(0), 64, key[1], strengths, PLAIN)
+        if clear.joints_uv is None:
+            continue
+        torch.testing.assert_close(clear.joints_uv, covered.joints_uv)
+        assert (covered.mask <= clear.mask).all()
+        gone = clear.joint_visible & ~covered.joint_visible
+        hidden += int(gone.sum())
+    assert hidden > 5
+
+
+def test_nothing_changes_with_all_strengths_at_zero():
+    rng = np.random.default_rng(0)
+    image = rng.random((20, 20, 3), np.float32)
+    cut = rng.random((20, 20, 4), np.float32)
+    np.testing.assert_allclose(take_picture(image, rng, OFF), image, atol=1e-5)
+    np.testing.assert_allclose(light_hand(cut, rng, OFF), cut, atol=1e-6)
+    assert cast_shadow(image, cut[..., 3], rng, OFF) is image
+    before = image.copy()
+    assert not occlude(image, rng, OFF).any()
+    assert np.array_equal(image, before)
+
+
+def test_a_shadow_darkens_what_lies_behind_and_nothing_else():
+    rng = np.random.default_rng(0)
+    alpha = np.zeros((60, 60), np.float32)
+    alpha[20:40, 20:40] = 1
+    white = np.ones((60, 60, 3), np.float32)
+    shaded = cast_shadow(white, alpha, rng, replace(OFF, shadow_share=1.0))
+    assert shaded.max() <= 1
+    assert 0.2 <= shaded[30, 30, 0] <= 0.8
+    assert shaded[0, 0, 0] == 1

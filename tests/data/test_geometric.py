@@ -1,0 +1,186 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auxhand.data.geometric import (
+    FRACTION,
+    crop_labels,
+    evaluation_crop,
+    place_crop,
+    presence,
+    upright_angle,
+    warp,
+    warp_depth,
+)
+from auxhand.data.store import decode_row, encode_depth, encode_jpeg
+from auxhand.geometry.camera import project, unproject
+from auxhand.geometry.crop import mirror_K, mirror_uv, mirror_xyz, uv_box
+from auxhand.sample import HandSample
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    index=st.integers(0, 5),
+    angle=st.floats(-math.pi, math.pi),
+    fraction=st.floats(0.3, 1.2),
+    shift=st.tuples(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3)),
+    corrected=st.booleans(),
+)
+def test_crops_are_placed_as_asked_and_keep_the_invariant(
+    hand_row, index, angle, fraction, shift, corrected
+):
+    sample = decode_row(hand_row(index))
+    crop = place_crop(sample, 96, fraction, angle, shift, corrected)
+    labels = crop_labels(sample, crop)
+    back = project(labels.K, labels.joints_xyz)
+    torch.testing.assert_close(back, labels.joints_uv, atol=1e-6, rtol=0)
+    assert crop.mirrored == (sample.side == "left")
+    if not corrected:  # a plain crop is an exact similarity
+        box = uv_box(labels.joints_uv)
+        assert float(box[2:].max()) == pytest.approx(fraction * 96, abs=1e-6)
+        middle = (box[:2] + box[2:] / 2 - 47.5) / 96
+        expected = [-shift[0] if crop.mirrored else shift[0], shift[1]]
+        np.testing.assert_allclose(middle, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, 3])
+def test_upright_angle_turns_the_middle_finger_up(hand_row, index):
+    sample = decode_row(hand_row(index))
+    crop = place_crop(sample, 64, angle=upright_angle(sample.joints_uv), corrected=False)
+    uv = crop.uv_to_crop(sample.joints_uv)
+    assert abs(float(uv[9, 0] - uv[0, 0])) < 1e-6
+    assert uv[9, 1] < uv[0, 1]
+
+
+def spread(center, share, size=100):
+    """Joints on a circle: their box takes `share` of the crop."""
+    t = torch.arange(21) * (2 * math.pi / 20)
+    return torch.stack([t.cos(), t.sin()], -1) * share * size / 2 + torch.tensor(center)
+
+
+@pytest.mark.parametrize(
+    ("center", "share", "expected"),
+    [
+        ((49.5, 49.5), 0.7, 1.0),
+        ((49.5, 49.5), 0.4, 1.0),
+        ((49.5, 49.5), 0.3, None),  # between too small and large enough
+        ((49.5, 49.5), 0.2, 0.0),
+        ((49.5, 49.5), 1.3, 0.0),  # more than half of the circle is outside
+        ((49.5, 49.5), 1.7, 0.0),
+        ((90.0, 49.5), 0.4, None),  # most, but not nearly all joints inside
+        ((103.0, 49.5), 0.7, 0.0),  # more than half outside
+        ((200.0, 49.5), 0.7, 0.0),
+    ],
+)
+def test_presence_says_what_a_crop_is_about(center, share, expected):
+    assert presence(spread(center, share), 100) == expected
+
+
+def test_joints_outside_are_invalid(hand_row):
+    sample = decode_row(hand_row(0))
+    labels = crop_labels(sample, place_crop(sample, 100, 0.6, 0.0, (0.45, 0.0)))
+    uv = labels.joints_uv
+    outside = (uv < -2.5) | (uv > 101.5)
+    assert outside.any()
+    assert torch.equal(labels.joint_valid, ~outside.any(-1))
+    untrusted = torch.zeros(21, dtype=torch.bool)
+    labels = crop_labels(
+        HandSample(joints_uv=sample.joints_uv, joint_valid=untrusted), place_crop(sample, 100)
+    )
+    assert not labels.joint_valid.any()
+
+
+@pytest.mark.parametrize("scale", [0.4, 1.0, 2.3])
+def test_drawn_markers_follow(hand_row, scale):
+    sample = decode_row(hand_row(2))
+    y, x = np.mgrid[:128, :128]
+    for joint in (0, 4, 12, 20):
+        u, v = sample.joints_uv[joint].tolist()
+        drawn = np.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * 2.0**2)).astype(np.float32)
+        crop = place_crop(sample, round(64 * scale), 0.7, 0.4)
+        seen = warp(drawn, crop)
+        weight = np.maximum(seen - 0.02, 0)
+        at_y, at_x = np.mgrid[: seen.shape[0], : seen.shape[1]]
+        found = [(weight * at_x).sum() / weight.sum(), (weight * at_y).sum() / weight.sum()]
+        expected = crop.uv_to_crop(sample.joints_uv)[joint]
+        np.testing.assert_allclose(found, expected, atol=0.15)
+
+
+def test_shrinking_does_not_alias(hand_row):
+    sample = decode_row(hand_row(0, size=256))
+    y, x = np.mgrid[:256, :256]
+    checks = ((x + y) % 2).astype(np.float32)
+    crop = place_crop(sample, 40, 0.6, angle=0.2, corrected=False)
+    corners = crop.uv_to_original(torch.tensor([[0.0, 0.0], [39.0, 39.0]], dtype=torch.float64))
+    inside = warp(checks, crop)[10:30, 10:30]
+    assert (corners[1] - corners[0]).norm() > 150
+    assert np.abs(inside - 0.5).max() < 0.1
+
+
+def test_depth_is_along_the_new_axis(hand_row):
+    sample = decode_row(hand_row(2))
+    flat = np.full((128, 128), 0.4, np.float32)  # a wall that faces the original camera
+    crop = place_crop(sample, 48, 0.8, 0.7, (0.1, 0.0))
+    z = torch.from_numpy(warp_depth(flat, crop)).double()
+    v, u = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
+    uv = torch.stack([u, v], -1).reshape(-1, 2).double()
+    xyz = crop.xyz_to_original(unproject(crop.K, uv, z.reshape(-1)))
+    shown = z.reshape(-1) > 0
+    assert shown.float().mean() > 0.8
+    assert z[z > 0].std() > 1e-3  # no longer constant: the camera looks elsewhere
+    torch.testing.assert_close(xyz[shown, 2], torch.full_like(xyz[shown, 2], 0.4))
+
+
+def test_evaluation_crop_of_a_rendered_and_of_a_real_row(hand_row):
+    for index, rgba in ((0, True), (1, False)):
+        sample = decode_row(hand_row(index, rgba=rgba))
+        crop = evaluation_crop(sample, 96)
+        assert crop.image.shape == (3, 96, 96)
+        assert crop.image.dtype == torch.float32
+        assert float(crop.image.min()) >= 0
+        assert float(crop.image.max()) <= 1
+        assert set(crop.mask.unique().tolist()) == {0.0, 1.0}
+        share = float(uv_box(crop.joints_uv)[2:].max()) / 96
+        assert share == pytest.approx(FRACTION, rel=0.1)
+        assert crop.joint_valid.all()
+        torch.testing.assert_close(
+            project(crop.K, crop.joints_xyz), crop.joints_uv, atol=1e-3, rtol=0
+        )
+        torch.testing.assert_close(crop.crop.uv_to_original(crop.joints_uv), sample.joints_uv)
+        joints = crop.joints_uv.round().long()
+        assert crop.mask[joints[:, 1], joints[:, 0]].mean() > 0.9
+        assert (crop.depth > 0)[crop.mask > 0].float().mean() > 0.9
+        again = evaluation_crop(sample, 96)
+        assert torch.equal(again.image, crop.image)
+
+
+def test_a_left_hand_is_the_mirrored_right_hand(hand_row):
+    right = decode_row(hand_row(0, side="right"))
+    left = HandSample(
+        image=right.image.flip(-1),
+        mask=right.mask.flip(-1),
+        K=mirror_K(right.K, 128),
+        side="left",
+        joints_uv=mirror_uv(right.joints_uv, 128),
+        joints_xyz=mirror_xyz(right.joints_xyz),
+    )
+    a, b = evaluation_crop(right, 80), evaluation_crop(left, 80)
+    for name in ("joints_uv", "joints_xyz", "K"):
+        torch.testing.assert_close(getattr(a, name), getattr(b, name))
+    torch.testing.assert_close(a.image, b.image, atol=0.01, rtol=0)
+    assert (a.mask - b.mask).abs().mean() < 1e-3
+    assert (a.side, b.side) == ("right", "left")
+
+
+def test_without_joints_the_whole_image_is_the_crop(hand_row):
+    row = {"index": 3, "image": encode_jpeg(np.full((50, 50, 3), 90, np.uint8))}
+    crop = evaluation_crop(decode_row(row), 25).crop
+    np.testing.assert_allclose(crop.A, [[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]], atol=1e-9)
+    with pytest.raises(ValueError, match="no image to crop"):
+        evaluation_crop(decode_row({"index": 3, "depth": encode_depth(np.ones((2, 2)))}), 25)
+    with pytest.raises(ValueError, match="neither joints nor an image"):
+        place_crop(HandSample(), 25)
