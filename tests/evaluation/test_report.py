@@ -3,7 +3,6 @@
 import json
 
 import cv2
-import numpy as np
 import pytest
 import torch
 
@@ -13,9 +12,10 @@ from auxhand.evaluation.report import (
     is_done,
     machine,
     plot_pck,
+    read_curve,
     read_rows,
-    save_curve_values,
     table,
+    write_curve,
     write_rows,
 )
 
@@ -78,10 +78,13 @@ def test_machine_and_commit_say_something() -> None:
 def test_curve_files(tmp_path) -> None:
     thresholds = torch.linspace(0, 50, 101)
     curve = 1 - torch.exp(-thresholds / 12)
-    save_curve_values(tmp_path / "curve.csv", thresholds, curve)
-    values = np.loadtxt(tmp_path / "curve.csv", delimiter=",")
-    np.testing.assert_allclose(values, torch.stack([thresholds, curve], 1), atol=1e-5)
+    write_curve(tmp_path / "curve.csv", thresholds, curve)
+    for one, other in zip(read_curve(tmp_path / "curve.csv"), (thresholds, curve), strict=True):
+        torch.testing.assert_close(one.float(), other, rtol=1e-5, atol=1e-5)
     plot_pck(tmp_path / "curve.png", {"a model": (thresholds, curve)})
+    (tmp_path / "other.csv").write_text("1, 2, 3\n4, 5, 6\n")
+    with pytest.raises(ValueError, match=r"other\.csv: a PCK curve has two columns, not 3"):
+        read_curve(tmp_path / "other.csv")
     image = cv2.imread(str(tmp_path / "curve.png"))
     assert image.shape == (600, 825, 3)
     assert (image < 128).any()

@@ -5,8 +5,8 @@ the method is told about the true hand and in what is forgiven (`docs/evaluation
 
 known_root_scale   the dissertation's (Ch. 5.5.1, 6.4.2). uv and d are lifted through K with the
                    true root depth and the true reference length; xyz is multiplied by the true
-                   reference length. Then the predicted root is translated onto the true one. The root
-                   counts in the mean (with an error of 0).
+                   reference length. Then the predicted root is translated onto the true one. The
+                   root counts in the mean (with an error of 0).
 closed_form_root   as above, but the root depth is solved from the reference length (Iqbal et al.
                    2018). Poses for which that has no solution are not in the means; the share that
                    has one is reported beside them.
@@ -20,17 +20,20 @@ procrustes         the same with rotation.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.aggregation import MeanMetric
 
+from auxhand.data.geometric import evaluation_crop
+from auxhand.data.store import PreparedDataset
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
 from auxhand.metrics import AUC, EPE, PCK, Alignment, PCKCurve, lift_pose
-from auxhand.sample import HandBatch, HandPose
+from auxhand.sample import HandBatch, HandPose, HandSample
 
 Protocol = Literal["known_root_scale", "closed_form_root", "scale_fitted", "procrustes"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -44,6 +47,29 @@ ALIGNMENT: dict[Protocol, Alignment] = {
 
 Predictor = Callable[[HandBatch], HandPose]
 """Whatever makes poses: a network looks at `batch.image` alone, a baseline at what it may know."""
+
+
+class EvaluationCrops(Dataset[HandSample]):
+    """The crops of a dataset that every method is judged on (`data.geometric.evaluation_crop`).
+
+    Args:
+        samples: with images.
+        size: side of the crops in pixels, the method's input.
+    """
+
+    def __init__(self, samples: PreparedDataset | Sequence[HandSample], size: int) -> None:
+        self.samples = samples
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> HandSample:
+        return evaluation_crop(self.samples[index], self.size)
+
+    def batches(self, batch_size: int = 64) -> DataLoader[HandSample]:
+        """All of them in their order, collated to `HandBatch`."""
+        return DataLoader(self, batch_size, collate_fn=HandSample.collate)
 
 
 class PoseMetrics(nn.Module):

@@ -161,9 +161,25 @@ def commit() -> str:
         return ""
 
 
-def save_curve_values(path: str | os.PathLike[str], thresholds: Tensor, pck: Tensor) -> None:
+def write_curve(path: str | os.PathLike[str], thresholds: Tensor, pck: Tensor) -> None:
     """Write a PCK curve as lines "mm, PCK", the form in which published curves are passed round."""
-    np.savetxt(path, np.stack([thresholds.cpu(), pck.cpu()], axis=1), fmt="%.6g", delimiter=", ")
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    values = torch.stack([thresholds, pck], dim=1).cpu().numpy()
+    np.savetxt(temporary, values, fmt="%.6g", delimiter=", ")
+    temporary.replace(path)
+
+
+def read_curve(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
+    """Thresholds and PCK, (T,) each, from lines "mm, PCK".
+
+    Raises:
+        ValueError: other lines.
+    """
+    values = torch.from_numpy(np.loadtxt(path, delimiter=",", ndmin=2))
+    if values.shape[1] != 2:
+        raise ValueError(f"{path}: a PCK curve has two columns, not {values.shape[1]}")
+    return values[:, 0], values[:, 1]
 
 
 def plot_pck(path: str | os.PathLike[str], curves: Mapping[str, tuple[Tensor, Tensor]]) -> None:
@@ -180,5 +196,6 @@ def plot_pck(path: str | os.PathLike[str], curves: Mapping[str, tuple[Tensor, Te
         highest = max(highest, float(thresholds[-1]))
     axes.set(xlabel="error threshold (mm)", ylabel="3D PCK", xlim=(0, highest), ylim=(0, 1))
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    legend = axes.legend(loc="lower right", fontsize="small")
+    legend.set_in_layout(False)  # a long name may not squeeze the axes
     figure.savefig(path)
