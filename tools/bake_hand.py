@@ -151,28 +151,35 @@ def turn_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.eye(3) + skew + skew @ skew / (1 + c)[:, None, None]
 
 
-def place_joints(joints: np.ndarray) -> np.ndarray:
-    """The rig's 21 joints (N,21,3), moved to where annotators put them."""
-    moved = joints.copy()
+def place_joints(rig: np.ndarray, vertices: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The rig's 21 joints (N,21,3), moved to where annotators put them.
+
+    Joints move along the bones by `PLACEMENT`; a tip lies on the line of its last bone, `TIP_DEPTH`
+    inside the surface's end (vertices (N,V,3), rig weights (V,22)).
+    """
+    moved = rig.copy()
     for joint, (toward, fraction) in PLACEMENT.items():
-        moved[:, joint] += fraction * (joints[:, toward] - joints[:, joint])
+        moved[:, joint] += fraction * (rig[:, toward] - rig[:, joint])
+    for tip in range(4, 21, 4):
+        finger = vertices[:, weights[:, tip - 1] > 0.5] - rig[:, None, tip - 1]
+        along = rig[:, tip] - rig[:, tip - 1]
+        along /= np.linalg.norm(along, axis=1, keepdims=True)
+        reach = np.einsum("nvi,ni->nv", finger, along).max(1, keepdims=True)
+        moved[:, tip] = rig[:, tip - 1] + (reach - TIP_DEPTH) * along
     return moved
 
 
+TIP_DEPTH = 0.0025
 PLACEMENT: dict[int, tuple[int, float]] = {
     2: (1, 0.04),
     3: (4, 0.12),
-    4: (3, 0.06),
     5: (0, 0.08),
     7: (8, 0.15),
-    8: (7, 0.08),
     9: (0, 0.06),
-    11: (12, 0.08),
-    12: (11, 0.09),
+    11: (12, 0.04),
     13: (0, 0.06),
-    16: (15, 0.09),
+    15: (14, 0.05),
     17: (0, 0.05),
-    20: (19, 0.09),
 }
 """Joint -> (neighbour it moves toward, fraction of the way): rig to annotation (docs/hand.md)."""
 
@@ -307,8 +314,8 @@ def bake(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     faces, corner_uv = samples["faces"], samples["corner_uv"].astype(float)
     heads, vertices = samples["heads"].astype(float), samples["vertices"].astype(float)
     rig = heads[:, [names.index(b) for b in JOINT_BONES]]
-    joints = place_joints(rig)
     weights = skinning(samples["weights"].astype(float), names)
+    joints = place_joints(rig, vertices, weights)
 
     to_hand, wrist = hand_frame(joints), joints[:, :1].copy()
     elbow = (heads[:, [names.index("RightForeArm")]] - wrist) @ to_hand.transpose(0, 2, 1)
