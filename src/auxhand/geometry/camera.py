@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from auxhand.geometry.precision import full_precision
 from auxhand.geometry.shapes import expect
 
 TINY = 1e-12
 
 
+@full_precision
 def project(K: Tensor, xyz: Tensor) -> Tensor:
     """Pixels at which a camera sees points.
 
@@ -40,6 +42,7 @@ def project(K: Tensor, xyz: Tensor) -> Tensor:
     return dehomogenise(xyz @ K.mT)
 
 
+@full_precision
 def rays(K: Tensor, uv: Tensor) -> Tensor:
     """Points at z = 1 on the rays through pixels: K^-1 [u, v, 1] scaled to z = 1.
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from auxhand.geometry.camera import TINY
 from auxhand.geometry.pose25d import REFERENCE_BONE, ROOT, relative
+from auxhand.geometry.precision import full_precision
 from auxhand.geometry.shapes import expect
 
 WRIST, MIDDLE_MCP, PINKY_MCP = 0, 9, 17
@@ -54,6 +55,7 @@ def canonical_pose(
     return rotate(R.mT, pose), R
 
 
+@full_precision
 def rotate(R: Tensor, xyz: Tensor) -> Tensor:
     """R (..., 3, 3) applied to each point of xyz (..., N, 3).
 
@@ -65,6 +67,7 @@ def rotate(R: Tensor, xyz: Tensor) -> Tensor:
     return xyz @ R.mT
 
 
+@full_precision
 def procrustes(
     source: Tensor, target: Tensor, scale: bool = True
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
 from auxhand.geometry.camera import dehomogenise, rays, rotation_to_axis
+from auxhand.geometry.precision import full_precision
 from auxhand.geometry.shapes import expect
 
 
@@ -53,21 +54,19 @@ class Crop:
 
     def uv_to_crop(self, uv: Tensor) -> Tensor:
         """(..., N, 2) pixels of the original -> pixels of the crop."""
-        return _transform(self.A.to(uv), uv)
+        return _transform(self.A, uv)
 
     def uv_to_original(self, uv: Tensor) -> Tensor:
         """(..., N, 2) pixels of the crop -> pixels of the original."""
-        return _transform(_inverse(self.A).to(uv), uv)
+        return _transform(_inverse(self.A), uv)
 
     def xyz_to_crop(self, xyz: Tensor) -> Tensor:
         """(..., 3) original camera coordinates -> crop camera coordinates."""
-        expect("xyz", xyz, 3)
-        return xyz @ self.R.to(xyz).mT
+        return _rotate(self.R, xyz)
 
     def xyz_to_original(self, xyz: Tensor) -> Tensor:
         """(..., 3) crop camera coordinates -> original camera coordinates."""
-        expect("xyz", xyz, 3)
-        return xyz @ self.R.to(xyz)
+        return _rotate(self.R.mT, xyz)
 
     def depth_scale(self) -> Tensor:
         """(height, width) factor from depth along the original axis to depth along the crop's.
@@ -78,8 +77,8 @@ class Crop:
         height, width = self.size
         if self.K is None:
             return self.A.new_ones(height, width)
-        rays_in_original = rays(self.K, _pixel_grid(self.size, self.A)) @ self.R
-        return (1 / rays_in_original[..., 2]).view(height, width)
+        along = self.xyz_to_original(rays(self.K, _pixel_grid(self.size, self.A)))[..., 2]
+        return (1 / along).view(height, width)
 
     def then(self, crop: Crop) -> Crop:
         """This crop followed by a crop of its image: one transform from the original to the last.
@@ -87,25 +86,28 @@ class Crop:
         Args:
             crop: a crop whose original is this one's image, with this one's `K`, if it has any.
         """
+        A, R = crop.A.double() @ self.A.double(), crop.R.double() @ self.R.double()
         dtype = torch.promote_types(self.A.dtype, crop.A.dtype)
-        A, R = crop.A.to(dtype) @ self.A.to(dtype), crop.R.to(dtype) @ self.R.to(dtype)
         K = crop.K
         if K is None and self.K_original is not None:
-            K = A @ self.K_original.to(dtype) @ R.mT
-        return Crop(A, crop.size, R, self.K_original, K, self.mirrored != crop.mirrored)
+            K = (A @ self.K_original.double() @ R.mT).to(dtype)
+        mirrored = self.mirrored != crop.mirrored
+        return Crop(A.to(dtype), crop.size, R.to(dtype), self.K_original, K, mirrored)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tensors as numbers: loader workers would open a shared memory file for each tensor."""
-        return {
-            name: (value.tolist(), value.dtype) if isinstance(value, Tensor) else value
-            for name, value in self.__dict__.items()
-        }
+        state = dict(self.__dict__)
+        for name in ("A", "R", "K_original", "K"):
+            if (tensor := state[name]) is not None:
+                state[name] = tensor.tolist(), tensor.dtype
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            if name != "size" and isinstance(value, tuple):
-                value = torch.tensor(value[0], dtype=value[1])
-            self.__dict__[name] = value
+        for name in ("A", "R", "K_original", "K"):
+            if state[name] is not None:
+                numbers, dtype = state[name]
+                state[name] = torch.tensor(numbers, dtype=dtype)
+        self.__dict__.update(state)
 
 
 def plain_crop(
@@ -233,6 +235,7 @@ def uv_box(uv: Tensor, valid: Tensor | None = None) -> Tensor:
     return torch.cat([corner, high.amax(-2) - corner], dim=-1)
 
 
+@full_precision
 def warp_image(
     image: Tensor,
     A: Tensor,
@@ -288,6 +291,7 @@ def mirror_uv(uv: Tensor, width: int) -> Tensor:
     return torch.stack([width - 1 - uv[..., 0], uv[..., 1]], dim=-1)
 
 
+@full_precision
 def mirror_K(K: Tensor, width: int) -> Tensor:
     """(..., 3, 3) intrinsics of the mirrored camera, F K M (module docstring)."""
     expect("K", K, 3, 3)
@@ -307,10 +311,18 @@ def mirror_R(R: Tensor) -> Tensor:
     return R * R.new_tensor([[1.0, -1.0, -1.0], [-1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
 
 
+@full_precision
 def _transform(A: Tensor, uv: Tensor) -> Tensor:
     """(..., N, 2) through a homography."""
     expect("uv", uv, 2)
-    return dehomogenise(torch.cat([uv, torch.ones_like(uv[..., :1])], dim=-1) @ A.mT)
+    return dehomogenise(torch.cat([uv, torch.ones_like(uv[..., :1])], dim=-1) @ A.to(uv).mT)
+
+
+@full_precision
+def _rotate(R: Tensor, xyz: Tensor) -> Tensor:
+    """R applied to (..., 3) points."""
+    expect("xyz", xyz, 3)
+    return xyz @ R.to(xyz).mT
 
 
 def _inverse(A: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from auxhand.geometry.precision import full_precision
 from auxhand.geometry.shapes import expect
 
 
@@ -46,6 +47,7 @@ def gaussian_heatmap(uv: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
     return rows[..., :, None] * columns[..., None, :]
 
 
+@full_precision
 def soft_argmax(logits: Tensor, beta: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
     """Integral regression (Eq. 2.3; with a temperature, first line of Eq. 3.1).
 

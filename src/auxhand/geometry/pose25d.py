@@ -130,10 +130,9 @@ def lift_closed_form(
         min_sine: least s that counts as valid.
 
     Returns:
-        xyz (..., N, 3) and root_z (...) in the unit of `length`, and valid (...): the bone shows
-        enough, there is exactly one solution with Z > 0 (c < 0; without any, or with two, the bone
-        is about as deep as it is long), and it puts every joint in front of the camera. Where
-        invalid, xyz is finite and may mean nothing.
+        xyz (..., N, 3) and root_z (...) in the unit of `length`, and valid (...): there is a
+        solution, it puts every joint in front of the camera, the smaller one does not, and the
+        bone shows enough. Where invalid, xyz is finite and may mean nothing.
 
     Raises:
         ValueError: other shapes.
@@ -147,12 +146,21 @@ def lift_closed_form(
     a = slope.square().sum(-1)
     b = (slope * offset).sum(-1)
     c = offset.square().sum(-1) - 1
-    root = (b.square() - a * c).clamp_min(TINY).sqrt()
-    # (root - b) / a cancels where b > 0; there it is -c / (root + b).
+    discriminant = b.square() - a * c
+    q = discriminant.clamp_min(TINY).sqrt()
+    # The solutions are (q - b) / a and (-q - b) / a. Where b > 0 the first cancels and is written
+    # as -c / (q + b), and the second is negative; where not, the second is c / (q - b).
     plain = b <= 0
-    root_z = torch.where(plain, root - b, -c) / torch.where(plain, a, root + b).clamp_min(TINY)
+    root_z = torch.where(plain, q - b, -c) / torch.where(plain, a, q + b).clamp_min(TINY)
+    smaller = torch.where(plain, c / torch.where(plain, q - b, 1.0), -1.0)
 
     z = root_z[..., None] + d
-    valid = (c < 0) & (a.sqrt() * root_z >= min_sine) & (z > 0).all(-1) & (root_z > 0)
+    seen = _in_front(root_z, d) & ~_in_front(smaller, d)
+    valid = seen & (discriminant >= 0) & (a.sqrt() * root_z >= min_sine)
     unit = torch.as_tensor(length, dtype=d.dtype, device=d.device)
     return Lifted(r * (z * unit[..., None])[..., None], root_z * unit, valid)
+
+
+def _in_front(root_z: Tensor, d: Tensor) -> Tensor:
+    """(...) root and joints all have positive depth."""
+    return (root_z > 0) & (root_z[..., None] + d > 0).all(-1)
