@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -12,7 +13,9 @@ from auxhand.hand.anatomy import rotations_from_angles
 from auxhand.sample import LEFT
 from auxhand.synth.distributions import hand_surface, shape_tensors
 from auxhand.synth.factors import CameraFactors, Factors, WristFactors
+from auxhand.synth.raster import joint_thickness
 from auxhand.synth.scene import Light, Scene
+from auxhand.synth.skin import SkinMaps, dress, paint
 
 Array = NDArray[np.float64]
 
@@ -20,7 +23,6 @@ _FLESH = 0.01
 """Metres of flesh about the joints that the hand's box takes in."""
 _SLEEVE_EDGE = 0.006
 """Metres over which cloth rises from the skin to its full thickness."""
-_CLOTH_ROUGHNESS = 0.9
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,28 @@ class Labels:
         K: (3, 3) camera of the image.
         joints_xyz: (21, 3) camera frame, metres.
         joints_uv: (21, 2) pixels.
-        thickness: (21,) metres of the hand at each joint, see `raster.joint_thickness`.
+        thickness: (21,) metres of flesh at each joint, for `raster.visible_joints`.
         side: "right" or "left".
     """
 
     K: Array
     joints_xyz: Array
     joints_uv: Array
+    thickness: NDArray[np.float32]
     side: str
+
+
+@cache
+def skin_maps() -> SkinMaps:
+    """Where skin features are on the mesh, computed once per process."""
+    return SkinMaps.of(hand_surface())
+
+
+@cache
+def _thickness() -> NDArray[np.float32]:
+    """(21,) metres of flesh at each joint of the mean hand."""
+    surface = hand_surface()
+    return joint_thickness(surface.template.numpy(), surface.rest_joints.numpy())
 
 
 def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
@@ -48,10 +64,13 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
     """
     surface = hand_surface()
     rest_vertices, vertices, joints = _posed(factors)
-    behind = rest_vertices[:, 1]  # metres behind the wrist, along the forearm
-    covered = np.clip((behind - factors.sleeve.start) / _SLEEVE_EDGE, 0, 1)
-    arm = _forearm_rotation(factors.wrist)[:, 1]
-    vertices = _dressed(vertices, arm, covered * factors.sleeve.thickness)
+    skin = paint(skin_maps(), factors.skin)
+    if factors.sleeve is not None:
+        behind = skin_maps().forearm_distance - factors.sleeve.start
+        arm = _forearm_rotation(factors.wrist)[:, 1]
+        rise = np.clip(behind / _SLEEVE_EDGE, 0, 1) * factors.sleeve.thickness
+        vertices = _moved_off(vertices, arm, rise)
+        skin = dress(skin, (behind > 0).astype(np.float64), factors.sleeve.colour)
     rotation = factors.view.rotation()
     vertices, joints = vertices @ rotation.T, joints @ rotation.T
     K, shift = _frame(joints, factors.camera, size)
@@ -60,18 +79,14 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
     if factors.side == LEFT:
         vertices, joints = vertices * [-1, 1, 1], joints * [-1, 1, 1]
         faces = faces[:, ::-1]
-    cloth = covered[:, None]
-    albedo = (1 - cloth) * factors.skin.tone + cloth * factors.sleeve.colour
     light = factors.light
     scene = Scene(
         vertices=vertices.astype(np.float32),
         faces=np.ascontiguousarray(faces),
         rest=rest_vertices.astype(np.float32),
-        albedo=albedo.astype(np.float32),
-        bump=np.full(len(vertices), factors.skin.bump, np.float32),
-        roughness=(
-            (1 - covered) * factors.skin.roughness + covered * _CLOTH_ROUGHNESS
-        ).astype(np.float32),
+        albedo=skin.albedo,
+        bump=skin.bump,
+        roughness=skin.roughness,
         K=K,
         size=(size, size),
         lights=tuple(
@@ -83,10 +98,10 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
         sky=np.array(light.sky, np.float32),
         ground=np.array(light.ground, np.float32),
         occlusion=light.occlusion,
-        noise_seed=factors.skin.seed,
+        noise_seed=factors.skin.pattern,
     )
     uv = joints[:, :2] / joints[:, 2:] * K[0, 0] + K[:2, 2]
-    return scene, Labels(K, joints, uv, factors.side)
+    return scene, Labels(K, joints, uv, _thickness(), factors.side)
 
 
 def _posed(factors: Factors) -> tuple[Array, Array, Array]:
@@ -116,7 +131,7 @@ def _forearm_rotation(wrist: WristFactors) -> Array:
     return (deviation @ flexion).T
 
 
-def _dressed(vertices: Array, axis: Array, offset: Array) -> Array:
+def _moved_off(vertices: Array, axis: Array, offset: Array) -> Array:
     """Vertices (V, 3) moved away from the forearm's axis (3,) through the wrist by offset (V,)."""
     radial = vertices - np.outer(vertices @ axis, axis)
     radial /= np.maximum(np.linalg.norm(radial, axis=1, keepdims=True), 1e-6)

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from auxhand.data.background import SKIN_TONES, srgb_to_linear
 from auxhand.hand.surface import HandSurface
 from auxhand.sample import LEFT, RIGHT
 from auxhand.synth.factors import (
@@ -25,12 +24,12 @@ from auxhand.synth.factors import (
     LightFactors,
     PoseFactors,
     ShapeFactors,
-    SkinFactors,
     SleeveFactors,
     ViewFactors,
     WristFactors,
 )
 from auxhand.synth.pose_sampler import PoseConfig, sample_pose
+from auxhand.synth.skin import Skin
 
 Array = NDArray[np.float64]
 Range = tuple[float, float]
@@ -38,6 +37,10 @@ Range = tuple[float, float]
 _GROUPS = (
     *("side", "shape", "pose", "wrist", "view", "camera", "light", "skin", "sleeve"),
     "background",
+)
+_SKIN_NUMBERS = (
+    *("tone", "warmth", "palm", "creases", "knuckles", "flush", "veins", "blotches"),
+    *("roughness", "relief"),
 )
 _DECIMALS = 5
 """Factors are rounded when they are drawn: what is written down is what is rendered."""
@@ -123,7 +126,7 @@ class LightConfig:
         occlusion: range of the ambient occlusion.
     """
 
-    exposure: Range = (0.7, 1.5)
+    exposure: Range = (0.6, 1.25)
     ambient: Range = (0.25, 0.8)
     back: float = 0.2
     second: float = 0.35
@@ -134,17 +137,34 @@ class LightConfig:
 
 @dataclass(frozen=True)
 class SkinConfig:
-    """Skin and sleeve.
-
-    Attributes:
-        tone: range within the scale of `data.background.SKIN_TONES`, 0 light to 1 dark.
-        sleeve: probability of a sleeve.
-        sleeve_start: its range, metres from the wrist.
-    """
+    """Ranges of the numbers of `skin.Skin`; `polish` is the probability of painted nails."""
 
     tone: Range = (0.0, 1.0)
-    sleeve: float = 0.45
-    sleeve_start: Range = (0.02, 0.14)
+    warmth: Range = (-1.0, 1.0)
+    palm: Range = (0.0, 1.0)
+    creases: Range = (0.15, 1.0)
+    knuckles: Range = (0.0, 1.0)
+    flush: Range = (0.0, 1.0)
+    veins: Range = (0.0, 0.8)
+    blotches: Range = (0.0, 1.0)
+    roughness: Range = (0.4, 0.65)
+    relief: Range = (0.2, 1.0)
+    polish: float = 0.06
+
+
+@dataclass(frozen=True)
+class SleeveConfig:
+    """Sleeves.
+
+    Attributes:
+        share: probability of a sleeve.
+        start: range of where it begins, metres behind the wrist.
+        thickness: range of the metres by which it stands off the arm.
+    """
+
+    share: float = 0.45
+    start: Range = (0.02, 0.14)
+    thickness: Range = (0.001, 0.012)
 
 
 @dataclass(frozen=True)
@@ -165,6 +185,7 @@ class FactorConfig:
     camera: CameraConfig = field(default_factory=CameraConfig)
     light: LightConfig = field(default_factory=LightConfig)
     skin: SkinConfig = field(default_factory=SkinConfig)
+    sleeve: SleeveConfig = field(default_factory=SleeveConfig)
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -191,7 +212,7 @@ def sample_factors(config: FactorConfig, seed: int, index: int) -> Factors:
         camera=_camera(config.camera, rng["camera"]),
         light=_light(config.light, rng["light"]),
         skin=_skin(config.skin, rng["skin"]),
-        sleeve=_sleeve(config.skin, rng["sleeve"]),
+        sleeve=_sleeve(config.sleeve, rng["sleeve"]),
         background=int(rng["background"].integers(2**31)),
     ).fixed(config.fixed)
 
@@ -307,24 +328,20 @@ def _tinted(rng: np.random.Generator, strength: float, tint: float) -> Colour:
     return red, green, blue
 
 
-def _skin(config: SkinConfig, rng: np.random.Generator) -> SkinFactors:
-    place = (len(SKIN_TONES) - 1) * rng.uniform(*config.tone)
-    scale = np.arange(len(SKIN_TONES))
-    tone = np.array([np.interp(place, scale, channel) for channel in SKIN_TONES.T]) / 255
-    tone = np.clip(tone * rng.uniform(0.93, 1.07, 3), 0, 1)
-    return SkinFactors(
-        tone=_rounded(srgb_to_linear(tone)),
-        roughness=_uniform(rng, (0.35, 0.75)),
-        bump=_uniform(rng, (0.1, 0.9)),
-        seed=int(rng.integers(2**31)),
+def _skin(config: SkinConfig, rng: np.random.Generator) -> Skin:
+    numbers = {name: _uniform(rng, getattr(config, name)) for name in _SKIN_NUMBERS}
+    red, green, blue = _rounded(rng.random(3) ** 2)
+    return Skin(
+        **numbers,
+        polish=(red, green, blue) if rng.random() < config.polish else None,
+        pattern=int(rng.integers(2**31)),
     )
 
 
-def _sleeve(config: SkinConfig, rng: np.random.Generator) -> SleeveFactors:
-    bare = rng.random() >= config.sleeve
-    start = _uniform(rng, config.sleeve_start)
+def _sleeve(config: SleeveConfig, rng: np.random.Generator) -> SleeveFactors | None:
+    if rng.random() >= config.share:
+        return None
+    red, green, blue = _rounded(rng.random(3) ** 2)
     return SleeveFactors(
-        start=1.0 if bare else start,
-        thickness=_uniform(rng, (0.001, 0.012)),
-        colour=_rounded(rng.random(3) ** 2),
+        _uniform(rng, config.start), _uniform(rng, config.thickness), (red, green, blue)
     )

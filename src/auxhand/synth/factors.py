@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
+
+from auxhand.synth.skin import Skin
 
 Array = NDArray[np.float64]
 Colour = tuple[float, float, float]
@@ -126,29 +128,12 @@ class LightFactors:
 
 
 @dataclass(frozen=True)
-class SkinFactors:
-    """Skin.
-
-    Attributes:
-        tone: linear RGB reflectance.
-        roughness: perceptual roughness of highlights.
-        bump: strength of the small-scale relief.
-        seed: chooses the pattern of the texture.
-    """
-
-    tone: Colour
-    roughness: float
-    bump: float
-    seed: int
-
-
-@dataclass(frozen=True)
 class SleeveFactors:
-    """What covers the forearm.
+    """Cloth over the forearm.
 
     Attributes:
-        start: metres from the wrist; a start beyond the forearm's end is a bare arm.
-        thickness: metres by which cloth stands off the skin.
+        start: metres behind the wrist.
+        thickness: metres by which it stands off the skin.
         colour: linear RGB.
     """
 
@@ -163,6 +148,8 @@ class Factors:
 
     Attributes:
         side: "right" or "left".
+        skin: the person's skin and nails.
+        sleeve: None is a bare arm.
         background: seed of what is behind the hand.
     """
 
@@ -173,8 +160,8 @@ class Factors:
     view: ViewFactors
     camera: CameraFactors
     light: LightFactors
-    skin: SkinFactors
-    sleeve: SleeveFactors
+    skin: Skin
+    sleeve: SleeveFactors | None
     background: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -205,11 +192,14 @@ class Factors:
 
 def _build(kind: Any, values: Any, where: str) -> Any:
     """`values` as the dataclass `kind`, lists as tuples; anything else as it is."""
+    if values is None:
+        return None
+    kind = next((k for k in get_args(kind) if dataclasses.is_dataclass(k)), kind)
     if not dataclasses.is_dataclass(kind):
         return _tuples(values)
     types = get_type_hints(kind)
     if not isinstance(values, Mapping) or set(values) != set(types):
-        got = sorted(values) if isinstance(values, Mapping) else values
+        got = sorted(values) if isinstance(values, Mapping) else repr(values)
         raise ValueError(f"{where} must have {sorted(types)}, got {got}")
     return kind(**{n: _build(types[n], v, f"{where}.{n}") for n, v in values.items()})
 

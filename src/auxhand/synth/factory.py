@@ -1,0 +1,311 @@
+"""The image factory: any number of rendered, labelled hands as a prepared dataset.
+
+Shard s holds the samples [s n, (s + 1) n). A sample is a pure function of (seed, index, config), so
+that shards can be made by any number of processes, in any order and over several runs, and the bytes
+are the same. Other drivers (several machines) call `make_shard` with the same `Job`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+
+from auxhand.data.background import Backgrounds, composite
+from auxhand.data.store import (
+    DESCRIPTION,
+    Row,
+    make_row,
+    read_description,
+    shard_path,
+    write_description,
+    write_shard,
+)
+from auxhand.synth.build import build_scene
+from auxhand.synth.distributions import FactorConfig, sample_factors
+from auxhand.synth.factors import Factors
+from auxhand.synth.raster import render, visible_joints
+
+SHARD_SIZE = 500
+MAKER = "auxhand synth"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a dataset is made of; equal jobs give equal bytes.
+
+    Attributes:
+        count: number of samples.
+        seed: of all randomness.
+        size: side of the images, pixels.
+        config: what the factors are drawn from.
+        backgrounds: folder of photos; None for procedural backgrounds.
+        shard_size: samples per file.
+
+    Raises:
+        ValueError: a number that is not positive (or a negative seed).
+    """
+
+    count: int
+    seed: int = 0
+    size: int = 128
+    config: FactorConfig = field(default_factory=FactorConfig)
+    backgrounds: Path | None = None
+    shard_size: int = SHARD_SIZE
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, least in (("count", 1), ("seed", 0), ("size", 16), ("shard_size", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.count // self.shard_size)
+
+    def indices(self, shard: int) -> range:
+        """Samples of a shard."""
+        return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.count))
+
+    def describe(self) -> dict[str, Any]:
+        """What `dataset.json` says besides the format; all that the bytes depend on.
+
+        Raises:
+            FileNotFoundError, ValueError: see `Backgrounds`.
+        """
+        return {
+            "count": self.count,
+            "maker": MAKER,
+            "version": version("auxhand"),
+            "seed": self.seed,
+            "size": self.size,
+            "shard_size": self.shard_size,
+            "config": asdict(self.config),
+            "backgrounds": _fingerprint(_backgrounds(self.backgrounds)),
+        }
+
+
+@cache
+def _backgrounds(folder: Path | None) -> Backgrounds:
+    """Backgrounds, loaded once per process."""
+    return Backgrounds(folder)
+
+
+def _fingerprint(backgrounds: Backgrounds) -> str | None:
+    """Digest of the photos' pixels; None without photos."""
+    if not backgrounds.photos:
+        return None
+    digest = hashlib.sha256()
+    for photo in backgrounds.photos:
+        digest.update(np.ascontiguousarray(photo))
+    return digest.hexdigest()
+
+
+def make_sample(job: Job, index: int) -> Row:
+    """Sample `index` as a row of a prepared dataset."""
+    return render_factors(
+        sample_factors(job.config, job.seed, index),
+        job.size,
+        _backgrounds(job.backgrounds),
+        index=index,
+        source=f"synth/{job.seed}/{index}",
+    )
+
+
+def render_factors(
+    factors: Factors, size: int, backgrounds: Backgrounds, *, index: int = 0, source: str = ""
+) -> Row:
+    """Render one hand with all its labels as a row of a prepared dataset."""
+    scene, labels = build_scene(factors, size)
+    rendering = render(scene)
+    background = backgrounds.sample(np.random.default_rng(factors.background), size)
+    image = composite(rendering.rgba, background)
+    return make_row(
+        index,
+        image=(image * 255 + 0.5).astype(np.uint8),
+        rgba=rendering.rgba,
+        depth=rendering.depth,
+        mask=rendering.mask,
+        K=labels.K,
+        side=labels.side,
+        joints_uv=labels.joints_uv,
+        joints_xyz=labels.joints_xyz,
+        joint_valid=np.ones(len(labels.joints_uv), bool),
+        joint_visible=visible_joints(
+            labels.joints_xyz, rendering.depth, labels.K, labels.thickness
+        ),
+        presence=1.0,
+        source=source,
+        factors=factors.to_dict(),
+    )
+
+
+def make_shard(job: Job, out: Path, shard: int, stop: Any = None) -> int:
+    """Make and write one shard; returns its number of samples.
+
+    Args:
+        job: the dataset.
+        out: its folder.
+        shard: number of the shard.
+        stop: an event that ends the work early (nothing is written then); returns 0.
+    """
+    rows = []
+    for index in job.indices(shard):
+        if stop is not None and stop.is_set():
+            return 0
+        rows.append(make_sample(job, index))
+    write_shard(shard_path(out, shard), rows)
+    return len(rows)
+
+
+def generate(out: str | Path, job: Job, workers: int = 2, progress: bool = True) -> Path:
+    """Make a dataset, or what an interrupted run has left to be made of it.
+
+    Args:
+        out: folder of the dataset; made if it is not there.
+        job: what to make.
+        workers: processes; 1 works in this one. The result does not depend on it.
+        progress: show a progress bar.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: `out` holds another dataset, or a background cannot be read.
+        OSError: `out` cannot be written to.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    out = Path(out)
+    description = json.loads(json.dumps(job.describe()))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _claim(out, description)
+        missing = [s for s in range(job.shards()) if not _is_complete(out, s, job)]
+        done = job.count - sum(len(job.indices(s)) for s in missing)
+        bar = tqdm(total=job.count, initial=done, unit="hand", disable=not progress)
+        with bar, _single_threaded():
+            made = _serially if workers == 1 else _in_parallel
+            for samples in made(job, out, missing, workers):
+                bar.update(samples)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise OSError(
+            f"cannot write {out}: {error.strerror or error}; every shard that is there is "
+            "complete, and the same command makes the others"
+        ) from error
+    return out
+
+
+def _claim(out: Path, description: dict[str, Any]) -> None:
+    """Write the description, or find the same one there.
+
+    Raises:
+        ValueError: the folder holds other data.
+    """
+    if not (out / DESCRIPTION).exists():
+        if any(out.iterdir()):
+            raise ValueError(f"{out} is not empty and holds no dataset: name another folder")
+        write_description(out, **description)
+        return
+    found = read_description(out)
+    other = sorted(n for n, value in description.items() if found.get(n) != value)
+    if other:
+        raise ValueError(
+            f"{out} holds a dataset with another {', '.join(other)}: name another folder, or "
+            "delete this one"
+        )
+    for unfinished in out.glob(".*.tmp"):  # of a run that was killed while it wrote
+        unfinished.unlink()
+
+
+def _is_complete(out: Path, shard: int, job: Job) -> bool:
+    """Whether a shard is there, with all its samples."""
+    path = shard_path(out, shard)
+    return path.is_file() and pq.read_metadata(path).num_rows == len(job.indices(shard))
+
+
+def _serially(job: Job, out: Path, shards: list[int], workers: int) -> Iterator[int]:
+    for shard in shards:
+        yield make_shard(job, out, shard)
+
+
+def _in_parallel(job: Job, out: Path, shards: list[int], workers: int) -> Iterator[int]:
+    """Make shards in processes of their own; an exception in one of them ends all and is raised."""
+    # A server process that has run nothing yet is forked: unlike fork it copies no threads and
+    # locks, unlike spawn it imports PyTorch once.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload([__name__])
+    stop = context.Event()
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (stop,))
+    try:
+        waiting = {pool.submit(_work, job, out, shard) for shard in shards}
+        while waiting:
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise OSError("a worker process was killed (out of memory?): use fewer workers") from error
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+_stop: Any = None
+"""In a worker process: the event that ends its work early."""
+
+
+def _start_worker(stop: Any) -> None:
+    global _stop
+    _stop = stop
+    # Ctrl-C reaches the whole process group; the parent tells its workers to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def _work(job: Job, out: Path, shard: int) -> int:
+    return make_shard(job, out, shard, _stop)
+
+
+@contextlib.contextmanager
+def _single_threaded() -> Iterator[None]:
+    """One thread per process, here and in processes that are started meanwhile.
+
+    Workers are the parallelism, and the number of threads must not decide the last bits.
+    """
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    os.environ.update(dict.fromkeys(names, "1"))
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
