@@ -21,7 +21,7 @@ def network(width=8, seed=0):
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles") / "deep" / "bundle"
     net = network()
-    save_bundle(folder, net, 64, {"images_seen": 5, "metrics": {"epe": 0.1}}, crop_factor=1.4)
+    save_bundle(folder, net, 64, {"images_seen": 5, "metrics": {"epe": 0.1}}, fraction=0.6)
     return folder, net
 
 
@@ -39,7 +39,7 @@ def test_round_trip(saved):
     folder, net = saved
     bundle = load_bundle(folder)
     assert bundle.input_size == 64
-    assert bundle.crop_factor == 1.4
+    assert bundle.fraction == 0.6
     assert bundle.metadata == {"images_seen": 5, "metrics": {"epe": 0.1}}
     assert not bundle.network.training
     image = torch.rand(2, 3, 64, 64)
@@ -96,7 +96,7 @@ def test_missing_files(copy, name):
         ("network", {"class": "os.system", "arguments": {}}, r"auxhand\.models"),
         ("network", None, "specification"),
         ("conventions", {"joints": ["wrist"]}, "joints"),
-        ("crop_factor", None, "crop_factor|float"),
+        ("fraction", None, "fraction|float"),
     ],
 )
 def test_wrong_descriptions(copy, key, value, says):
@@ -116,9 +116,9 @@ def test_descriptions_that_are_none(copy, text):
 
 def test_an_entry_that_is_missing(copy):
     description = json.loads((copy / DESCRIPTION).read_text())
-    del description["crop_factor"]
+    del description["fraction"]
     (copy / DESCRIPTION).write_text(json.dumps(description))
-    with pytest.raises(ValueError, match="no entry 'crop_factor'"):
+    with pytest.raises(ValueError, match="no entry 'fraction'"):
         load_bundle(copy)
 
 

@@ -59,8 +59,8 @@ def test_best_squares_are_apart():
 
 def test_square_around_points():
     uv = np.array([[10.0, 20], [30, 24], [18, 50]])
-    assert square_around(uv, 1.5) == Square(20, 35, 45)
-    assert square_around(np.zeros((21, 2)), 2.0) == Square(0, 0, 2)
+    assert square_around(uv, 0.5) == Square(20, 35, 60)
+    assert square_around(np.zeros((21, 2)), 0.5) == Square(0, 0, 2)
 
 
 def test_settled():

@@ -20,15 +20,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from auxhand.data.geometric import FRACTION
 from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.models.spec import build, specification
 
 VERSION = 1
 WEIGHTS, DESCRIPTION = "model.safetensors", "bundle.json"
 FORMAT = "auxhand bundle"
-
-CROP_FACTOR = 1.6
-"""Side of a crop over the longer side of the box around the hand's joints."""
 
 CONVENTIONS: dict[str, Any] = {
     "joints": list(JOINT_NAMES),
@@ -37,7 +35,7 @@ CONVENTIONS: dict[str, Any] = {
     "pixels": "an integer coordinate is a pixel's centre",
     "uv": "pixels of the crop",
     "d, xyz": "relative to joint 9, in lengths of bone 9-10; OpenCV axes of the crop's camera",
-    "crop": "view-corrected square around the box of the joints, crop_factor times its longer side",
+    "crop": "view-corrected square around the joints' box, whose longer side takes that fraction",
 }
 
 
@@ -48,14 +46,14 @@ class Bundle:
     Attributes:
         network: in evaluation mode, on the CPU; image (B, 3, S, S) -> HandPose.
         input_size: S, side of its input in pixels.
-        crop_factor: side of a crop over the longer side of the box around the hand's joints.
+        fraction: share of a crop's side that the longer side of the joints' box takes.
         presence_threshold: presence from which a crop counts as a hand.
         metadata: where the network comes from: command, commit, images seen, metrics.
     """
 
     network: nn.Module
     input_size: int
-    crop_factor: float = CROP_FACTOR
+    fraction: float = FRACTION
     presence_threshold: float = 0.5
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,7 +63,7 @@ def save_bundle(
     network: nn.Module,
     input_size: int,
     metadata: Mapping[str, Any],
-    crop_factor: float = CROP_FACTOR,
+    fraction: float = FRACTION,
     presence_threshold: float = 0.5,
 ) -> None:
     """Write a bundle; one that is already there is replaced only when the new one is complete.
@@ -73,7 +71,7 @@ def save_bundle(
     Args:
         folder: the bundle's; its parents are made.
         network: of a class recorded in `auxhand.models`.
-        input_size, metadata, crop_factor, presence_threshold: see `Bundle`.
+        input_size, metadata, fraction, presence_threshold: see `Bundle`.
 
     Raises:
         ValueError: a network without specification, metadata that JSON cannot hold, or a folder
@@ -89,7 +87,7 @@ def save_bundle(
         "version": VERSION,
         "network": specification(network),
         "input_size": input_size,
-        "crop_factor": crop_factor,
+        "fraction": fraction,
         "presence_threshold": presence_threshold,
         "conventions": CONVENTIONS,
         "training": dict(metadata),
@@ -161,7 +159,7 @@ def _parse(description: Any) -> Bundle:
     return Bundle(
         build(description["network"]),
         input_size,
-        float(description["crop_factor"]),
+        float(description["fraction"]),
         float(description["presence_threshold"]),
         description["training"],
     )

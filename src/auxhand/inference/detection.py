@@ -73,11 +73,11 @@ def best_squares(
     return chosen
 
 
-def square_around(uv: np.ndarray, factor: float) -> Square:
-    """The square around the box of (N, 2) points, `factor` times its longer side."""
+def square_around(uv: np.ndarray, fraction: float) -> Square:
+    """The square in which the box of (N, 2) points takes that fraction of the side."""
     low, high = uv.min(0), uv.max(0)
     u, v = (low + high) / 2
-    return Square(float(u), float(v), max(float((high - low).max()), 1.0) * factor)
+    return Square(float(u), float(v), max(float((high - low).max()), 1.0) / fraction)
 
 
 def settled(before: Square, after: Square, tolerance: float = 0.04) -> bool:

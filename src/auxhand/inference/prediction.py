@@ -1,0 +1,140 @@
+"""What is said about the hand in a photo, and how it follows from what a network says of a crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from auxhand.geometry.crop import Crop, uv_box
+from auxhand.geometry.pose25d import lift
+from auxhand.hand.skeleton import ROOT
+from auxhand.inference.placement import root_depth, translation
+from auxhand.sample import LEFT, RIGHT, HandPose
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The hand in a photo.
+
+    Pixels are the photo's; lengths are metres; axes are those of the photo's camera (x right, y
+    down, z forward); joints are in the order of `hand.skeleton`.
+
+    Attributes:
+        joints_uv: (21, 2) pixels; None if the model gives none.
+        joints_relative: (21, 3) relative to the root joint 9, under the stated hand size and
+            camera; None if the model gives 2D alone.
+        joints_xyz: (21, 3) before the camera, under the stated hand size and camera; None where
+            `joints_uv` or `joints_relative` is. project(K, joints_xyz) = joints_uv for 2.5D models.
+        confidence: (21,) in [0, 1]; None if the model gives none.
+        presence: probability that the crop shows a hand; None if the model gives none.
+        side: "left" or "right", the person's true hand.
+        side_scores: how well the photo reads as a right and as a left hand (presence x confidence),
+            of which the higher one decided; None if the side was given.
+        mask: (h, w) in [0, 1], over the crop; None if the model gives none.
+        box: (x, y, width, height) around the joints, or the crop's square if there are none.
+        K: (3, 3) intrinsics, given or assumed.
+        hand_size: length of the middle finger's first bone (9-10), given or assumed.
+        crop: from the photo to what the network saw.
+    """
+
+    joints_uv: np.ndarray | None
+    joints_relative: np.ndarray | None
+    joints_xyz: np.ndarray | None
+    confidence: np.ndarray | None
+    presence: float | None
+    side: str
+    side_scores: dict[str, float] | None
+    mask: np.ndarray | None
+    box: tuple[float, float, float, float]
+    K: np.ndarray
+    hand_size: float
+    crop: Crop
+
+    def photo_mask(self, width: int, height: int) -> np.ndarray | None:
+        """(height, width) float32: the mask in the photo, 0 outside the crop."""
+        if self.mask is None:
+            return None
+        rows, columns = self.mask.shape
+        sx, sy = columns / self.crop.size[1], rows / self.crop.size[0]
+        to_mask = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+        return cv2.warpPerspective(
+            self.mask.astype(np.float32),
+            to_mask @ self.crop.A.numpy(),
+            (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        )
+
+
+def prediction_from(
+    pose: HandPose,
+    crop: Crop,
+    proportions: Tensor,
+    hand_size: float,
+    side_scores: dict[str, float] | None = None,
+) -> Prediction:
+    """What a network's pose says about the photo that the crop is of.
+
+    Args:
+        pose: of one crop, its tensors without the batch dimension, on the CPU.
+        crop: in double precision, with intrinsics.
+        proportions: (20,) lengths of a mean hand's bones, in lengths of its reference bone; they
+            decide on the absolute depth of a 2.5D pose.
+        hand_size: length of the reference bone, metres.
+        side_scores: see `Prediction`.
+    """
+    assert crop.K_original is not None
+    pose = HandPose(**{name: value.double() for name, value in pose.items()})
+    relative, absolute = _joints(pose, crop, proportions, hand_size)
+    uv = None if pose.uv is None else crop.uv_to_original(pose.uv)
+    return Prediction(
+        joints_uv=_array(uv),
+        joints_relative=_array(relative),
+        joints_xyz=_array(absolute),
+        confidence=_array(pose.confidence),
+        presence=None if pose.presence is None else float(pose.presence),
+        side=LEFT if crop.mirrored else RIGHT,
+        side_scores=side_scores,
+        mask=_array(pose.mask),
+        box=_box(_outline(crop) if uv is None else uv),
+        K=crop.K_original.numpy(),
+        hand_size=hand_size,
+        crop=crop,
+    )
+
+
+def _joints(
+    pose: HandPose, crop: Crop, proportions: Tensor, hand_size: float
+) -> tuple[Tensor | None, Tensor | None]:
+    """Joints (21, 3) in the photo's camera, metres: relative to the root, and absolute."""
+    assert crop.K is not None
+    if pose.uv is not None and pose.d is not None:
+        z = root_depth(pose.uv, pose.d, crop.K, proportions * hand_size, hand_size)
+        absolute = lift(pose.uv, pose.d, crop.K, z, z.new_tensor(hand_size))
+        absolute = crop.xyz_to_original(absolute)
+        return absolute - absolute[ROOT], absolute
+    if pose.xyz is None:
+        return None, None
+    relative = (pose.xyz - pose.xyz[ROOT]) * hand_size
+    if pose.uv is None:
+        return crop.xyz_to_original(relative), None
+    absolute = relative + translation(pose.uv, relative, crop.K)
+    return crop.xyz_to_original(relative), crop.xyz_to_original(absolute)
+
+
+def _outline(crop: Crop) -> Tensor:
+    """(4, 2) the crop's corners in the photo."""
+    h, w = crop.size
+    corners = [[-0.5, -0.5], [w - 0.5, -0.5], [-0.5, h - 0.5], [w - 0.5, h - 0.5]]
+    return crop.uv_to_original(crop.A.new_tensor(corners))
+
+
+def _box(uv: Tensor) -> tuple[float, float, float, float]:
+    x, y, width, height = uv_box(uv).tolist()
+    return x, y, width, height
+
+
+def _array(value: Tensor | None) -> np.ndarray | None:
+    return None if value is None else value.numpy()

@@ -1,0 +1,315 @@
+"""The estimator with an oracle: a network that reads from a crop's pixels where they come from.
+
+The photo's red and green are its coordinates, its blue marks the hand; so the oracle can answer for
+any crop, warped and mirrored as it may be, and what comes back must be what it had been told.
+"""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from auxhand.geometry.camera import intrinsics_from_focal, project, rays, rotation_to_axis
+from auxhand.hand.surface import HandSurface
+from auxhand.inference import estimator as module
+from auxhand.inference.bundle import Bundle
+from auxhand.inference.estimator import HandPoseEstimator
+from auxhand.models.cpn import FeaturePyramid
+from auxhand.models.heads import Integral, Latent25D
+from auxhand.models.pose_net import PoseNet
+from auxhand.sample import HandPose
+
+WIDTH, HEIGHT, SIZE = 320, 240, 64
+HAND = HandSurface("right")
+K = intrinsics_from_focal(280.0, WIDTH, HEIGHT).double()
+
+
+def hand(left=False, place=(-0.06, 0.05, 0.5), tilt=(0.3, -0.2, 1.0)):
+    """(21, 3) joints of the mean hand, turned, in front of the camera."""
+    centred = HAND.rest_joints.double() - HAND.rest_joints[9].double()
+    if left:
+        centred = centred * torch.tensor([-1.0, 1.0, 1.0])
+    turn = rotation_to_axis(torch.tensor(tilt, dtype=torch.float64))
+    return centred @ turn.T + torch.tensor(place, dtype=torch.float64)
+
+
+def photo(uv):
+    """A photo that holds its own coordinates, and the box of the hand in blue."""
+    v, u = np.indices((HEIGHT, WIDTH))
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[..., 0], image[..., 1] = np.round(u * 0.75), v
+    (left, top), (right, bottom) = uv.min(0).values.int(), uv.max(0).values.int()
+    image[max(0, top) : bottom, max(0, left) : right, 2] = 255
+    return image
+
+
+def locate(source, u, v, target):
+    """Where in a crop the photo's pixel `target` is: near (u, v), by a plane through colours."""
+    reach = 3
+    u, v = (min(max(x, reach), source.shape[-1] - 1 - reach) for x in (u, v))
+    patch = source[:, v - reach : v + reach + 1, u - reach : u + reach + 1]
+    step = torch.arange(-reach, reach + 1, dtype=patch.dtype)
+    norm = step.square().sum() * len(step)
+    slopes = [(patch * step).sum((1, 2)) / norm, (patch * step[:, None]).sum((1, 2)) / norm]
+    jacobian = torch.stack(slopes, -1)
+    if jacobian.det().abs() < 1e-3:  # beyond the photo, or another one
+        return torch.tensor([u, v], dtype=patch.dtype)
+    shift = torch.linalg.solve(jacobian, target - patch.mean((1, 2)))
+    return torch.tensor([u, v]) + shift.clamp(-2 * reach, 2 * reach)
+
+
+class Oracle(nn.Module):
+    """Knows the joints of one photo; sees a hand where their box fills 0.35 to 1.15 of a crop."""
+
+    def __init__(self, xyz, left=False, kind="2.5d", presence=True):
+        super().__init__()
+        self.xyz, self.left, self.kind, self.with_presence = xyz, left, kind, presence
+        self.uv = project(K, xyz)
+
+    def forward(self, image):
+        looks = zip(*(self.look(crop) for crop in image.double() * 255), strict=True)
+        names = ("uv", "d", "xyz", "confidence", "presence", "mask")
+        fields = zip(names, looks, strict=True)
+        return HandPose(**{name: torch.stack(v) for name, v in fields if v[0] is not None})
+
+    def look(self, crop):
+        source = torch.stack([crop[0] / 0.75, crop[1]])
+        size = crop.shape[-1]
+        distance = (source[:, None] - self.uv.T[..., None, None]).square().sum(0).flatten(1)
+        nearest, cells = distance.min(1)
+        uv = torch.stack([cells % size, cells // size], -1).double()
+        inside = ((nearest < 9) & (uv > 0).all(-1) & (uv < size - 1).all(-1)).double().mean()
+        share = (uv.amax(0) - uv.amin(0)).max() / size
+        seen = bool((inside > 0.8) & (share > 0.35) & (share < 1.15))
+        presence = 0.98 * seen + 0.01 * crop[2].mean() / 255
+        if seen:
+            found = [
+                locate(source, *cell, target)
+                for cell, target in zip(uv.int().tolist(), self.uv, strict=True)
+            ]
+            uv = torch.stack(found)
+        mirrored = source[0, :, -1].mean() < source[0, :, 0].mean()
+        # The crop's camera looks at its centre; the mirror changes no depth.
+        middle = source[:, size // 2 - 1 : size // 2 + 1, size // 2 - 1 : size // 2 + 1]
+        center = middle.mean((1, 2))
+        turn = rotation_to_axis(rays(K, center[None])[0])
+        local = (self.xyz - self.xyz[9]) @ turn.T / (self.xyz[10] - self.xyz[9]).norm()
+        if mirrored:
+            local = local * torch.tensor([-1.0, 1.0, 1.0])
+        return (
+            uv.float() if self.kind in ("2.5d", "2d", "3d") else None,
+            local[:, 2].float() if self.kind == "2.5d" else None,
+            local.float() if self.kind in ("3d", "3d only") else None,
+            torch.full((21,), 0.9 if bool(mirrored) == self.left else 0.5),
+            presence.float() if self.with_presence else None,
+            (crop[2].unfold(0, 4, 4).unfold(1, 4, 4).mean((-2, -1)) / 255).float(),
+        )
+
+
+def estimator(xyz, **options):
+    return HandPoseEstimator(Bundle(Oracle(xyz, **options), SIZE))
+
+
+def assert_is(prediction, xyz, pixels=1.0):
+    """Joints within a pixel; 3D as good as pixels allow."""
+    uv = project(K, xyz).numpy()
+    np.testing.assert_allclose(prediction.joints_uv, uv, atol=pixels)
+    relative = (xyz - xyz[9]).numpy()
+    np.testing.assert_allclose(prediction.joints_relative, relative, atol=0.004)
+    np.testing.assert_allclose(prediction.joints_xyz, xyz.numpy(), atol=0.015)
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("boxed", [False, True])
+@pytest.mark.parametrize("given", [False, True])
+def test_joints_come_back(left, boxed, given):
+    xyz = hand(left)
+    uv = project(K, xyz)
+    image = photo(uv)
+    (x, y), (right, bottom) = uv.min(0).values.tolist(), uv.max(0).values.tolist()
+    box = (x, y, right - x, bottom - y) if boxed else None
+    side = "left" if left else "right"
+    prediction = estimator(xyz, left=left).predict(image, box, side if given else "auto", K.numpy())
+    assert prediction is not None
+    assert prediction.side == side
+    assert_is(prediction, xyz)
+    projected = project(K, torch.as_tensor(prediction.joints_xyz)).numpy()
+    np.testing.assert_allclose(projected, prediction.joints_uv, atol=1e-6)
+    np.testing.assert_allclose(prediction.box, (x, y, right - x, bottom - y), atol=2)
+    if given:
+        assert prediction.side_scores is None
+    else:
+        scores = prediction.side_scores
+        assert max(scores, key=scores.get) == side
+        assert set(scores) == {"left", "right"}
+
+
+def test_hands_anywhere_are_found():
+    for place, tilt in [
+        ((0.12, -0.08, 0.6), (0, 0, 1)),
+        ((-0.15, 0.05, 0.6), (1, 0, 1)),
+        ((0.0, 0.0, 0.28), (0, 0.5, 1)),
+        ((0.1, 0.06, 0.7), (0, -1, 1)),
+    ]:
+        xyz = hand(place=place, tilt=tilt)
+        prediction = estimator(xyz).predict(photo(project(K, xyz)), K=K.numpy())
+        assert prediction is not None
+        assert prediction.presence > 0.9
+        assert_is(prediction, xyz)
+
+
+def test_no_hand():
+    xyz = hand()
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    assert estimator(xyz).predict(image) is None
+    assert estimator(xyz).predict(image[:1, :1]) is None
+    # A box is taken at its word.
+    assert estimator(xyz).predict(image, box=(50, 50, 80, 80)).presence < 0.1
+
+
+def test_threshold():
+    xyz = hand()
+    image = photo(project(K, xyz))
+    assert estimator(xyz).predict(image, threshold=0.999) is None
+    assert estimator(xyz).predict(np.zeros_like(image), threshold=0.0) is not None
+
+
+def test_a_loose_box_settles_around_the_hand():
+    xyz = hand()
+    uv = project(K, xyz)
+    x, y = uv.min(0).values.tolist()
+    extent = float((uv.max(0).values - uv.min(0).values).max())
+    box = (x - 0.4 * extent, y - 0.2 * extent, 1.6 * extent, 1.6 * extent)
+    prediction = estimator(xyz).predict(photo(uv), box, "right", K.numpy())
+    assert_is(prediction, xyz)
+    inside = prediction.crop.uv_to_crop(torch.as_tensor(prediction.joints_uv))
+    share = float((inside.amax(0) - inside.amin(0)).max()) / SIZE
+    assert share == pytest.approx(0.7, abs=0.05)
+
+
+def test_hand_size_scales_the_world():
+    xyz = hand()
+    net = estimator(xyz)
+    image = photo(project(K, xyz))
+    once = net.predict(image, K=K.numpy())
+    twice = net.predict(image, K=K.numpy(), hand_size=2 * net.hand_size)
+    np.testing.assert_allclose(twice.joints_xyz, 2 * once.joints_xyz, rtol=1e-3)
+    assert once.hand_size == net.hand_size == pytest.approx(float((xyz[10] - xyz[9]).norm()))
+
+
+def test_the_assumed_camera_is_stated():
+    xyz = hand()
+    prediction = estimator(xyz).predict(photo(project(K, xyz)))
+    focal = WIDTH / 2 / np.tan(np.radians(30))
+    middle = [(WIDTH - 1) / 2, (HEIGHT - 1) / 2]
+    expected = [[focal, 0, middle[0]], [0, focal, middle[1]], [0, 0, 1]]
+    np.testing.assert_allclose(prediction.K, expected, rtol=1e-6)
+
+
+def test_the_mask_returns_to_the_photo():
+    xyz = hand()
+    image = photo(project(K, xyz))
+    prediction = estimator(xyz).predict(image, K=K.numpy())
+    mask = prediction.photo_mask(WIDTH, HEIGHT) > 0.5
+    truth = image[..., 2] > 127
+    assert (mask & truth).sum() / (mask | truth).sum() > 0.9
+
+
+def test_many_are_as_one_by_one():
+    hands = [hand(), hand(place=(0.1, 0.0, 0.6))]
+    net = estimator(hands[0])
+    images = [photo(project(K, hands[0])), np.zeros((100, 90, 3), np.uint8)]
+    images.append(images[0][:, ::-1].copy())
+    together = net.predict_many(images, [None, None, (20, 20, 100, 100)])
+    assert together[1] is None
+    for i in (0, 2):
+        alone = net.predict(images[i], (20, 20, 100, 100) if i else None)
+        np.testing.assert_allclose(together[i].joints_uv, alone.joints_uv, atol=1e-3)
+
+
+def test_3d_models_are_placed_by_their_pixels():
+    xyz = hand()
+    prediction = estimator(xyz, kind="3d").predict(photo(project(K, xyz)), K=K.numpy())
+    assert_is(prediction, xyz)
+
+
+def test_2d_models_say_nothing_of_depth():
+    xyz = hand()
+    prediction = estimator(xyz, kind="2d").predict(photo(project(K, xyz)), K=K.numpy())
+    assert prediction.joints_relative is None
+    assert prediction.joints_xyz is None
+    np.testing.assert_allclose(prediction.joints_uv, project(K, xyz), atol=1)
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_models_without_uv_are_shown_the_hand_that_another_found(left):
+    xyz = hand(left)
+    image = photo(project(K, xyz))
+    blind = Bundle(Oracle(xyz, left=left, kind="3d only", presence=False), SIZE)
+    finder = estimator(xyz, left=left)
+    prediction = HandPoseEstimator(blind, finder=finder).predict(image, K=K.numpy())
+    assert prediction.side == ("left" if left else "right")
+    assert prediction.joints_uv is None
+    assert prediction.presence > 0.9
+    np.testing.assert_allclose(prediction.joints_relative, (xyz - xyz[9]).numpy(), atol=0.002)
+
+    alone = HandPoseEstimator(blind)
+    with pytest.raises(ValueError, match="cannot find hands"):
+        alone.predict(image)
+    boxed = alone.predict(image, prediction.box, prediction.side, K.numpy())
+    np.testing.assert_allclose(boxed.joints_relative, (xyz - xyz[9]).numpy(), atol=0.002)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"box": (0, 0, 0, 5)}, "box"),
+        ({"box": (500, 0, 10, 5)}, "not in the photo of 320 x 240"),
+        ({"box": (0, 0, float("nan"), 5)}, "box"),
+        ({"side": "both"}, "right, left, auto"),
+        ({"K": np.eye(2)}, r"\(3, 3\)"),
+        ({"hand_size": 0.0}, "hand's size"),
+    ],
+)
+def test_wrong_arguments(arguments, says):
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    with pytest.raises(ValueError, match=says):
+        estimator(hand()).predict(image, **arguments)
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)]
+)
+def test_wrong_images(image):
+    with pytest.raises(ValueError, match="uint8"):
+        estimator(hand()).predict(image)
+
+
+def test_absent_device():
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(ValueError, match="CUDA"):
+        HandPoseEstimator(Bundle(Oracle(hand()), SIZE), device="cuda")
+
+
+def test_absent_default_weights(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "files", lambda package: tmp_path)
+    with pytest.raises(FileNotFoundError, match="--model"):
+        HandPoseEstimator.load()
+
+
+@pytest.mark.parametrize("head", [Latent25D, Integral])
+def test_a_real_network_in_all_sizes(head):
+    """Untrained, but through every step, deterministically."""
+    torch.manual_seed(0)
+    net = PoseNet(FeaturePyramid("regnetx_002", 8), head())
+    estimators = HandPoseEstimator(Bundle(net, 64))
+    rng = np.random.default_rng(0)
+    for height, width in [(60, 80), (9, 300), (300, 9)]:
+        image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
+        first = estimators.predict(image, threshold=0.0)
+        again = estimators.predict(image, threshold=0.0)
+        assert np.isfinite(first.joints_uv).all()
+        np.testing.assert_array_equal(first.joints_uv, again.joints_uv)
+        if first.joints_xyz is not None:
+            assert (first.joints_xyz[:, 2] > 0).all()
