@@ -1,7 +1,7 @@
 """A rasteriser for hands: colours, and exact labels, in milliseconds on one CPU core.
 
-The steps, one kernel each: vertices are projected (`numpy`), triangles go into a z-buffer
-(`_rasterise`), and what is seen is shaded (`shading.py`, `sampling.py`). Depth, mask and face are taken at the
+Vertices are projected, triangles go into a z-buffer (`_rasterise`), what is seen is shaded
+(`shading.py`) and gathered into pixels (`sampling.py`). Depth, mask and face are taken at the
 centres of the pixels; colours are averaged over a finer grid. Everything is sequential and without
 `fastmath`, so that the same scene gives the same bytes.
 
@@ -143,9 +143,10 @@ def visible_joints(
 
 
 def joint_thickness(vertices: NDArray[np.floating], joints: NDArray[np.floating]) -> Array:
-    """How thick the hand is at each joint: twice the distance to the nearest vertex.
+    """How thick the hand is at each joint, roughly: 2.5 times the distance to the nearest vertex.
 
-    A fingertip lies on the surface and takes the thickness of the joint before it.
+    That is a little more than the diameter of a finger, since joints lie nearer to its back. A
+    fingertip lies close to the surface and takes the thickness of the joint before it.
 
     Args:
         vertices: (V, 3) rest pose, metres.
@@ -156,7 +157,7 @@ def joint_thickness(vertices: NDArray[np.floating], joints: NDArray[np.floating]
     """
     distance: Array = np.linalg.norm(vertices[:, None] - joints[None], axis=-1).min(0)
     origin = [PARENTS[joint] if joint in TIPS else joint for joint in range(NUM_JOINTS)]
-    return 2 * distance[origin].astype(np.float32)
+    return 2.5 * distance[origin].astype(np.float32)
 
 
 def _scaled(K: NDArray[np.float64], factor: int) -> NDArray[np.float64]:

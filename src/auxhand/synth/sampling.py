@@ -1,7 +1,7 @@
 """Where a picture is shaded, and how its pixels are made of the samples.
 
-Where all samples of a pixel see one surface, the pixel is shaded once, at its centre; at edges every
-covered sample is shaded and the mean taken.
+Where all samples of a pixel see one surface, the pixel is shaded once, at its centre; at edges
+every covered sample is shaded and the mean taken.
 """
 
 import numpy as np

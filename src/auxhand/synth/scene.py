@@ -21,7 +21,8 @@ class Light:
         direction: (3,) unit vector from the scene TO the light, camera frame.
         colour: (3,) linear RGB; a white diffuse surface facing a light of colour (1, 1, 1) has
             radiance 1.
-        shadow: whether the light casts shadows (each such light costs a depth map).
+        shadow: whether the light casts shadows (each such light costs a depth map); a light that
+            does not is a broad fill light.
     """
 
     direction: Array

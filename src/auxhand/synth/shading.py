@@ -383,12 +383,14 @@ def shade(
                     lit = _sunlit(lighting.casters, lighting.transforms, shadow, p0, p1, p2, bias)
                     if lit == 0.0:
                         continue
+                # A light without shadows is a broad one, and so is its highlight.
+                polish = roughness if shadow >= 0 else max(roughness, 0.8)
                 highlight = 0.0
                 if n_l > 0.0:
                     h0, h1, h2 = _unit(l0 + v0, l1 + v1, l2 + v2)
                     n_h = _clip(m0 * h0 + m1 * h1 + m2 * h2)
                     v_h = _clip(v0 * h0 + v1 * h1 + v2 * h2)
-                    highlight = _highlight(n_l, n_v, n_h, v_h, roughness)
+                    highlight = _highlight(n_l, n_v, n_h, v_h, polish)
                     highlight *= lit * _clip(8.0 * facing)
                 for c in range(3):
                     reach = _clip((n_l + WRAP[c]) / (1.0 + WRAP[c]))

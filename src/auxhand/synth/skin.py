@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
+from scipy.spatial import cKDTree
 
 from auxhand.hand.anatomy import ARTICULATED, joint_angles, rotations_from_angles
 from auxhand.hand.skeleton import FINGERS, ROOT
@@ -200,14 +201,14 @@ def _distance(
     """Distance of (N, 2) points to a smooth curve through some points."""
     spline = CubicSpline(np.arange(len(curve)), np.array(curve))
     along = spline(np.linspace(0, len(curve) - 1, 80))
-    distances: NDArray[np.float64] = np.linalg.norm(points[:, None] - along[None], axis=-1)
-    return distances.min(1)
+    nearest: NDArray[np.float64] = cKDTree(along).query(points)[0]
+    return nearest
 
 
 def _step(start: float, end: float, value: NDArray[np.floating]) -> NDArray[np.floating]:
     """0 before `start`, 1 after `end` (which may be the smaller), smooth between."""
-    t: NDArray[np.floating] = np.clip((value - start) / (end - start), 0, 1)
-    return t * t * (3 - 2 * t)
+    t = np.clip((value - start) / (end - start), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 def _bell(value: NDArray[np.float64], width: float) -> NDArray[np.float64]:
