@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -40,13 +41,24 @@ def run(args: Namespace) -> None:
     if malformed:
         raise ValueError(f"--set takes KEY=VALUE, got {malformed[0]!r}")
 
-    from lightning import LightningDataModule, LightningModule
+    from lightning import LightningDataModule, LightningModule, Trainer
     from lightning.pytorch.cli import LightningCLI
+    from lightning.pytorch.loggers import TensorBoardLogger
 
     from auxhand.evaluation.report import commit
     from auxhand.inference.bundle import save_bundle
 
-    cli = LightningCLI(
+    class CLI(LightningCLI):
+        """Logs and checkpoints lie in the run's folder, `trainer.default_root_dir`."""
+
+        def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+            folder = self.config.trainer.default_root_dir
+            if folder is None:
+                raise ValueError(f"{args.config} names no folder: set trainer.default_root_dir")
+            logger = TensorBoardLogger(folder, name="", version="")
+            return super().instantiate_trainer(logger=logger, **kwargs)
+
+    cli = CLI(
         LightningModule,
         LightningDataModule,
         subclass_mode_model=True,

@@ -146,8 +146,9 @@ class Supervised(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with the schedule, stepped once an optimiser step."""
+        # Not the fused one: Lightning refuses to clip gradients for it under mixed precision.
         optimizer = torch.optim.AdamW(
-            self.parameters(), self.learning_rate, weight_decay=self.weight_decay, fused=True
+            self.parameters(), self.learning_rate, weight_decay=self.weight_decay
         )
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = self.schedule.scheduler(optimizer, steps)
