@@ -25,7 +25,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.aggregation import MeanMetric
 
@@ -45,6 +45,8 @@ ALIGNMENT: dict[Protocol, Alignment] = {
     "procrustes": "procrustes",
 }
 
+Samples = PreparedDataset | Subset[HandSample] | Sequence[HandSample]
+
 Predictor = Callable[[HandBatch], HandPose]
 """Whatever makes poses: a network looks at `batch.image` alone, a baseline at what it may know."""
 
@@ -57,7 +59,9 @@ class EvaluationCrops(Dataset[HandSample]):
         size: side of the crops in pixels, the method's input.
     """
 
-    def __init__(self, samples: PreparedDataset | Sequence[HandSample], size: int) -> None:
+    def __init__(
+        self, samples: PreparedDataset | Subset[HandSample] | Sequence[HandSample], size: int
+    ) -> None:
         self.samples = samples
         self.size = size
 
