@@ -196,6 +196,6 @@ def plot_pck(path: str | os.PathLike[str], curves: Mapping[str, tuple[Tensor, Te
         highest = max(highest, float(thresholds[-1]))
     axes.set(xlabel="error threshold (mm)", ylabel="3D PCK", xlim=(0, highest), ylim=(0, 1))
     axes.grid(alpha=0.3)
-    legend = axes.legend(loc="lower right", fontsize="small")
+    legend = axes.legend(loc="best", fontsize="small")
     legend.set_in_layout(False)  # a long name may not squeeze the axes
     figure.savefig(path)
