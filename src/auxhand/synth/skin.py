@@ -74,6 +74,7 @@ class SkinMaps:
 
     Attributes:
         rest: (V, 3) rest positions of the right hand, metres.
+        forearm_distance: metres behind the wrist along the forearm, negative on the hand.
         palmar: 1 on the palm and the pads of the fingers, 0 on the back.
         crease: flexion creases of the fingers, lines of the palm and of the wrist.
         knuckle: backs of the finger joints.
@@ -81,10 +82,10 @@ class SkinMaps:
         nail_fold: skin around the nails.
         pad: fingertips, and the cushions of the palm, where blood shows.
         vein: veins of the back of the hand.
-        forearm_distance: metres behind the wrist along the forearm, negative on the hand.
     """
 
     rest: Array
+    forearm_distance: Array
     palmar: Array
     crease: Array
     knuckle: Array
@@ -92,7 +93,6 @@ class SkinMaps:
     nail_fold: Array
     pad: Array
     vein: Array
-    forearm_distance: Array
 
     @classmethod
     def of(cls, surface: HandSurface) -> Self:
@@ -118,14 +118,16 @@ class SkinMaps:
                     continue
                 base = joint == chain[0]
                 where = _PROXIMAL_CREASE * bone.length if base else 0.0
-                line = _bell(bone.along - where, 0.0021) * (on_finger > 0.3)
-                crease = np.maximum(crease, line * _step(-0.003, 0.002, bone.height))
+                width = 0.0032 if name == "thumb" else 0.0024
+                line = _bell(bone.along - where, width) * (on_finger > 0.3)
+                crease = np.maximum(crease, line * (bone.height > -0.003))
                 dent = _bell(np.hypot(bone.along, 0.8 * bone.across), 0.008 if base else 0.0055)
                 dent *= _step(0.002, -0.003, bone.height) * (weights[:, chain[:3]].sum(1) > 0.05)
                 knuckle = np.maximum(knuckle, dent)
             tip = on_finger * (bone.along > 0.2 * bone.length)
             shape = _nail(bone, tip)
-            nail = np.maximum(nail, np.clip((1.15 - shape) / 0.3, 0, 1))
+            dorsal = _step(0.1, -0.4, normals @ bone.palmar)
+            nail = np.maximum(nail, dorsal * np.clip((1.15 - shape) / 0.3, 0, 1))
             nail_fold = np.maximum(nail_fold, _bell(shape - 1.4, 0.35))
             flesh = _step(0.35, 0.8, bone.along / bone.length) * _step(-0.003, 0.003, bone.height)
             pad = np.maximum(pad, tip * flesh)
@@ -137,7 +139,7 @@ class SkinMaps:
         plane = rest[:, :2] / unit
         lines = np.minimum.reduce([_distance(plane, curve) for curve in _PALM_LINES]) * unit
         on_palm = _step(0.6, 0.9, palm) * _step(0.004, -0.004, behind)
-        crease = np.maximum(crease, 0.9 * on_palm * _bell(lines, 0.0026))
+        crease = np.maximum(crease * _step(0.1, 0.7, palmar), 0.9 * on_palm * _bell(lines, 0.0026))
         for where in (0.004, 0.014):
             crease = np.maximum(crease, 0.6 * palm * _bell(behind - where, 0.0025))
         for x, y, radius, strength in _CUSHIONS:
@@ -145,8 +147,9 @@ class SkinMaps:
             pad = np.maximum(pad, strength * palm * _bell(away, radius))
         veins = np.minimum.reduce([_distance(plane, curve) for curve in _VEINS]) * unit
         vein = _bell(veins, 0.0030) * _step(0.3, 0.0, palmar) * (1 - on_fingers)
-        maps = (palmar, crease, knuckle, nail, nail_fold * (1 - nail), pad, vein, behind)
-        return cls(rest.astype(np.float32), *(each.astype(np.float32) for each in maps))
+        maps = (palmar, crease, knuckle, nail, nail_fold * (1 - nail), pad, vein)
+        shares = (np.clip(each, 0, 1).astype(np.float32) for each in maps)
+        return cls(rest.astype(np.float32), behind.astype(np.float32), *shares)
 
 
 class _Bone(NamedTuple):
