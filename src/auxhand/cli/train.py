@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def run(args: Namespace) -> None:
             logger = TensorBoardLogger(folder, name="", version="")
             return super().instantiate_trainer(logger=logger, **kwargs)
 
+    # Our own command line is no accident that Lightning should warn of.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     cli = CLI(
         LightningModule,
         LightningDataModule,
@@ -74,12 +77,12 @@ def run(args: Namespace) -> None:
     resume = last.is_file() and not args.restart
     if resume:
         print(f"resuming from {last}")
-    cli.trainer.fit(
-        cli.model, cli.datamodule, ckpt_path=last if resume else None, weights_only=True
-    )
-    if cli.trainer.interrupted:
+    checkpoint = last if resume else None
+    try:
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
         print(f"interrupted; the same command resumes from {last}")
-        return
+        raise KeyboardInterrupt from None
     bundle = folder / "bundle"
     save_bundle(
         bundle,
