@@ -79,18 +79,20 @@ def test_wrong_shapes():
         viz.grid([image], labels=["a", "b"])
 
 
-def test_enlarge_follows_the_pixel_convention():
+@pytest.mark.parametrize(
+    ("least", "most", "scale", "size"),
+    [(100, 200, 4, (80, 120)), (1, 10, 1 / 3, (6, 10)), (20, 30, 1, (20, 30))],
+)
+def test_scaling_for_viewing_follows_the_pixel_convention(least, most, scale, size):
     image = np.zeros((20, 30, 3), np.uint8)
-    image[7, 11] = 255
-    big, s = viz.enlarge(image, 100)
-    assert (s, big.shape) == (4, (80, 120, 3))
-    weight = big[..., 0].astype(float)
+    image[6:9, 12:15] = 200
+    shown, s = viz.for_viewing(image, least, most)
+    assert s == scale
+    assert shown.shape[:2] == size
+    weight = shown[..., 0].astype(float)
     v, u = np.indices(weight.shape)
     centroid = np.array([(weight * u).sum(), (weight * v).sum()]) / weight.sum()
-    np.testing.assert_allclose(centroid, (np.array([11, 7]) + 0.5) * s - 0.5, atol=0.05)
-    same, one = viz.enlarge(image, 30)
-    assert same is image
-    assert one == 1
+    np.testing.assert_allclose(centroid, (np.array([13, 7]) + 0.5) * s - 0.5, atol=0.05)
 
 
 def test_mask_tints_inside_only():

@@ -41,16 +41,23 @@ _SHIFT = 6  # cv2 draws in 1/64 pixel
 _FAR = 1 << 20  # pixels beyond which cv2's fixed-point numbers would overflow
 
 
-def enlarge(image: np.ndarray, least: int = 512) -> tuple[np.ndarray, int]:
-    """The image with its longer side at least `least` pixels, and the whole factor s applied.
+def for_viewing(image: np.ndarray, least: int = 512, most: int = 1600) -> tuple[np.ndarray, float]:
+    """The image with its longer side brought to `least` to `most` pixels, and the scale s applied.
 
-    A pixel u of the image lies at (u + 0.5) s - 0.5 of the result.
+    s is a whole number or one over it; a pixel u of the image lies at (u + 0.5) s - 0.5.
     """
-    factor = max(1, -(-least // max(image.shape[:2])))
-    if factor == 1:
+    longer, size = max(image.shape[:2]), (image.shape[1], image.shape[0])
+    if longer < least:
+        factor = -(-least // longer)
+        size = size[0] * factor, size[1] * factor
+        return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), factor
+    divisor = -(-longer // most)
+    if divisor == 1:
         return image, 1
-    size = (image.shape[1] * factor, image.shape[0] * factor)
-    return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), factor
+    # Whole blocks alone are averaged, so that the scale is exact.
+    size = max(1, size[0] // divisor), max(1, size[1] // divisor)
+    whole = image[: size[1] * divisor, : size[0] * divisor]
+    return cv2.resize(whole, size, interpolation=cv2.INTER_AREA), 1 / divisor
 
 
 def draw_skeleton(

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
-        _complain("auxhand", f"no command {name!r}; there are: {', '.join(COMMANDS)}")
+        complain("auxhand", f"no command {name!r}; there are: {', '.join(COMMANDS)}")
         return USAGE_ERROR
     try:
         command = importlib.import_module(f"auxhand.cli.{name}")
@@ -49,12 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.exit_on_error = False
         command.run(parser.parse_args(rest))
     except KeyboardInterrupt:
-        _complain(f"auxhand {name}", "interrupted")
+        complain(f"auxhand {name}", "interrupted")
         return INTERRUPTED
     except (OSError, ValueError, argparse.ArgumentError) as error:
         if os.environ.get("AUXHAND_TRACEBACK"):
             raise
-        _complain(f"auxhand {name}", _describe(error))
+        complain(f"auxhand {name}", describe(error))
         return USAGE_ERROR
     return 0
 
@@ -75,14 +75,15 @@ def _overview() -> str:
     )
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """The error in one line: what is wrong and, for files, where."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.strerror}: {error.filename}"
     return str(error) or type(error).__name__
 
 
-def _complain(who: str, message: str) -> None:
+def complain(who: str, message: str) -> None:
+    """Say what is wrong in one line on stderr."""
     print(f"{who}: error: {' '.join(message.split())}", file=sys.stderr)
 
 

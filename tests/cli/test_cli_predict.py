@@ -1,0 +1,215 @@
+"""`auxhand predict` from the command line to the files it writes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import ExifTags, Image
+
+from auxhand.cli import predict
+from auxhand.cli.main import main
+from auxhand.geometry.camera import project
+from auxhand.hand.skeleton import JOINT_NAMES
+from auxhand.inference import estimator
+from auxhand.inference.bundle import save_bundle
+from auxhand.models.cpn import FeaturePyramid
+from auxhand.models.heads import Latent25D
+from auxhand.models.pose_net import PoseNet
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A small network that has learnt nothing: presence is about one half anywhere."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model") / "bundle"
+    save_bundle(folder, PoseNet(FeaturePyramid("regnetx_002", 8), Latent25D()), 32, {})
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Four good photos, of which two share a name, and three bad ones."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    noise.save(folder / "turned.jpg", exif=exif)
+    noise.convert("L").save(folder / "grey.png")
+    noise.save(folder / "more" / "grey.webp")
+    Image.new("RGBA", (1, 1)).save(folder / "pixel.png")
+    (folder / "text.jpg").write_text("not a photo")
+    (folder / "cut.jpg").write_bytes((folder / "turned.jpg").read_bytes()[:700])
+    (folder / "notes.txt").write_text("ignored")
+    return folder
+
+
+def auxhand(*arguments):
+    return main(["predict", *map(str, arguments)])
+
+
+def test_a_folder_from_end_to_end(photos, bundle, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert auxhand(photos, tmp_path / "gone.jpg", "--out", out, "--model", bundle,
+                   "--threshold", 0) == 0  # fmt: skip
+    captured = capsys.readouterr()
+    errors = captured.err.splitlines()
+    assert len(errors) == 3
+    assert all(line.startswith("auxhand predict: error: ") for line in errors)
+    for name in ("gone.jpg", "text.jpg", "cut.jpg"):
+        assert any(name in line for line in errors)
+    assert "7 photos: 3 hands found, 1 without a hand, 3 failed" in captured.out
+    assert f"results: {out}" in captured.out
+    assert "pixel.png: no hand found" in captured.out
+    written = {p.name for p in out.iterdir()}
+    named = {"turned", "photos_grey", "more_grey"}
+    assert written == {f"{n}{s}" for n in named for s in (".json", "_overlay.png", "_3d.png")} | {
+        "pixel.json"
+    }
+    assert json.loads((out / "pixel.json").read_text())["hand"] is None
+    for name in named:
+        assert Image.open(out / f"{name}_3d.png").size == (1200, 480)
+        assert max(Image.open(out / f"{name}_overlay.png").size) >= 512
+
+
+def test_what_the_json_says(photos, bundle, tmp_path):
+    out = tmp_path / "out"
+    assert auxhand(photos / "turned.jpg", "--out", out, "--model", bundle, "--side", "left",
+                   "--box", "5,8,30,40", "--focal", 70, "--hand-size", 0.05) == 0  # fmt: skip
+    said = json.loads((out / "turned.json").read_text())
+    assert (said["width_px"], said["height_px"]) == (60, 80)  # upright
+    K = said["camera"]["K_px"]
+    assert K == [[70, 0, 29.5], [0, 70, 39.5], [0, 0, 1]]
+    assert "given" in said["camera"]["source"]
+    hand = said["hand"]
+    assert (hand["side"], hand["side_source"]) == ("left", "side given")
+    assert (hand["hand_size_m"], hand["hand_size_source"]) == (0.05, "given")
+    assert list(hand["joints"]) == list(JOINT_NAMES)
+    joints = {
+        key: np.array([joint[key] for joint in hand["joints"].values()])
+        for key in ("uv_px", "relative_m", "camera_m", "confidence")
+    }
+    assert joints["uv_px"].shape == (21, 2)
+    assert ((joints["confidence"] >= 0) & (joints["confidence"] <= 1)).all()
+    root = list(JOINT_NAMES).index(hand["root_joint"])
+    np.testing.assert_array_equal(joints["relative_m"][root], 0)
+    relative = joints["camera_m"] - joints["camera_m"][root]
+    np.testing.assert_allclose(joints["relative_m"], relative, atol=2e-5)
+    projected = project(torch.tensor(K), torch.tensor(joints["camera_m"]).float()).numpy()
+    np.testing.assert_allclose(projected, joints["uv_px"], atol=0.05)
+    box = hand["box_px"]
+    np.testing.assert_allclose([box["x"], box["y"]], joints["uv_px"].min(0), atol=0.02)
+
+
+def test_large_photos_answer_in_their_own_pixels(bundle, tmp_path, monkeypatch):
+    """A photo that is reduced while loading gives the joints of the same photo in full."""
+    rng = np.random.default_rng(1)
+    small = Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8))
+    small.resize((320, 240), Image.Resampling.NEAREST).save(tmp_path / "large.png")
+    small.save(tmp_path / "small.png")
+    load = predict.load_photo
+    monkeypatch.setattr(predict, "load_photo", lambda path: load(path, max_side=80))
+    for name, box in (("large", "40,40,160,160"), ("small", "10,10,40,40")):
+        assert auxhand(tmp_path / f"{name}.png", "--out", tmp_path, "--model", bundle,
+                       "--box", box) == 0  # fmt: skip
+    uv, focal, width = {}, {}, {}
+    for name in ("large", "small"):
+        said = json.loads((tmp_path / f"{name}.json").read_text())
+        uv[name] = np.array([joint["uv_px"] for joint in said["hand"]["joints"].values()])
+        focal[name] = said["camera"]["K_px"][0][0]
+        width[name] = said["hand"]["box_px"]["width"]
+    np.testing.assert_allclose(uv["large"], (uv["small"] + 0.5) * 4 - 0.5, atol=0.05)
+    assert focal["large"] == pytest.approx(4 * focal["small"], abs=0.01)
+    assert width["large"] == pytest.approx(4 * width["small"], abs=0.1)
+
+
+def test_no_hand_removes_pictures_of_an_earlier_result(photos, bundle, tmp_path, capsys):
+    out = tmp_path / "out"
+    for threshold, pictures in ((0, 2), (1, 0)):
+        assert auxhand(photos / "grey.png", "--out", out, "--model", bundle,
+                       "--threshold", threshold) == 0  # fmt: skip
+        assert len(list(out.glob("*.png"))) == pictures
+    assert "1 without a hand" in capsys.readouterr().out
+
+
+def test_a_hundred_photos_load_the_model_once(bundle, tmp_path, monkeypatch, capsys):
+    image = Image.new("RGB", (16, 16), "grey")
+    for i in range(100):
+        image.save(tmp_path / f"{i:03}.png")
+    loads = []
+    load = estimator.load_bundle
+    monkeypatch.setattr(
+        estimator, "load_bundle", lambda folder: loads.append(folder) or load(folder)
+    )
+    monkeypatch.setattr(estimator, "LOOKS", 1)
+    monkeypatch.setattr(predict, "write_results", lambda *arguments: None)
+    assert auxhand(tmp_path / "*.png", "--out", tmp_path / "out", "--model", bundle,
+                   "--box", "2,2,12,12", "--side", "left") == 0  # fmt: skip
+    assert loads == [bundle]
+    assert "100 photos: 100 hands found" in capsys.readouterr().out
+
+
+def test_a_second_run_skips_the_first_ones_pictures(photos, bundle, tmp_path, capsys):
+    for _ in range(2):
+        assert auxhand(photos / "more", "--out", photos / "more", "--model", bundle,
+                       "--threshold", 0) == 0  # fmt: skip
+        assert "1 photos: 1 hands found" in capsys.readouterr().out
+
+
+def test_names():
+    paths = ["/p/a/x.jpg", "/p/b/X.png", "/p/b/y.jpg", "/p/c/z.png", "/p/c/z.jpg", "/q/c/z.jpg"]
+    assert predict.unique_names([Path(p) for p in paths]) == [
+        *("a_x", "b_X", "y", "c_z", "c_z_jpg", "c_z_2"),
+    ]
+
+
+def test_each_photo_once(photos):
+    found = predict.find_photos([str(photos), str(photos / "grey.png")], photos / "out")
+    assert [p.name for p in found] == [
+        *("cut.jpg", "grey.png", "grey.webp", "pixel.png", "text.jpg", "turned.jpg"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--box", "1,2,3"], "four numbers"),
+        (["--box", "1,2,3,x"], "four numbers"),
+        (["--box", "1,2,0,4"], "positive"),
+        (["--fov", "180"], "--fov"),
+        (["--fov", "60", "--focal", "500"], "not both"),
+        (["--hand-size", "48"], "metres"),
+        (["--threshold", "2"], "--threshold"),
+        (["--side", "up"], "up"),
+        (["--model", "nowhere"], "no bundle at nowhere"),
+        (["--device", "tpu"], "device"),
+    ],
+)
+def test_mistakes_cost_one_line(photos, bundle, capsys, tmp_path, arguments, says):
+    model = [] if "--model" in arguments else ["--model", bundle]
+    assert auxhand(photos, "--out", tmp_path / "out", *model, *arguments) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_to_read(bundle, capsys, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert auxhand(tmp_path / "empty", "--model", bundle) == 2
+    assert "no JPEG, PNG or WebP photos" in capsys.readouterr().err
+    (tmp_path / "a.jpg").write_text("text")
+    assert auxhand(tmp_path / "a.jpg", "--out", tmp_path / "out", "--model", bundle) == 2
+    assert "none of the 1 photos could be read" in capsys.readouterr().err
+
+
+def test_a_box_outside_costs_its_photo_only(photos, bundle, capsys, tmp_path):
+    Image.new("RGB", (300, 300), "grey").save(photos / "wide.png")
+    assert auxhand(photos / "grey.png", photos / "wide.png", "--out", tmp_path / "out",
+                   "--model", bundle, "--box", "150,150,100,100") == 0  # fmt: skip
+    captured = capsys.readouterr()
+    assert "grey.png: the box" in captured.err
+    assert "2 photos: 1 hands found, 0 without a hand, 1 failed" in captured.out
