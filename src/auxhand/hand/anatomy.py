@@ -147,13 +147,31 @@ def _limits(*degrees: tuple[float, float, float, float]) -> Tensor:
     return torch.deg2rad(torch.cat([rows, twist], 1))
 
 
-ANGLE_LIMITS = _limits(
-    (-35, 60, -50, 40),  # thumb CMC
-    (-30, 75, -25, 25),  # thumb MCP
-    (-35, 90, -20, 20),  # thumb IP
-    *((-40, 100, -25, 30), (-10, 115, -15, 15), (-20, 90, -15, 15)) * 4,
+ANGLE_LIMITS: Final = _limits(
+    (-50, 55, -25, 75),  # thumb CMC
+    (-30, 95, -35, 20),  # MCP
+    (-35, 95, -35, 20),  # IP
+    (-40, 100, -30, 30),  # index MCP
+    (-15, 115, -20, 20),  # PIP
+    (-20, 95, -20, 20),  # DIP
+    (-40, 100, -25, 25),  # middle
+    (-15, 115, -20, 20),
+    (-20, 95, -20, 20),
+    (-40, 100, -25, 25),  # ring
+    (-15, 115, -20, 20),
+    (-20, 95, -20, 20),
+    (-40, 100, -35, 30),  # pinky
+    (-15, 115, -30, 30),
+    (-20, 95, -30, 30),
 )
-"""(15, 3, 2) least and most flexion, abduction, twist in radians of each joint of `ARTICULATED`."""
+"""(15, 3, 2) least and most flexion, abduction, twist in radians of each joint of `ARTICULATED`.
+
+Active ranges of motion (American Academy of Orthopaedic Surgeons, "Joint Motion", 1965: MCP 45
+extension to 90 flexion, PIP 0 to 100, DIP 0 to 90, thumb MCP 0 to 50, IP 20 to 80; Lin, Wu & Huang,
+"Modeling the constraints of human hand motion", 2000: PIP to 110, MCP abduction 15), widened to hold
+99% of STB's annotated poses, whose thumbs bend to 90 and whose hinges read some abduction because
+an unseen twist and labelling errors appear as it. Twist is not limited here: positions do not show
+it, and its limits of zero say that a hand needs none."""
 
 
 def is_feasible(angles: Tensor) -> Tensor:
