@@ -1,10 +1,12 @@
+import json
+
 import lightning
 import numpy as np
 import pytest
 import torch
 
 from auxhand.data.module import HandDataModule, Key, KeySampler, Phase, Schedule
-from auxhand.data.store import PreparedDataset
+from auxhand.data.store import PreparedDataset, shard_path, write_description, write_shard
 from auxhand.sample import HandBatch
 
 
@@ -181,3 +183,26 @@ def test_index_of_a_pass_is_a_permutation():
 def test_dataset_rows_are_those_that_were_written(hand_dataset, hand_row):
     dataset = PreparedDataset(hand_dataset)
     assert dataset.row(7) == hand_row(7)
+
+
+def test_phases_of_upright_views_draw_from_those(tmp_path, hand_row):
+    kinds = ["upright", "any", "any", "upright", "upright", "any"]
+    rows = [
+        hand_row(i) | {"factors": json.dumps({"view": {"kind": kind}})}
+        for i, kind in enumerate(kinds)
+    ]
+    write_shard(shard_path(tmp_path, 0), rows)
+    write_description(tmp_path, len(rows))
+    phases = [Phase(0, 32, views="upright"), Phase(1, 32)]
+    data = make(tmp_path, val_count=1, phases=phases).training_set
+    sampler = KeySampler(len(data), 3, order_seed=0, pool=data.pool)
+    assert sorted(key.sample for key in sampler) == [0, 3, 4]
+    sampler.set_epoch(1)
+    assert len({key.sample for key in sampler} | {0, 1, 2, 3, 4}) == 5
+    assert data.pool(1).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_upright_views_that_no_dataset_has_are_refused(hand_dataset):
+    phases = [Phase(0, 32, views="upright")]
+    with pytest.raises(ValueError, match="upright"):
+        make(hand_dataset, phases=phases).training_set.pool(0)

@@ -163,9 +163,9 @@ HARD = Augmentation(
 )
 
 
-def generator(seed: int, visit: int, index: int) -> np.random.Generator:
-    """The source of all randomness of the `visit`-th use of sample `index`."""
-    return np.random.default_rng([seed, visit, index])
+def generator(seed: int, *key: int) -> np.random.Generator:
+    """The source of all randomness of one use of a sample, which `key` names."""
+    return np.random.default_rng([seed, *key])
 
 
 def augment(

@@ -323,6 +323,10 @@ class PreparedDataset(Dataset[HandSample]):
         row: Row = self._rows[index]
         return row
 
+    def factors(self) -> list[dict[str, Any]]:
+        """What each sample was made from; empty where the dataset does not say."""
+        return [json.loads(text) if text else {} for text in self._rows["factors"]]
+
     def __getitem__(self, index: int) -> HandSample:
         """Sample `index`, images decoded.
 
