@@ -2,8 +2,8 @@
 
     .venv/bin/python tools/bone_ratios.py ../shared/realdata
 
-Prints the Markdown table of docs/hand.md: each bone over the middle proximal phalanx (9-10), and that
-bone in mm. Exit code 1 if a ratio of ours lies outside the range of the sources.
+Prints the Markdown table of docs/hand.md: each bone over the middle proximal phalanx (9-10), and
+that bone in mm. Exit code 1 if a ratio of ours lies outside the range of the sources.
 """
 
 import argparse
@@ -96,7 +96,11 @@ def main() -> None:
     table = {"**ours**": (ours / ours[9], 1000 * ours[9]), **table}
     print("| bone | " + " | ".join(table) + " |")
     print("|---" * (len(table) + 1) + "|")
-    print("| 9-10, mm | " + " | ".join(f"{mm:.1f}" for _, mm in table.values()) + " |")
+    print(
+        "| 9-10, mm | "
+        + " | ".join(f"{mm:.1f}" for _, mm in table.values()).replace("nan", "-")
+        + " |"
+    )
     for bone, (parent, child) in enumerate(BONES):
         cells = " | ".join(f"{ratios[bone]:.2f}" for ratios, _ in table.values())
         print(f"| {parent}-{child} {JOINT_NAMES[child]} | {cells} |".replace("nan", "-"))

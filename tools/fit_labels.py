@@ -1,12 +1,12 @@
-"""Fit the hand model to 2D joint labels of real photos: do its joints lie where annotators put them?
+"""Fit the hand model to 2D joint labels: do its joints lie where annotators put them?
 
     .venv/bin/python tools/fit_labels.py ../shared/realdata [--overlays FOLDER] [--asset FILE]
 
 For every labelled hand (both sides are tried), pose, size and camera are fitted to the labels; bone
-proportions stay those of the mean hand. Printed per source: the mean distance of label and joint and,
-per joint, how far the label lies beyond the joint along the bone that ends there, both in % of the
-labels' box. A model whose MCPs are too far out shows negative numbers there. `--asset` takes another
-bake (for instance one with the rig's own joints); `--overlays` draws labels and fitted joints.
+proportions stay those of the mean hand. Printed per source: the mean distance of label and joint
+and, per joint, how far the label lies beyond the joint along the bone that ends there, both in % of
+the labels' box. A model whose MCPs are too far out shows negative numbers there. `--asset` takes
+another bake (for instance one with the rig's own joints); `--overlays` draws labels and fits.
 """
 
 import argparse

@@ -168,10 +168,9 @@ ANGLE_LIMITS: Final = _limits(
 
 Active ranges of motion (American Academy of Orthopaedic Surgeons, "Joint Motion", 1965: MCP 45
 extension to 90 flexion, PIP 0 to 100, DIP 0 to 90, thumb MCP 0 to 50, IP 20 to 80; Lin, Wu & Huang,
-"Modeling the constraints of human hand motion", 2000: PIP to 110, MCP abduction 15), widened to hold
-99% of STB's annotated poses, whose thumbs bend to 90 and whose hinges read some abduction because
-an unseen twist and labelling errors appear as it. Twist is not limited here: positions do not show
-it, and its limits of zero say that a hand needs none."""
+"Modeling the constraints of human hand motion", 2000: PIP to 110, MCP abduction 15), widened to
+hold 99% of STB's annotated poses: their thumbs bend to 90, and their hinges read some abduction
+where a twist went unseen. Twist itself is not judged: positions do not show it."""
 
 
 def is_feasible(angles: Tensor) -> Tensor:
