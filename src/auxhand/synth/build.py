@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from auxhand.hand.anatomy import rotations_from_angles
 from auxhand.sample import LEFT
-from auxhand.synth.distributions import hand_surface, shape_tensors
+from auxhand.synth.distributions import hand_surface, rest_joints, shape_tensors
 from auxhand.synth.factors import CameraFactors, Factors, WristFactors
 from auxhand.synth.raster import joint_thickness
 from auxhand.synth.scene import Light, Scene
@@ -63,7 +63,7 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
     Left hands are mirror images of right ones; the light is not mirrored.
     """
     surface = hand_surface()
-    rest_vertices, vertices, joints = _posed(factors)
+    vertices, joints = _posed(factors)
     skin = paint(skin_maps(), factors.skin)
     if factors.sleeve is not None:
         behind = skin_maps().forearm_distance - factors.sleeve.start
@@ -83,7 +83,7 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
     scene = Scene(
         vertices=vertices.astype(np.float32),
         faces=np.ascontiguousarray(faces),
-        rest=rest_vertices.astype(np.float32),
+        rest=skin_maps().rest,
         albedo=skin.albedo,
         bump=skin.bump,
         roughness=skin.roughness,
@@ -104,24 +104,23 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
     return scene, Labels(K, joints, uv, _thickness(), factors.side)
 
 
-def _posed(factors: Factors) -> tuple[Array, Array, Array]:
-    """Rest vertices (V, 3), posed vertices (V, 3) and joints (21, 3) of a right hand, hand frame."""
+def _posed(factors: Factors) -> tuple[Array, Array]:
+    """Vertices (V, 3) and joints (21, 3) of a right hand, hand frame."""
     surface = hand_surface()
     shape = shape_tensors(factors.shape)
     angles = torch.tensor(factors.pose.angles).view(1, 15, 3)
     forearm = torch.from_numpy(_forearm_rotation(factors.wrist)).float()[None]
     with torch.no_grad():
-        rest_vertices, rest_joints = surface.rest(*shape)
-        rotations = rotations_from_angles(angles, rest_joints)
+        rotations = rotations_from_angles(angles, rest_joints(factors.shape))
         vertices, joints = surface(rotations, *shape, forearm)
-    return tuple(x[0].double().numpy() for x in (rest_vertices, vertices, joints))
+    return vertices[0].double().numpy(), joints[0].double().numpy()
 
 
 def _forearm_rotation(wrist: WristFactors) -> Array:
     """(3, 3) rotation of the forearm against the hand, about the wrist.
 
-    The hand keeps its frame, so the forearm turns the other way: a flexed wrist (Rx(flexion) takes the
-    fingers, -y, to the palm's side, -z) is a forearm turned by the inverse.
+    The hand keeps its frame, so the forearm turns the other way: a flexed wrist (Rx(flexion) takes
+    the fingers, -y, to the palm's side, -z) is a forearm turned by the inverse.
     """
     (cx, cz), (sx, sz) = (
         [f(a) for a in (wrist.flexion, wrist.deviation)] for f in (np.cos, np.sin)
@@ -135,7 +134,8 @@ def _moved_off(vertices: Array, axis: Array, offset: Array) -> Array:
     """Vertices (V, 3) moved away from the forearm's axis (3,) through the wrist by offset (V,)."""
     radial = vertices - np.outer(vertices @ axis, axis)
     radial /= np.maximum(np.linalg.norm(radial, axis=1, keepdims=True), 1e-6)
-    return vertices + offset[:, None] * radial
+    moved: Array = vertices + offset[:, None] * radial
+    return moved
 
 
 def _frame(joints: Array, camera: CameraFactors, size: int) -> tuple[Array, Array]:

@@ -1,7 +1,7 @@
 """Does a hand pass through itself: capsules about the bones, for many poses at once.
 
-Skin is soft and capsules are coarse, so what is measured is how deep bones overlap beyond the overlap
-that they have in the rest pose; the pose sampler rejects what is too deep.
+Skin is soft and capsules are coarse, so what is measured is how deep bones overlap beyond the
+overlap that they have in the rest pose; the pose sampler rejects what is too deep.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from auxhand.hand.skeleton import FINGERS, PARENTS, ROOT, TIPS, WRIST
@@ -35,7 +36,8 @@ PALM = 0.090
 def radii(rest: Array, finger_width: Array) -> Array:
     """(21,) metres: `RADII` for a hand with joints `rest` (21, 3) and finger widths (5,)."""
     size = float(np.linalg.norm(rest[ROOT] - rest[WRIST])) / PALM
-    return size * RADII * np.concatenate([[1.0], np.repeat(finger_width, 4)])
+    scaled: Array = size * RADII * np.concatenate([[1.0], np.repeat(finger_width, 4)])
+    return scaled
 
 
 def _pairs() -> NDArray[np.int64]:
@@ -43,7 +45,8 @@ def _pairs() -> NDArray[np.int64]:
 
     Bones have a level: 0 in the palm, 1 proximal, 2 middle, 3 distal (for the thumb: metacarpal 0,
     proximal 2, distal 3). Bones of different fingers can collide unless both are near the palm
-    (levels that sum to less than 2: they share its flesh); of one finger, only its ends and its palm.
+    (levels that sum to less than 2: they share its flesh); of one finger, only its outer bones and
+    the palm.
     """
     level, finger = {}, {}
     for name, chain in FINGERS.items():
@@ -61,57 +64,75 @@ def _pairs() -> NDArray[np.int64]:
 
 PAIRS = _pairs()
 _PARENTS = np.array(PARENTS)
-
-
-def segment_distance(p0: Array, p1: Array, q0: Array, q1: Array) -> Array:
-    """Smallest distance (...) between segments p0-p1 and q0-q1, each end (..., 3).
-
-    The closest points of the lines, clamped to the segments (Ericson, "Real-Time Collision
-    Detection", 2005, section 5.1.9).
-    """
-    d1, d2, r = p1 - p0, q1 - q0, p0 - q0
-    a, e = _dot(d1, d1), _dot(d2, d2)
-    b, c, f = _dot(d1, d2), _dot(d1, r), _dot(d2, r)
-    determinant = a * e - b * b
-    parallel = determinant <= 1e-9 * a * e
-    s = np.where(parallel, 0.0, (b * f - c * e) / np.where(parallel, 1.0, determinant))
-    s = np.clip(s, 0, 1)
-    t = np.clip((b * s + f) / e, 0, 1)
-    s = np.clip((b * t - c) / a, 0, 1)
-    offset = r + s[..., None] * d1 - t[..., None] * d2
-    return np.sqrt(_dot(offset, offset))
-
-
-def _dot(x: Array, y: Array) -> Array:
-    return np.einsum("...i,...i->...", x, y)
+_TIPS = np.array(TIPS)
 
 
 def overlap(xyz: Array, radii: Array, pairs: NDArray[np.int64] = PAIRS) -> Array:
-    """(..., P) metres by which the capsules of each pair overlap (negative: a gap).
+    """(n, P) metres by which the capsules of each pair overlap (negative: a gap).
 
     Args:
-        xyz: (..., 21, 3) joints.
+        xyz: (n, 21, 3) joints.
         radii: (21,) radius of the bone that ends in each joint.
         pairs: (P, 2) bones, named by the joint they end in.
     """
-    start, end = xyz[..., _PARENTS, :], xyz.copy()
-    tips = list(TIPS)
-    bones = end[..., tips, :] - start[..., tips, :]
-    length = np.linalg.norm(bones, axis=-1, keepdims=True)
+    start, end = xyz[:, _PARENTS], xyz.copy()
+    bones = end[:, _TIPS] - start[:, _TIPS]
+    length = np.sqrt((bones**2).sum(-1, keepdims=True))
     # A fingertip lies on the skin: its capsule's axis ends one radius before.
-    end[..., tips, :] -= radii[tips, None] / length * bones
-    a, b = pairs.T
-    distance = segment_distance(start[..., a, :], end[..., a, :], start[..., b, :], end[..., b, :])
-    return radii[a] + radii[b] - distance
+    end[:, _TIPS] -= radii[_TIPS, None] / length * bones
+    result = np.empty((len(xyz), len(pairs)))
+    _overlap(start, end, radii, pairs, result)
+    return result
 
 
 def penetration(xyz: Array, rest: Array, radii: Array) -> Array:
-    """(...) metres of the deepest overlap beyond what the same pair has in the rest pose.
+    """(n,) metres of the deepest overlap beyond what the same pair has in the rest pose.
 
     Args:
-        xyz: (..., 21, 3) joints of posed hands.
+        xyz: (n, 21, 3) joints of posed hands.
         rest: (21, 3) joints of the same hand at rest.
         radii: (21,) as for `overlap`.
     """
-    tolerated = np.maximum(overlap(rest, radii), 0)
-    return (overlap(xyz, radii) - tolerated).max(-1)
+    deepest: Array = (overlap(xyz, radii) - tolerated(rest, radii)).max(-1)
+    return deepest
+
+
+def tolerated(rest: Array, radii: Array, pairs: NDArray[np.int64] = PAIRS) -> Array:
+    """(P,) metres by which each pair overlaps in the rest pose: no collision."""
+    at_rest: Array = np.maximum(overlap(rest[None], radii, pairs)[0], 0)
+    return at_rest
+
+
+@njit(cache=True, inline="always", error_model="numpy")
+def segment_distance(p0: Array, p1: Array, q0: Array, q1: Array) -> float:
+    """Smallest distance between the segments p0-p1 and q0-q1 in space, each end (3,).
+
+    The closest points of the lines, clamped to the segments (Ericson, "Real-Time Collision
+    Detection", 2005, section 5.1.9). Segments must not be points.
+    """
+    a = b = c = e = f = 0.0
+    for i in range(3):
+        d1, d2, r = p1[i] - p0[i], q1[i] - q0[i], p0[i] - q0[i]
+        a, b, c, e, f = a + d1 * d1, b + d1 * d2, c + d1 * r, e + d2 * d2, f + d2 * r
+    determinant = a * e - b * b
+    s = 0.0
+    if determinant > 1e-9 * a * e:  # else parallel: any point of the first will do
+        s = min(max((b * f - c * e) / determinant, 0.0), 1.0)
+    t = min(max((b * s + f) / e, 0.0), 1.0)
+    s = min(max((b * t - c) / a, 0.0), 1.0)
+    square = 0.0
+    for i in range(3):
+        offset = p0[i] - q0[i] + s * (p1[i] - p0[i]) - t * (q1[i] - q0[i])
+        square += offset * offset
+    return float(np.sqrt(square))
+
+
+@njit(cache=True, error_model="numpy")
+def _overlap(
+    start: Array, end: Array, radii: Array, pairs: NDArray[np.int64], result: Array
+) -> None:
+    for n in range(len(start)):
+        for k in range(len(pairs)):
+            a, b = pairs[k]
+            distance = segment_distance(start[n, a], end[n, a], start[n, b], end[n, b])
+            result[n, k] = radii[a] + radii[b] - distance

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -192,7 +192,7 @@ class FactorConfig:
 @cache
 def hand_surface() -> HandSurface:
     """The right hand's surface, loaded once per process."""
-    return HandSurface(RIGHT)
+    return HandSurface()
 
 
 def sample_factors(config: FactorConfig, seed: int, index: int) -> Factors:
@@ -226,6 +226,12 @@ def shape_tensors(shape: ShapeFactors) -> tuple[torch.Tensor, torch.Tensor, torc
     )
 
 
+@lru_cache(maxsize=1)
+def rest_joints(shape: ShapeFactors) -> torch.Tensor:
+    """(1, 21, 3) joints at rest of a right hand of that shape, metres."""
+    return hand_surface().rest(*shape_tensors(shape))[1]
+
+
 def _rounded(values: Any) -> tuple[float, ...]:
     return tuple(np.round(np.asarray(values, np.float64), _DECIMALS).ravel().tolist())
 
@@ -254,8 +260,7 @@ def _shape(config: ShapeConfig, rng: np.random.Generator) -> ShapeFactors:
 
 
 def _pose(config: PoseConfig, rng: np.random.Generator, shape: ShapeFactors) -> PoseFactors:
-    _, joints = hand_surface().rest(*shape_tensors(shape))
-    rest = joints[0].double().numpy()
+    rest = rest_joints(shape)[0].double().numpy()
     pose = sample_pose(config, rng, rest, np.array(shape.finger_width))
     return PoseFactors(pose.kind, pose.name, _rounded(pose.angles))
 
@@ -305,7 +310,8 @@ def _light(config: LightConfig, rng: np.random.Generator) -> LightFactors:
         if number > 0 or rng.random() >= config.back:
             direction[2] = -abs(direction[2]) - 0.25  # from the camera's side
             direction[1] -= 0.5  # and rather from above
-        directions.append(_rounded(direction / np.linalg.norm(direction)))
+        x, y, z = _rounded(direction / np.linalg.norm(direction))
+        directions.append((x, y, z))
         # A surface seldom faces the light: 1.6 keeps the mean of lit skin.
         strength = 1.6 * exposure * (1 - ambient) * share
         colours.append(_tinted(rng, strength, config.tint))

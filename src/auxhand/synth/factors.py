@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
@@ -90,7 +91,8 @@ class ViewFactors:
         roll = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
         pitch = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
         yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-        return roll @ pitch @ yaw
+        rotation: Array = roll @ pitch @ yaw
+        return rotation
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ class CameraFactors:
 
     Attributes:
         distance: metres from the camera to the middle of the hand along the axis.
-        fill: longer side of the hand's box (joints, and flesh about them) over the image's side; with
-            the distance it decides the field of view.
+        fill: longer side of the hand's box (joints, and flesh about them) over the image's side;
+            with the distance it decides the field of view.
     """
 
     distance: float
@@ -175,7 +177,8 @@ class Factors:
         Raises:
             ValueError: a factor that is missing or unknown.
         """
-        return _build(Factors, values, "factors")
+        factors: Factors = _build(Factors, values, "factors")
+        return factors
 
     def fixed(self, values: Mapping[str, Any]) -> Factors:
         """These factors with some replaced: {"side": "left", "camera": {"distance": 0.5}}.
@@ -183,6 +186,8 @@ class Factors:
         Raises:
             ValueError: an unknown factor.
         """
+        if not values:
+            return self
         merged = self.to_dict()
         for name, value in values.items():
             old = merged.get(name)
@@ -190,14 +195,18 @@ class Factors:
         return Factors.from_dict(merged)
 
 
-def _build(kind: Any, values: Any, where: str) -> Any:
-    """`values` as the dataclass `kind`, lists as tuples; anything else as it is."""
-    if values is None:
-        return None
-    kind = next((k for k in get_args(kind) if dataclasses.is_dataclass(k)), kind)
-    if not dataclasses.is_dataclass(kind):
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _build(hint: Any, values: Any, where: str) -> Any:
+    """`values` as the dataclass of a type hint, lists as tuples; anything else as it is."""
+    kinds = [k for k in (hint, *get_args(hint)) if dataclasses.is_dataclass(k)]
+    if values is None or not kinds:
         return _tuples(values)
-    types = get_type_hints(kind)
+    kind: Any = kinds[0]
+    types = _types(kind)
     if not isinstance(values, Mapping) or set(values) != set(types):
         got = sorted(values) if isinstance(values, Mapping) else repr(values)
         raise ValueError(f"{where} must have {sorted(types)}, got {got}")

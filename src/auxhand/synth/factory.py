@@ -1,8 +1,8 @@
 """The image factory: any number of rendered, labelled hands as a prepared dataset.
 
-Shard s holds the samples [s n, (s + 1) n). A sample is a pure function of (seed, index, config), so
-that shards can be made by any number of processes, in any order and over several runs, and the bytes
-are the same. Other drivers (several machines) call `make_shard` with the same `Job`.
+Shard s holds the samples [s n, (s + 1) n). A sample is a pure function of (seed, index, config),
+so that shards can be made by any number of processes, in any order and over several runs, and the
+bytes are the same. Other drivers (several machines) call `make_shard` with the same `Job`.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _fingerprint(backgrounds: Backgrounds) -> str | None:
         return None
     digest = hashlib.sha256()
     for photo in backgrounds.photos:
-        digest.update(np.ascontiguousarray(photo))
+        digest.update(photo.tobytes())
     return digest.hexdigest()
 
 

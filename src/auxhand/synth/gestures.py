@@ -47,14 +47,14 @@ class Thumb(NamedTuple):
 
 
 THUMBS: dict[str, Thumb] = {
-    "out": Thumb(-15, -15, 0, -5),
-    "up": Thumb(-20, -10, -5, -10),
-    "relaxed": Thumb(8, -5, 10, 12, 10),
-    "side": Thumb(5, -35, 8, 5, 6),
-    "opposed": Thumb(25, 10, 15, 20, 10),
-    "across": Thumb(42, -22, 45, 40, 9),
-    "over": Thumb(38, -12, 38, 45, 8),
-    "front": Thumb(10, 20, 10, 10, 9),
+    "out": Thumb(6, -15, 0, -4),
+    "up": Thumb(0, -12, -4, -10),
+    "relaxed": Thumb(15, 5, 10, 12, 10),
+    "side": Thumb(36, -18, 8, 4, 6),
+    "opposed": Thumb(16, 28, 14, 20, 10),
+    "across": Thumb(48, 14, 42, 40, 8),
+    "over": Thumb(42, 20, 36, 45, 8),
+    "front": Thumb(2, 26, 9, 9, 9),
 }
 """Out to the side, up (hitch-hiking), relaxed, beside the index finger, opposed to the fingers,
 across the palm, over curled fingers, in front of the palm."""
@@ -69,6 +69,7 @@ class Touch(NamedTuple):
         side: "palmar", "dorsal" or "radial".
         along: fraction of the bone, from its base.
         tolerance: metres by which the pad may miss it.
+        followers: fingers that bend as this one does.
     """
 
     finger: str
@@ -76,6 +77,7 @@ class Touch(NamedTuple):
     side: str = "palmar"
     along: float = 0.6
     tolerance: float = 0.002
+    followers: tuple[str, ...] = ()
 
 
 class Gesture(NamedTuple):
@@ -96,17 +98,24 @@ class Gesture(NamedTuple):
     crossing: float = 0
 
 
-def _tips(*fingers: str, tolerance: float = 0.002) -> tuple[Touch, ...]:
-    return tuple(Touch(finger, tolerance=tolerance) for finger in fingers)
+def _tips(*fingers: str, tolerance: float = 0.002, followers: str = "") -> tuple[Touch, ...]:
+    """Touches of fingertips; `followers` (names with spaces between) go with the last of them."""
+    touches = [Touch(finger, tolerance=tolerance) for finger in fingers]
+    touches[-1] = touches[-1]._replace(followers=tuple(followers.split()))
+    return tuple(touches)
 
 
 _OVER_INDEX = (Touch("index", "middle", "dorsal", 0.5, 0.003),)
 _OVER_MIDDLE = (Touch("middle", "middle", "dorsal", 0.5, 0.003),)
 _OVER_RING = (Touch("ring", "middle", "dorsal", 0.6, 0.004),)
 _BESIDE_MIDDLE = (Touch("middle", "middle", "radial", 0.5, 0.004),)
-_BESIDE_INDEX = (Touch("index", "middle", "radial", 0.4, 0.003),)
+_BESIDE_INDEX = (Touch("index", "middle", "radial", 0.4, 0.003, ("middle", "ring", "pinky")),)
 _BESIDE_KNUCKLE = (Touch("index", "proximal", "radial", 0.7, 0.004),)
-_ALL_TIPS = ("index", "middle", "ring", "pinky")
+_TWO_TIPS = _tips("index", "middle", tolerance=0.003, followers="ring pinky")
+_THREE_TIPS = (
+    *_tips("index", "middle", tolerance=0.004),
+    *_tips("ring", tolerance=0.008, followers="pinky"),
+)
 
 OPEN: dict[str, Gesture] = {
     "open": Gesture("EEEE", "out", 13),
@@ -135,7 +144,7 @@ COUNTING: dict[str, Gesture] = {
     "two with thumb": Gesture("EECC", "out", 10),
     "three": Gesture("EEEC", "across", 10),
     "three, middle to pinky": Gesture("CEEE", "over", 8, _OVER_INDEX),
-    "three with thumb and pinky": Gesture("CCEE", "out", 8),
+    "ring and pinky with thumb": Gesture("CCEE", "out", 8),
     "four with thumb": Gesture("EEEC", "out", 9),
     "thumb and middle": Gesture("CECC", "out", 6),
     "middle": Gesture("CECC", "over", 6, _OVER_INDEX),
@@ -152,7 +161,6 @@ COUNTING: dict[str, Gesture] = {
     "bent index": Gesture("TCCC", "over", 6, _OVER_MIDDLE),
     "K": Gesture("ETCC", "opposed", 8, (Touch("middle", "middle", "radial", 0.5, 0.004),)),
     "crossed": Gesture("EECC", "over", 0, _OVER_RING, crossing=16),
-    "split": Gesture("EEEE", "out", 5),
 }
 
 FISTS: dict[str, Gesture] = {
@@ -174,17 +182,18 @@ FISTS: dict[str, Gesture] = {
 }
 
 TOUCHES: dict[str, Gesture] = {
-    "O": Gesture("HHHH", "opposed", 2, _tips("index", "middle", tolerance=0.003)),
-    "O, index": Gesture("HHHH", "opposed", 2, _tips("index")),
-    "O, all tips": Gesture("HHHH", "opposed", 0, _tips(*_ALL_TIPS, tolerance=0.005)),
-    "flat O": Gesture("TTTT", "opposed", 1, _tips("index", "middle", tolerance=0.003)),
+    "O": Gesture("HHHH", "opposed", 2, _TWO_TIPS),
+    "O, index": Gesture("HHHH", "opposed", 2, _tips("index", followers="middle ring pinky")),
+    "O, all tips": Gesture("HHHH", "opposed", 0, _THREE_TIPS),
+    "flat O": Gesture("TTTT", "opposed", 1, _TWO_TIPS),
+    "flat O, all tips": Gesture("TTTT", "opposed", 0, _THREE_TIPS),
     "OK": Gesture("HEEE", "opposed", 9, _tips("index")),
     "OK, loose": Gesture("HRRH", "opposed", 6, _tips("index")),
     "OK, flat": Gesture("TEEE", "opposed", 9, _tips("index")),
     "eight": Gesture("EHEE", "opposed", 9, _tips("middle")),
     "seven": Gesture("EEHE", "opposed", 9, _tips("ring")),
-    "six": Gesture("EEEH", "opposed", 9, _tips("pinky")),
-    "six, relaxed": Gesture("RRRH", "opposed", 6, _tips("pinky")),
+    "six": Gesture("EEEH", "over", 9, _tips("pinky", tolerance=0.003)),
+    "six, relaxed": Gesture("RRRH", "over", 6, _tips("pinky", tolerance=0.003)),
     "pinch": Gesture("HBBB", "opposed", 4, _tips("index")),
     "pinch, closed": Gesture("HCCC", "opposed", 4, _tips("index")),
     "pinch, middle": Gesture("RHRR", "opposed", 5, _tips("middle")),
@@ -193,9 +202,12 @@ TOUCHES: dict[str, Gesture] = {
     "tripod": Gesture("HHBB", "opposed", 1, _tips("index", "middle", tolerance=0.003)),
     "key pinch": Gesture("BBBB", "side", 3, _BESIDE_INDEX),
     "key pinch, half": Gesture("HHHH", "side", 3, _BESIDE_INDEX),
-    "on index": Gesture("HHHH", "opposed", 3, (Touch("index", "middle", "palmar", 0.5),)),
+    "on index": Gesture(
+        *("HHHH", "opposed", 3),
+        (Touch("index", "middle", "palmar", 0.5, followers=("middle", "ring", "pinky")),),
+    ),
     "shadow dog": Gesture("EHHE", "opposed", 4, _tips("middle", "ring", tolerance=0.003)),
-    "D": Gesture("EHHH", "opposed", 3, _tips("middle", "ring", tolerance=0.003)),
+    "D": Gesture("EHHH", "opposed", 3, _tips("middle", "ring", tolerance=0.003, followers="pinky")),
 }
 
 FAMILIES: dict[str, dict[str, Gesture]] = {

@@ -1,8 +1,8 @@
-"""Joints of one hand at many joint angles: small numpy arrays, fast enough to search in.
+"""Joints of one hand at many joint angles, fast enough to search in.
 
-The same angles as `auxhand.hand.anatomy`, for a right hand in its hand frame; what it returns equals
-`HandSurface.forward(rotations_from_angles(angles, rest))` (tests). Inverse kinematics and rejection
-need hundreds of poses per sample, for which the differentiable path is too slow.
+The same angles as `auxhand.hand.anatomy`, for a right hand in its hand frame; the joints equal
+those of `HandSurface.forward(rotations_from_angles(angles, rest))` (tests). Rejection and inverse
+kinematics need hundreds of poses per sample, for which the differentiable path is too slow.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from numba import njit
 from numpy.typing import NDArray
 
-from auxhand.hand.anatomy import rotations_from_angles
-from auxhand.hand.skeleton import FINGERS, NUM_JOINTS
+from auxhand.hand.anatomy import THUMB_BASE
+from auxhand.hand.skeleton import FINGERS, NUM_JOINTS, ROOT, WRIST
 
 Array = NDArray[np.float64]
 
@@ -49,50 +49,70 @@ class Kinematics:
     """
 
     def __init__(self, rest: Array) -> None:
-        self.rest = rest
-        bones = rest[_CHAINS[:, 1:]] - rest[_CHAINS[:, :-1]]
+        self.rest = np.ascontiguousarray(rest, np.float64)
+        bones = self.rest[_CHAINS[:, 1:]] - self.rest[_CHAINS[:, :-1]]
         self.lengths = np.linalg.norm(bones, axis=-1)
-        palm = rest[_CHAINS[1:, 0]] - rest[0]
+        palm = self.rest[_CHAINS[1:, 0]] - self.rest[WRIST]
         self.palm = float(np.linalg.norm(palm[1]))
         self.metacarpals = np.rad2deg(np.arctan2(palm[:, 0], -palm[:, 1]))
-        self._base = self._base_frames(bones[:, 0])
-
-    def _base_frames(self, first_bones: Array) -> Array:
-        """(5, 3, 3) frames at angles zero: the first bones point along z, bent by 90 degrees to -y."""
-        angles = torch.zeros(2, 15, 3, dtype=torch.float64)
-        angles[1, ::3, 0] = torch.pi / 2
-        turns = rotations_from_angles(angles, torch.from_numpy(self.rest))[:, _CHAINS[:, 0]].numpy()
-        z, palmar = (turns @ first_bones[..., None])[..., 0] / self.lengths[:, :1]
-        return np.stack([np.cross(-palmar, z), -palmar, z], -1)
+        self._base = _base_frames(self.rest)
 
     def __call__(self, angles: Array) -> Posed:
         """Joints and bone frames at angles (n, 15, 3) in radians: flexion, abduction, twist."""
-        turns = _turn(angles.reshape(-1, 5, 3, 3))
-        xyz = np.empty((len(turns), NUM_JOINTS, 3))
-        xyz[:, 0] = self.rest[0]
-        xyz[:, _CHAINS[:, 0]] = self.rest[_CHAINS[:, 0]]
-        frames = np.empty((len(turns), 5, 3, 3, 3))
-        frame = self._base
-        for k in range(3):
-            frame = frame @ turns[:, :, k]
-            frames[:, :, k] = frame
-            step = self.lengths[:, k, None] * frame[..., 2]
-            xyz[:, _CHAINS[:, k + 1]] = xyz[:, _CHAINS[:, k]] + step
+        xyz = np.empty((len(angles), NUM_JOINTS, 3))
+        frames = np.empty((len(angles), 5, 3, 3, 3))
+        angles = np.ascontiguousarray(angles).reshape(-1, 5, 3, 3)
+        _pose(angles, self.rest, self.lengths, self._base, xyz, frames)
         return Posed(xyz, frames)
 
 
-def _turn(angles: Array) -> Array:
-    """Rx(flexion) Ry(abduction) Rz(twist) of angles (n, 5, 3, 3): (n, 5, 3, 3, 3)."""
-    cos, sin = np.cos(angles), np.sin(angles)
-    sign = _ABDUCTION_SIGN[:, None]
-    (cf, ca, ct), (sf, sa, st) = np.moveaxis(cos, -1, 0), np.moveaxis(sin, -1, 0)
-    sa = sa * sign
-    turn = np.empty((*cf.shape, 3, 3))
-    turn[..., 0, 0], turn[..., 0, 1], turn[..., 0, 2] = ca * ct, -ca * st, sa
-    turn[..., 1, 0] = cf * st + sf * sa * ct
-    turn[..., 1, 1] = cf * ct - sf * sa * st
-    turn[..., 1, 2] = -sf * ca
-    turn[..., 2, 0] = sf * st - cf * sa * ct
-    turn[..., 2, 1] = sf * ct + cf * sa * st
-    turn[..., 2, 2] = cf * ca
-    return turn
+def _base_frames(rest: Array) -> Array:
+    """(5, 3, 3) frames (columns x, y, z) of each finger's first bone at angles zero."""
+    palm = rest[_CHAINS[1:, 0]] - rest[WRIST]
+    dorsal = np.cross(palm[3], palm[0])
+    z = np.concatenate([rest[ROOT : ROOT + 1] - rest[WRIST], palm])
+    z /= np.linalg.norm(z, axis=-1, keepdims=True)
+    x = np.cross(dorsal, z)
+    x /= np.linalg.norm(x, axis=-1, keepdims=True)
+    frames = np.stack([x, np.cross(z, x), z], -1)
+    frames[0] = frames[0] @ THUMB_BASE.numpy()
+    return frames
+
+
+@njit(cache=True)
+def _pose(
+    angles: Array, rest: Array, lengths: Array, base: Array, xyz: Array, frames: Array
+) -> None:
+    """Fill xyz (n, 21, 3) and frames (n, 5, 3, 3, 3): each bone's frame is that of the bone before
+    it times Rx(flexion) Ry(abduction) Rz(twist)."""
+    turn = np.empty((3, 3))
+    for n in range(angles.shape[0]):
+        xyz[n, 0] = rest[0]
+        for finger in range(5):
+            joint = 1 + 4 * finger
+            xyz[n, joint] = rest[joint]
+            frame = base[finger]
+            for k in range(3):
+                flexion, abduction, twist = angles[n, finger, k]
+                abduction *= _ABDUCTION_SIGN[finger]
+                cf, ca, ct = np.cos(flexion), np.cos(abduction), np.cos(twist)
+                sf, sa, st = np.sin(flexion), np.sin(abduction), np.sin(twist)
+                turn[0, 0], turn[0, 1], turn[0, 2] = ca * ct, -ca * st, sa
+                turn[1, 0] = cf * st + sf * sa * ct
+                turn[1, 1] = cf * ct - sf * sa * st
+                turn[1, 2] = -sf * ca
+                turn[2, 0] = sf * st - cf * sa * ct
+                turn[2, 1] = sf * ct + cf * sa * st
+                turn[2, 2] = cf * ca
+                turned = frames[n, finger, k]
+                for i in range(3):
+                    for j in range(3):
+                        turned[i, j] = (
+                            frame[i, 0] * turn[0, j]
+                            + frame[i, 1] * turn[1, j]
+                            + frame[i, 2] * turn[2, j]
+                        )
+                    xyz[n, joint + k + 1, i] = (
+                        xyz[n, joint + k, i] + lengths[finger, k] * turned[i, 2]
+                    )
+                frame = turned

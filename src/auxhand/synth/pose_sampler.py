@@ -2,8 +2,8 @@
 
 Independent joint angles are not hands. Every pose here is drawn from a mixture whose shares the
 configuration states, lies within the limits of `hand/anatomy.py`, and does not pass through itself
-(`collision.py`). The kind and the gesture are drawn once; then candidates are drawn until one of them
-is free of collisions, so that rejection does not make the difficult poses rare.
+(`collision.py`). The kind and the gesture are drawn once; then candidates are drawn until one of
+them is free of collisions, so that rejection does not make the difficult poses rare.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ Array = NDArray[np.float64]
 LIMITS: Array = ANGLE_LIMITS.numpy().astype(np.float64)
 
 _CANDIDATES = 12
+_SOLVED_CANDIDATES = 4
+"""Poses per attempt; fewer where contacts are solved for, which costs more."""
+
 _DIP_PER_PIP = 2 / 3
 _SPREADING = np.array([1.4, 0.15, -0.8, -1.9])
 """How far index to pinky turn toward the thumb per degree of spread."""
@@ -60,7 +63,7 @@ class PoseConfig:
     gestures: Mapping[str, float] = field(default_factory=dict)
     variation: float = 1.0
     penetration: float = 0.003
-    attempts: int = 6
+    attempts: int = 8
 
     def __post_init__(self) -> None:
         """Check the names.
@@ -103,6 +106,7 @@ class Plan(NamedTuple):
     name: str
     draw: Callable[[int], Array]
     touches: Sequence[Touch] = ()
+    candidates: int = _CANDIDATES
 
 
 class Hand(NamedTuple):
@@ -135,7 +139,7 @@ def sample_pose(
     plan = KINDS[kind](config, hand, rng)
     chosen, least = None, np.inf
     for _ in range(config.attempts):
-        angles, misses = hand.solve(np.deg2rad(plan.draw(_CANDIDATES)), plan.touches)
+        angles, misses = hand.solve(np.deg2rad(plan.draw(plan.candidates)), plan.touches)
         depth = collision.penetration(hand.kinematics(angles).xyz, rest, hand.radii)
         # 0 for a pose to be taken: argmin finds the first of those.
         flaw = np.maximum(depth / config.penetration - 1, 0) + np.maximum(misses - 1.5, 0)
@@ -162,6 +166,7 @@ def _from_family(family: str) -> Callable[[PoseConfig, Hand, np.random.Generator
             name,
             lambda count: _gesture(gesture, hand, rng, count, config.variation),
             gesture.touches,
+            _SOLVED_CANDIDATES if gesture.touches else _CANDIDATES,
         )
 
     return plan
@@ -172,13 +177,14 @@ def _between(config: PoseConfig, hand: Hand, rng: np.random.Generator) -> Plan:
     weights = {name: config.gestures.get(name, 1.0) for name in GESTURES}
     first, second = _choose(rng, weights), _choose(rng, weights)
 
+    ends = []
+    for name in (first, second):
+        start = _gesture(GESTURES[name], hand, rng, _SOLVED_CANDIDATES, config.variation)
+        ends.append(np.rad2deg(hand.solve(np.deg2rad(start), GESTURES[name].touches)[0]))
+
     def draw(count: int) -> Array:
-        ends = []
-        for name in (first, second):
-            start = _gesture(GESTURES[name], hand, rng, count, config.variation)
-            ends.append(np.rad2deg(hand.solve(np.deg2rad(start), GESTURES[name].touches)[0]))
-        way = rng.uniform(0.15, 0.85, (count, 1, 1))
-        return ends[0] + way * (ends[1] - ends[0])
+        a, b = (end[rng.integers(len(end), size=count)] for end in ends)
+        return a + rng.uniform(0.15, 0.85, (count, 1, 1)) * (b - a)
 
     return Plan(f"{first} > {second}", draw)
 
@@ -272,4 +278,5 @@ def _gesture(
     noise = variation * thumb.deviation * rng.standard_normal((count, 4))
     angles[:, 0, 0, :2] = noise[:, :2] + [thumb.cmc_flexion, thumb.cmc_abduction]
     angles[:, 0, 1:, 0] = noise[:, 2:] + [thumb.mcp_flexion, thumb.ip_flexion]
-    return angles.reshape(count, 15, 3)
+    drawn: Array = angles.reshape(count, 15, 3)
+    return drawn

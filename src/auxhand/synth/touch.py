@@ -1,8 +1,9 @@
 """Inverse kinematics of contacts: bring the pad of the thumb to points on other fingers.
 
-Damped least squares from a batch of starting poses (Levenberg 1944; Buss 2009 for its use in inverse
-kinematics). The starting pose is the prior, so that every solution stays close to the gesture it
-began with; overlaps of the thumb with other bones count as errors. Thumb and touched fingers move.
+Damped least squares from a batch of starting poses (Levenberg 1944; Buss 2009 for its use in
+inverse kinematics). The starting pose is the prior, so that every solution stays close to the
+gesture it began with; overlaps of the thumb with other bones count as errors. Thumb and touched
+fingers move, and fingers that follow these.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ Array = NDArray[np.float64]
 
 _NAMES = tuple(FINGERS)
 _BONES = ("proximal", "middle", "distal")
+_SIDES = {"radial": (0, 1), "dorsal": (1, 1), "palmar": (1, -1)}
+"""Axis of a bone's frame that a side faces, and its sign."""
 _PAD = Touch("thumb", "distal", "palmar", 0.6)
 _THUMB_TIP = FINGERS["thumb"][3]
 _PAIRS = collision.PAIRS[collision.PAIRS[:, 0] <= _THUMB_TIP]
@@ -31,8 +34,10 @@ _THUMB = ((0, 0), (0, 1), (1, 0), (2, 0))
 """Angles of the thumb that move: (joint, flexion or abduction)."""
 _FINGER = ((0, 0), (0, 1), (1, 0))
 """Angles of a touched finger that move; its DIP follows its PIP."""
-_THUMB_PRIOR = np.deg2rad([14, 12, 14, 18])
-_FINGER_PRIOR = np.deg2rad([12, 4, 12])
+_FOLLOWING = 0.9
+"""How far followers bend per bend of the finger that they follow."""
+_THUMB_PRIOR = np.deg2rad([20, 20, 20, 25])
+_FINGER_PRIOR = np.deg2rad([20, 5, 20])
 """Standard deviations of the moving angles about the starting pose."""
 _FACING = 0.5
 """Standard deviation of the direction of a contact off the normals of both skins, radians."""
@@ -41,6 +46,8 @@ _PRESSED = 0.0015
 _CLEARANCE = 0.0015
 """Standard deviation of an overlap that is no contact, metres."""
 _DIFFERENCE = 1e-4
+_LARGEST_STEP = 0.3
+"""Radians that an angle may change in one iteration: contacts are far from linear."""
 _ITERATIONS = 6
 
 
@@ -65,9 +72,9 @@ def solve(
         contacts is missed.
     """
     low, high = limits[..., 0], limits[..., 1]
-    steps = _unit_steps([_NAMES.index(touch.finger) for touch in touches])
+    steps = _unit_steps(touches)
     prior = np.concatenate([_THUMB_PRIOR, *[_FINGER_PRIOR] * len(touches)])
-    tolerated = np.maximum(collision.overlap(kinematics.rest, radii, _PAIRS), 0)
+    tolerated = collision.tolerated(kinematics.rest, radii, _PAIRS)
 
     def residuals(angles: Array) -> Array:
         return _residuals(kinematics(angles), touches, radii, tolerated)
@@ -83,30 +90,37 @@ def solve(
         normal[:, range(columns), range(columns)] += prior**-2
         gradient = np.einsum("nrc,nr->nc", jacobian, values[0]) + moved / prior**2
         step = -np.linalg.solve(normal, gradient[..., None])[..., 0]
+        step *= np.minimum(1, _LARGEST_STEP / np.abs(step).max(-1, keepdims=True))
         angles = np.clip(angles + np.tensordot(step, steps, 1), low, high)
         moved += step
     return angles, np.abs(residuals(angles)[:, : len(touches)]).max(-1)
 
 
-def _unit_steps(fingers: list[int]) -> Array:
+def _unit_steps(touches: Sequence[Touch]) -> Array:
     """(columns, 15, 3) change of the angles per radian of each moving angle."""
-    steps = np.zeros((len(_THUMB) + len(_FINGER) * len(fingers), 15, 3))
+    steps = np.zeros((len(_THUMB) + len(_FINGER) * len(touches), 15, 3))
     for column, (joint, kind) in enumerate(_THUMB):
         steps[column, joint, kind] = 1
-    for m, finger in enumerate(fingers):
-        for k, (joint, kind) in enumerate(_FINGER):
-            column = len(_THUMB) + len(_FINGER) * m + k
-            steps[column, 3 * finger + joint, kind] = 1
-            if joint == 1:
-                steps[column, 3 * finger + 2, kind] = _DIP_PER_PIP
+    column = len(_THUMB)
+    for touch in touches:
+        for joint, kind in _FINGER:
+            shares = {touch.finger: 1.0}
+            if kind == 0:
+                shares |= dict.fromkeys(touch.followers, _FOLLOWING)
+            for name, share in shares.items():
+                moved = 3 * _NAMES.index(name) + joint
+                steps[column, moved, kind] = share
+                if joint == 1:
+                    steps[column, moved + 1, kind] = _DIP_PER_PIP * share
+            column += 1
     return steps
 
 
 def _residuals(posed: Posed, touches: Sequence[Touch], radii: Array, tolerated: Array) -> Array:
     """(n, R) errors in standard deviations: first by how much each of the touches is missed.
 
-    Then, for each touch, the way from the thumb's bone to the finger's should leave the thumb by its
-    pad and enter the finger by the side that is touched; and no other bones should overlap.
+    Then, for each touch, the way from the thumb's bone to the finger's should leave the thumb by
+    its pad and enter the finger by the side that is touched; and no other bones should overlap.
     """
     overlap = collision.overlap(posed.xyz, radii, _PAIRS)
     excess = np.maximum(overlap - tolerated, 0) / _CLEARANCE
@@ -115,12 +129,12 @@ def _residuals(posed: Posed, touches: Sequence[Touch], radii: Array, tolerated: 
     gaps, directions = [], []
     for touch in touches:
         bone = FINGERS[touch.finger][_BONES.index(touch.bone) + 1]
-        pair = int(np.flatnonzero((_PAIRS == (_THUMB_TIP, bone)).all(1))[0])
+        pair = _PAIRS.tolist().index([_THUMB_TIP, bone])
         gaps.append((overlap[:, pair] - _PRESSED) / touch.tolerance)
         excess[:, pair] = 0
         finger, normal = _place(posed, touch)
         way = finger - thumb
-        way /= np.linalg.norm(way, axis=-1, keepdims=True)
+        way /= np.sqrt((way**2).sum(-1, keepdims=True))
         directions += [(way - pad_normal) / facing, (way + normal) / facing]
     return np.concatenate([np.stack(gaps, -1), *directions, excess], -1)
 
@@ -129,7 +143,6 @@ def _place(posed: Posed, touch: Touch) -> tuple[Array, Array]:
     """Point (n, 3) on the bone's axis under the skin that `touch` names, and that skin's normal."""
     finger, bone = _NAMES.index(touch.finger), _BONES.index(touch.bone)
     base = FINGERS[touch.finger][bone]
-    x, y, _ = np.moveaxis(posed.frames[:, finger, bone], -1, 0)
-    normal = {"palmar": -y, "dorsal": y, "radial": x}[touch.side]
+    axis, sign = _SIDES[touch.side]
     start, end = posed.xyz[:, base], posed.xyz[:, base + 1]
-    return start + touch.along * (end - start), normal
+    return start + touch.along * (end - start), sign * posed.frames[:, finger, bone, :, axis]
