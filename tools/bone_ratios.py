@@ -49,24 +49,27 @@ def lengths(xyz: np.ndarray) -> np.ndarray:
     return bone_lengths(torch.from_numpy(np.asarray(xyz, np.float64))).numpy()
 
 
+def interhand(root: Path) -> dict[str, list[np.ndarray]]:
+    """Wholly labelled hands (21,3) of InterHand2.6M's samples by capture, as right hands, metres."""
+    file = root / "dataset-samples/interhand2.6m/test_interhand2.6m_joint_3d.json"
+    hands: dict[str, list[np.ndarray]] = {}
+    for capture, rows in json.loads(file.read_text()).items():
+        for row in rows.values():
+            world, valid = np.array(row["world_coord"]), np.array(row["joint_valid"]).ravel()
+            for start, mirror in ((0, 1), (21, -1)):
+                if valid[start : start + 21].all():
+                    hand = reorder(world[start : start + 21], "interhand") / 1000
+                    hands.setdefault(capture, []).append(hand * [mirror, 1, 1])
+    return hands
+
+
 def sources(root: Path) -> dict[str, tuple[np.ndarray, float]]:
     """Name -> ratios (20,) to bone 9-10 and the median of that bone in mm (nan: unknown)."""
     table: dict[str, np.ndarray] = {}
     for name, file in (("STB", "stb_train"), ("RHD test", "rhd_test")):
         table[name] = lengths(np.load(root / f"joints3d/joints/{file}.npy"))
-    frames = json.loads(
-        (root / "dataset-samples/interhand2.6m/test_interhand2.6m_joint_3d.json").read_text()
-    )
-    for capture, rows in frames.items():
-        for row in rows.values():
-            world, valid = np.array(row["world_coord"]), np.array(row["joint_valid"]).ravel()
-            hands = [
-                lengths(reorder(world[start : start + 21], "interhand") / 1000)
-                for start in (0, 21)
-                if valid[start : start + 21].all()
-            ]
-            if hands:
-                table[f"InterHand capture {capture}"] = np.array(hands)
+    for capture, hands in interhand(root).items():
+        table[f"InterHand capture {capture}"] = lengths(np.array(hands))
     images = json.loads((root / "sign-digits/mediapipe_reference.json").read_text())["images"]
     open_hands = [
         np.array(row["landmarks_px"])[:, :2]
