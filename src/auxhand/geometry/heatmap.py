@@ -92,9 +92,9 @@ def argmax_subpixel(heatmap: Tensor) -> Tensor:
     """Position of the maximum, refined within its cell.
 
     Along each axis a parabola is put through the logarithm of the maximum and its two neighbours,
-    which is exact for a Gaussian (Eq. 2.1); values of zero or less count as the smallest number,
-    the offset is at most half a cell, and there is none at the border. Differentiable in the
-    offset only.
+    which is exact for a Gaussian (Eq. 2.1) and, the neighbours not being higher, never leaves the
+    cell. Values of zero or less count as the smallest number; at the border there is no offset.
+    Differentiable in the offset only.
 
     Args:
         heatmap: (..., h, w); the first of several equal maxima is taken.
@@ -119,7 +119,7 @@ def argmax_subpixel(heatmap: Tensor) -> Tensor:
         curvature = before - 2 * here + after
         bent = curvature < 0
         offset = (before - after) / (2 * torch.where(bent, curvature, -1.0))
-        return position + torch.where(bent, offset, 0.0).clamp(-0.5, 0.5)
+        return position + torch.where(bent, offset, 0.0)
 
     return torch.stack([refined(u, 1, w), refined(v, w, h)], dim=-1)
 
