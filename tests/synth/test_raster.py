@@ -199,7 +199,7 @@ def test_supersampling_keeps_labels_and_energy():
     plain = render(ball, supersample=1)
     # the outline of a sphere on the axis is a circle of radius f r / sqrt(z^2 - r^2)
     area = np.pi * K[0, 0] ** 2 * radius**2 / (centre[2] ** 2 - radius**2)
-    colour = shading.F0 + 0.5
+    colour = 0.5 + shading._ambient_shine(1.0, 1.0)
     level = 255 * (1.055 * colour ** (1 / 2.4) - 0.055)
     for supersample in (2, 3, 4, 8):
         drawn = render(ball, supersample)

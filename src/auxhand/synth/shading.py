@@ -293,6 +293,17 @@ def _fresnel(cosine: float, roughness: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
+def _ambient_shine(n_v: float, roughness: float) -> float:
+    """Share of even light from all around that the surface mirrors (Karis 2014, for mobiles)."""
+    smooth = 1.0 - roughness
+    grazing = (
+        min(smooth * smooth, math.pow(2.0, -9.28 * n_v)) * smooth + 0.0425 - 0.0275 * roughness
+    )
+    scale = 1.04 - 0.572 * roughness - 1.04 * grazing
+    return F0 * scale + 1.04 * grazing - 0.04 + 0.022 * roughness
+
+
+@njit(cache=True, error_model="numpy")
 def _highlight(n_l: float, n_v: float, n_h: float, v_h: float, roughness: float) -> float:
     """GGX reflection of a light, on the scale on which a white diffuse surface reflects n_l."""
     alpha = roughness * roughness
@@ -363,7 +374,7 @@ def shade(
             open_sky = lighting.exposure[y // samples, x // samples]
             upward = 0.5 - 0.5 * m1
             mirrored_upward = 0.5 - 0.5 * (2.0 * n_v * m1 - v1)
-            shine = _fresnel(n_v, roughness)
+            shine = _ambient_shine(n_v, roughness)
             for c in range(3):
                 ambient = ground[c] + (sky[c] - ground[c]) * upward
                 # What is hidden from the sky sees other skin, which reflects its own colour.
