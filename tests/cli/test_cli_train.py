@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -30,7 +32,7 @@ model:
       init_args:
         body:
           class_path: auxhand.models.cpn.FeaturePyramid
-          init_args: {{backbone: regnetx_002, width: 8}}
+          init_args: {{backbone: test_resnet, width: 8}}
         head:
           class_path: auxhand.models.heads.Latent25D
     weights: {{pose_25d: 10, heatmap_cross_entropy: 0.05, mask_cross_entropy: 0.3, presence: 0.1}}
@@ -121,3 +123,24 @@ def test_mistakes_are_one_line(write_config, capsys, options, message):
 def test_a_missing_configuration_is_named(capsys):
     assert main(["train", "missing.yaml"]) == 2
     assert "missing.yaml" in capsys.readouterr().err
+
+
+LAPTOP = sorted((Path(__file__).parents[2] / "configs" / "laptop").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("config", LAPTOP, ids=lambda path: path.stem)
+def test_every_laptop_configuration_trains(config, tmp_path, hand_dataset):
+    options = {
+        "trainer.default_root_dir": tmp_path,
+        "trainer.accelerator": "cpu",
+        "trainer.max_epochs": 1,
+        "data.init_args.train": hand_dataset,
+        "data.init_args.val_count": 2,
+        "data.init_args.batch_size": 2,
+        "data.init_args.images_per_epoch": 2,
+        "data.init_args.workers": 0,
+        "data.init_args.backgrounds": "null",
+        "data.init_args.phases": "[{epoch: 0, size: 32, difficulty: 0.0}]",
+    }
+    assert main(["train", str(config), "--set", *(f"{k}={v}" for k, v in options.items())]) == 0
+    load_bundle(tmp_path / "bundle")

@@ -13,7 +13,7 @@ from auxhand.sample import HandBatch, HandPose, HandSample
 
 def network(head=None):
     torch.manual_seed(0)
-    return PoseNet(FeaturePyramid("regnetx_002", width=8), head or Latent25D())
+    return PoseNet(FeaturePyramid("test_resnet", width=8), head or Latent25D())
 
 
 def sample(seed: int, labelled: bool = True) -> HandSample:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from auxhand.models.cpn import FeaturePyramid
-from auxhand.models.heads import Latent25D
+from auxhand.models.heads import Coordinate, HandModel, Heatmap, Integral, Latent25D, Lifting
 from auxhand.models.pose_net import PoseNet
 from auxhand.models.spec import build, recorded, specification
 
@@ -39,6 +39,12 @@ def test_a_network_rebuilt_from_json_gives_the_same_outputs():
     ):
         assert name == other
         assert torch.equal(value, same)
+
+
+@pytest.mark.parametrize("head", [Heatmap, Integral, Coordinate, Lifting, HandModel])
+def test_every_head_is_built_again(head):
+    described = specification(head())
+    assert specification(build(described)) == described
 
 
 @pytest.mark.parametrize(

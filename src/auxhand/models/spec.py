@@ -32,6 +32,11 @@ def recorded(cls: type[Module]) -> type[Module]:
     """
     construct = cls.__init__
     signature = inspect.signature(construct)
+    named = [
+        name
+        for name, parameter in list(signature.parameters.items())[1:]
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
 
     @functools.wraps(construct)
     def remember(self: Module, *args: Any, **kwargs: Any) -> None:
@@ -39,12 +44,11 @@ def recorded(cls: type[Module]) -> type[Module]:
         if type(self) is cls:
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()  # so that a later change of a default leaves old files alone
-            given = list(bound.arguments.items())[1:]
             self._specification = {  # type: ignore[assignment]
                 "class": f"{cls.__module__}.{cls.__qualname__}",
                 "arguments": {
-                    name: _plain(value, f"{cls.__qualname__}({name}=...)")
-                    for name, value in given
+                    name: _plain(bound.arguments[name], f"{cls.__qualname__}({name}=...)")
+                    for name in named
                     if name != _INITIAL_WEIGHTS
                 },
             }
