@@ -292,6 +292,12 @@ def composite(rgba: Array, background: Array) -> Array:
     return linear_to_srgb(behind + alpha * (srgb_to_linear(rgba[..., :3]) - behind))
 
 
+_IDENTITY = np.eye(3)
+_LUMA = np.tile([0.299, 0.587, 0.114], (3, 1))
+_ABOUT_GREY = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+"""Cross product with the grey axis (1, 1, 1) / sqrt(3), for Rodrigues' formula."""
+
+
 def color_matrix(
     brightness: float = 1.0,
     contrast: float = 1.0,
@@ -307,13 +313,11 @@ def color_matrix(
     (0 = grey, by the luma of Rec. 601), contrast scales about `pivot`, brightness and white
     balance multiply (per channel).
     """
-    x = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
-    turn = np.eye(3) + np.sin(hue) * x + (1 - np.cos(hue)) * (x @ x)
-    grey = np.tile([0.299, 0.587, 0.114], (3, 1))
-    linear = contrast * (grey + saturation * (np.eye(3) - grey)) @ turn
-    offset = np.full((3, 1), pivot * (1 - contrast))
-    gain = brightness * np.asarray(balance).reshape(3, 1)
-    matrix: Array = (gain * np.hstack([linear, offset])).astype(np.float32)
+    turn = _IDENTITY + np.sin(hue) * _ABOUT_GREY + (1 - np.cos(hue)) * (_ABOUT_GREY @ _ABOUT_GREY)
+    gain = brightness * np.asarray(balance)[:, None]
+    matrix = np.empty((3, 4), np.float32)
+    matrix[:, :3] = gain * contrast * ((_LUMA + saturation * (_IDENTITY - _LUMA)) @ turn)
+    matrix[:, 3:] = gain * pivot * (1 - contrast)
     return matrix
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from auxhand.geometry.crop import Crop, plain_crop, uv_box, view_crop
+from auxhand.geometry.crop import Crop, plain_crop, view_crop
 from auxhand.hand.skeleton import ROOT, WRIST
 from auxhand.sample import LEFT, HandSample
 
@@ -91,29 +91,32 @@ def place_crop(
     """
     uv = _extent(sample, image_size)
     c, s = math.cos(angle), math.sin(angle)
-    turn = uv.new_tensor([[c, -s], [s, c]])
-    box = uv_box(uv @ turn.mT)
-    side = max(float(box[2:].max()), 1.0) / fraction
-    center = turn.mT @ (box[:2] + box[2:] / 2 - side * uv.new_tensor(shift))
+    turn = np.array([[c, -s], [s, c]])
+    turned = uv @ turn.T
+    low, high = turned.min(0), turned.max(0)
+    side = max(float((high - low).max()), 1.0) / fraction
+    center = torch.from_numpy(turn.T @ ((low + high) / 2 - side * np.asarray(shift)))
     mirror = sample.side == LEFT
     if sample.K is not None and corrected:
-        return view_crop(sample.K, center, side, size, angle, mirror)
-    return plain_crop(center, side, size, angle, sample.K, mirror)
+        return view_crop(sample.K.double(), center, side, size, angle, mirror)
+    K = None if sample.K is None else sample.K.double()
+    return plain_crop(center, side, size, angle, K, mirror)
 
 
-def _extent(sample: HandSample, image_size: tuple[int, int] | None) -> Tensor:
+def _extent(sample: HandSample, image_size: tuple[int, int] | None) -> Array:
     """(N, 2) points whose box is the hand's."""
-    uv = sample.joints_uv
-    if uv is not None and sample.joint_valid is not None:
-        uv = uv[sample.joint_valid]
-    if uv is not None and len(uv):
-        return uv
+    if sample.joints_uv is not None:
+        uv = sample.joints_uv.double().numpy()
+        if sample.joint_valid is not None:
+            uv = uv[sample.joint_valid.numpy()]
+        if len(uv):
+            return np.asarray(uv)
     if image_size is None:
         raise ValueError(f"{sample.source}: neither joints nor an image to place a crop by")
     height, width = image_size
-    middle = torch.tensor([(width - 1) / 2, (height - 1) / 2], dtype=torch.float64)
-    half = FRACTION / 2 * torch.tensor([width, height], dtype=torch.float64)
-    return torch.stack([middle - half, middle + half])
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    half = FRACTION / 2 * np.array([width, height])
+    return np.stack([middle - half, middle + half])
 
 
 def crop_labels(sample: HandSample, crop: Crop) -> HandSample:
@@ -163,12 +166,10 @@ def warp(image: Array, crop: Crop, border: int = cv2.BORDER_CONSTANT) -> Array:
 def _shrink(A: Array, size: tuple[int, int]) -> float:
     """Pixels of the original per pixel of the crop, at the crop's centre.
 
-    For x' = A x / w the Jacobian's determinant is det A / w^3.
+    For x' = A x / w the Jacobian's determinant is det A / w^3, and there w = 1 / (A^-1 x')_3.
     """
-    inverse = np.linalg.inv(A)
-    x = inverse @ [(size[1] - 1) / 2, (size[0] - 1) / 2, 1]
-    w = A[2] @ (x / x[2])
-    return math.sqrt(abs(w**3 * np.linalg.det(inverse)))
+    source = np.linalg.solve(A, [(size[1] - 1) / 2, (size[0] - 1) / 2, 1])
+    return 1 / math.sqrt(abs(np.linalg.det(A) * source[2] ** 3))
 
 
 def warp_depth(depth: Array, crop: Crop) -> Array:

@@ -78,12 +78,12 @@ class Photometric:
 def light_hand(rgba: Array, rng: np.random.Generator, p: Photometric) -> Array:
     """Another light on a cut-out hand: (H, W, 4) float32 in, the same out, alpha untouched."""
     gain = np.exp(rng.normal(0, p.hand_gain) + rng.normal(0, p.hand_tint, 3)).astype(np.float32)
-    colors = rgba[..., :3] * gain
+    lit = rgba.copy()
+    lit[..., :3] *= gain
     if rng.random() < p.gradient_share:
         corners = rng.uniform(1 - p.gradient, 1 + p.gradient, (2, 2)).astype(np.float32)
-        shade = cv2.resize(corners, (rgba.shape[1], rgba.shape[0]))
-        colors *= shade[..., None]
-    return np.dstack([np.minimum(colors, 1), rgba[..., 3]])
+        lit[..., :3] *= cv2.resize(corners, (rgba.shape[1], rgba.shape[0]))[..., None]
+    return np.minimum(lit, 1)
 
 
 def cast_shadow(background: Array, alpha: Array, rng: np.random.Generator, p: Photometric) -> Array:
