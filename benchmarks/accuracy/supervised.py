@@ -1,0 +1,84 @@
+"""The representations of Ch. 2.3 at equal budget: the same body, images, epochs and augmentation.
+
+    auxhand synth data/source --count 20000 --seed 0
+    auxhand synth data/test --count 2000 --seed 1000
+    python benchmarks/accuracy/supervised.py --test data/test [--seeds 0 1 2]
+
+Trains each configuration of configs/laptop/representations (128,000 images at 64 px) and evaluates
+it on the test set under `known_root_scale`. Rows go to results/supervised.json; a row that the same
+command has made is kept (`--force` makes it anew), so the table can be filled over several sittings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from pathlib import Path
+
+from auxhand.cli.main import main as auxhand
+from auxhand.data.store import PreparedDataset
+from auxhand.evaluation.protocol import EvaluationCrops, PoseMetrics, evaluate
+from auxhand.evaluation.report import Row, commit, is_done, read_rows, table, write_rows
+from auxhand.inference.bundle import load_bundle
+
+CONFIGS = Path("configs/laptop/representations")
+
+
+def train_and_evaluate(config: Path, seed: int, test: PreparedDataset) -> dict[str, float]:
+    """Metrics of one configuration trained with one seed.
+
+    Raises:
+        SystemExit: the training failed; it has said why.
+    """
+    folder = Path("runs/representations") / f"{config.stem}_{seed}"
+    settings = [
+        f"trainer.default_root_dir={folder}",
+        f"seed_everything={seed}",
+        f"data.init_args.seed={seed}",
+    ]
+    code = auxhand(["train", str(config), "--set", *settings])
+    if code:
+        raise SystemExit(code)
+    bundle = load_bundle(folder / "bundle")
+    return evaluate(
+        lambda batch: bundle.network(batch.image),
+        EvaluationCrops(test, bundle.input_size).batches(),
+        PoseMetrics(),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--test", type=Path, required=True, help="prepared dataset")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--only", nargs="*", help="names of configurations")
+    parser.add_argument("--out", type=Path, default=Path("results/supervised.json"))
+    parser.add_argument("--force", action="store_true", help="make rows anew that are there")
+    options = parser.parse_args()
+    test = PreparedDataset(options.test)
+    seeds = " ".join(map(str, options.seeds))
+    for config in sorted(CONFIGS.glob("*.yaml")):
+        name = config.stem
+        if options.only and name not in options.only:
+            continue
+        data = shlex.quote(str(options.test))
+        command = (
+            f"python benchmarks/accuracy/supervised.py --test {data} --seeds {seeds} --only {name}"
+        )
+        if is_done(options.out, name, command) and not options.force:
+            print(f"{name}: there already")
+            continue
+        begun = time.monotonic()
+        values = [train_and_evaluate(config, seed, test) for seed in options.seeds]
+        metrics = {key: [value[key] for value in values] for key in values[0]}
+        minutes = round((time.monotonic() - begun) / 60, 1)
+        row = Row(name, metrics, command, list(options.seeds), minutes, commit())
+        write_rows(options.out, [row])
+    print(table(read_rows(options.out)))
+
+
+if __name__ == "__main__":
+    main()
