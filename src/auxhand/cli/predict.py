@@ -142,7 +142,6 @@ def find_photos(arguments: Sequence[str], out: Path) -> list[Path]:
     A folder gives its JPEG, PNG and WebP files, without hidden ones and without pictures that an
     earlier run left in `out`. A name that is neither is kept, to be reported as missing.
     """
-
     photos: dict[Path, Path] = {}
     for argument in arguments:
         path = Path(argument)
@@ -194,7 +193,6 @@ def predict_photo(
     Raises:
         FileNotFoundError, ValueError: no photo, or a box outside of it; the message has the path.
     """
-
     photo = load_photo(path)
     K = photo.K_from_original(_camera(photo, args)[0])
     if box is not None:
@@ -211,7 +209,6 @@ def predict_photo(
 
 def _camera(photo: Photo, args: Namespace) -> tuple[np.ndarray, str]:
     """Intrinsics (3, 3) of the original photo, and where they come from."""
-
     if args.focal is not None:
         K = intrinsics_from_focal(args.focal, photo.width, photo.height)
         return K.double().numpy(), "focal length given, principal point assumed at the centre"
@@ -295,7 +292,6 @@ def write_results(
 ) -> None:
     """Write STEM.json and, of what was found, STEM_overlay.png and STEM_3d.png; each file appears
     when it is complete, and pictures of an earlier result go."""
-
     overlay, view = None, None
     if prediction is not None and prediction.joints_uv is not None:
         image, scale = viz.for_viewing(photo.pixels)
