@@ -6,7 +6,7 @@
 
 Trains each configuration of configs/laptop/representations (128,000 images at 64 px) and evaluates
 it on the test set under `known_root_scale`. Rows go to results/supervised.json; a row that the same
-command has made is kept (`--force` makes it anew), so the table can be filled over several sittings.
+command has made is kept (`--force` makes it anew), so a table can fill over several sittings.
 """
 
 from __future__ import annotations
