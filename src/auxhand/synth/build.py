@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from auxhand.hand.anatomy import rotations_from_angles
 from auxhand.sample import LEFT
 from auxhand.synth.distributions import hand_surface, rest_joints, shape_tensors
 from auxhand.synth.factors import CameraFactors, Factors, WristFactors
+from auxhand.synth.kinematics import Kinematics
 from auxhand.synth.raster import joint_thickness
 from auxhand.synth.scene import Light, Scene
 from auxhand.synth.skin import SkinMaps, dress, paint
@@ -108,10 +108,11 @@ def _posed(factors: Factors) -> tuple[Array, Array]:
     """Vertices (V, 3) and joints (21, 3) of a right hand, hand frame."""
     surface = hand_surface()
     shape = shape_tensors(factors.shape)
-    angles = torch.tensor(factors.pose.angles).view(1, 15, 3)
+    kinematics = Kinematics(rest_joints(factors.shape))
+    angles = np.array(factors.pose.angles).reshape(15, 3)
+    rotations = torch.from_numpy(kinematics.rotations(angles)).float()[None]
     forearm = torch.from_numpy(_forearm_rotation(factors.wrist)).float()[None]
     with torch.no_grad():
-        rotations = rotations_from_angles(angles, rest_joints(factors.shape))
         vertices, joints = surface(rotations, *shape, forearm)
     return vertices[0].double().numpy(), joints[0].double().numpy()
 
@@ -127,7 +128,8 @@ def _forearm_rotation(wrist: WristFactors) -> Array:
     )
     flexion = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     deviation = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return (deviation @ flexion).T
+    forearm: Array = (deviation @ flexion).T
+    return forearm
 
 
 def _moved_off(vertices: Array, axis: Array, offset: Array) -> Array:

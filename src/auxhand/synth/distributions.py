@@ -7,7 +7,7 @@ own random stream, so that fixing or changing one group leaves the others as the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache, lru_cache
 from typing import Any
 
@@ -27,6 +27,7 @@ from auxhand.synth.factors import (
     SleeveFactors,
     ViewFactors,
     WristFactors,
+    check_fixed,
 )
 from auxhand.synth.pose_sampler import PoseConfig, sample_pose
 from auxhand.synth.skin import Skin
@@ -42,6 +43,7 @@ _SKIN_NUMBERS = (
     *("tone", "warmth", "palm", "creases", "knuckles", "flush", "veins", "blotches"),
     *("roughness", "relief"),
 )
+_NEAREST, _FURTHEST = 0.2, 6.0
 _DECIMALS = 5
 """Factors are rounded when they are drawn: what is written down is what is rendered."""
 
@@ -188,6 +190,25 @@ class FactorConfig:
     sleeve: SleeveConfig = field(default_factory=SleeveConfig)
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check ranges and names.
+
+        Raises:
+            ValueError: a range that ends before it starts, a camera inside the hand or further than
+                depth can be stored, a fixed factor that does not exist.
+        """
+        check_fixed(self.fixed)
+        for group in fields(self):
+            for name, value in getattr(getattr(self, group.name), "__dict__", {}).items():
+                if isinstance(value, tuple) and len(value) == 2 and not value[0] <= value[1]:
+                    raise ValueError(f"{group.name}.{name} must be (least, most), got {value}")
+        for name in ("near", "far"):
+            least, most = getattr(self.camera, name)
+            if least < _NEAREST or most > _FURTHEST:
+                raise ValueError(
+                    f"camera.{name} must lie in {_NEAREST} to {_FURTHEST} m, got {(least, most)}"
+                )
+
 
 @cache
 def hand_surface() -> HandSurface:
@@ -227,9 +248,10 @@ def shape_tensors(shape: ShapeFactors) -> tuple[torch.Tensor, torch.Tensor, torc
 
 
 @lru_cache(maxsize=1)
-def rest_joints(shape: ShapeFactors) -> torch.Tensor:
-    """(1, 21, 3) joints at rest of a right hand of that shape, metres."""
-    return hand_surface().rest(*shape_tensors(shape))[1]
+def rest_joints(shape: ShapeFactors) -> Array:
+    """(21, 3) joints at rest of a right hand of that shape, metres."""
+    joints: Array = hand_surface().rest(*shape_tensors(shape))[1][0].double().numpy()
+    return joints
 
 
 def _rounded(values: Any) -> tuple[float, ...]:
@@ -260,8 +282,7 @@ def _shape(config: ShapeConfig, rng: np.random.Generator) -> ShapeFactors:
 
 
 def _pose(config: PoseConfig, rng: np.random.Generator, shape: ShapeFactors) -> PoseFactors:
-    rest = rest_joints(shape)[0].double().numpy()
-    pose = sample_pose(config, rng, rest, np.array(shape.finger_width))
+    pose = sample_pose(config, rng, rest_joints(shape), np.array(shape.finger_width))
     return PoseFactors(pose.kind, pose.name, _rounded(pose.angles))
 
 

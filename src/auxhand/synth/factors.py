@@ -195,22 +195,48 @@ class Factors:
         return Factors.from_dict(merged)
 
 
-@cache
-def _types(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+def check_fixed(values: Mapping[str, Any]) -> None:
+    """Check that `Factors.fixed` can take these values whatever was drawn.
+
+    Raises:
+        ValueError: a factor that does not exist, or a group that may be absent and is not complete.
+    """
+    groups = _types(Factors)
+    for name, value in values.items():
+        if name not in groups:
+            raise ValueError(f"no factor {name!r} to fix; there are: {', '.join(groups)}")
+        group, optional = _group(groups[name]), type(None) in get_args(groups[name])
+        if group is None or (value is None and optional):
+            continue
+        known = set(_types(group))
+        given = set(value) if isinstance(value, Mapping) else {repr(value)}
+        if not given <= known or (optional and given != known):
+            which = "all of" if optional else "some of"
+            raise ValueError(
+                f"a fixed {name} takes {which} {', '.join(sorted(known))}; got {', '.join(given)}"
+            )
 
 
 def _build(hint: Any, values: Any, where: str) -> Any:
     """`values` as the dataclass of a type hint, lists as tuples; anything else as it is."""
-    kinds = [k for k in (hint, *get_args(hint)) if dataclasses.is_dataclass(k)]
-    if values is None or not kinds:
+    group = _group(hint)
+    if values is None or group is None:
         return _tuples(values)
-    kind: Any = kinds[0]
-    types = _types(kind)
+    types = _types(group)
     if not isinstance(values, Mapping) or set(values) != set(types):
         got = sorted(values) if isinstance(values, Mapping) else repr(values)
         raise ValueError(f"{where} must have {sorted(types)}, got {got}")
-    return kind(**{n: _build(types[n], v, f"{where}.{n}") for n, v in values.items()})
+    return group(**{n: _build(types[n], v, f"{where}.{n}") for n, v in values.items()})
+
+
+def _group(hint: Any) -> Any:
+    """The dataclass in a type hint, also in "X | None"; None where there is none."""
+    return next((k for k in (hint, *get_args(hint)) if dataclasses.is_dataclass(k)), None)
+
+
+@cache
+def _types(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _tuples(value: Any) -> Any:

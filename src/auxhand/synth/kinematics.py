@@ -1,7 +1,7 @@
 """Joints of one hand at many joint angles, fast enough to search in.
 
-The same angles as `auxhand.hand.anatomy`, for a right hand in its hand frame; the joints equal
-those of `HandSurface.forward(rotations_from_angles(angles, rest))` (tests). Rejection and inverse
+The same angles as `auxhand.hand.anatomy`, for a right hand in its hand frame: joints and rotations
+equal those of `rotations_from_angles` and `HandSurface.forward` (tests). Rejection and inverse
 kinematics need hundreds of poses per sample, for which the differentiable path is too slow.
 """
 
@@ -64,6 +64,26 @@ class Kinematics:
         angles = np.ascontiguousarray(angles).reshape(-1, 5, 3, 3)
         _pose(angles, self.rest, self.lengths, self._base, xyz, frames)
         return Posed(xyz, frames)
+
+    def rotations(self, angles: Array) -> Array:
+        """(21, 3, 3) relative rotations for `HandSurface.forward` at angles (15, 3) in radians."""
+        posed, rest = self(angles[None]).frames[0], self(self._rest_angles()[None]).frames[0]
+        turned = posed @ rest.swapaxes(-1, -2)  # of each bone since the rest pose
+        rotations = np.tile(np.eye(3), (NUM_JOINTS, 1, 1))
+        rotations[_CHAINS[:, 0]] = turned[:, 0]
+        rotations[_CHAINS[:, 1:3]] = turned[:, :2].swapaxes(-1, -2) @ turned[:, 1:]
+        return rotations
+
+    def _rest_angles(self) -> Array:
+        """(15, 3) angles of the rest pose."""
+        angles = np.zeros((5, 3, 3))
+        for k in range(3):
+            frames = self(angles.reshape(1, 15, 3)).frames[0, :, k - 1] if k else self._base
+            bones = self.rest[_CHAINS[:, k + 1]] - self.rest[_CHAINS[:, k]]
+            x, y, z = (frames.swapaxes(-1, -2) @ bones[..., None])[..., 0].T
+            angles[:, k, 0] = np.arctan2(-y, z)
+            angles[:, k, 1] = np.arctan2(x, np.hypot(y, z)) * _ABDUCTION_SIGN
+        return angles.reshape(15, 3)
 
 
 def _base_frames(rest: Array) -> Array:

@@ -184,7 +184,8 @@ def _between(config: PoseConfig, hand: Hand, rng: np.random.Generator) -> Plan:
 
     def draw(count: int) -> Array:
         a, b = (end[rng.integers(len(end), size=count)] for end in ends)
-        return a + rng.uniform(0.15, 0.85, (count, 1, 1)) * (b - a)
+        between: Array = a + rng.uniform(0.15, 0.85, (count, 1, 1)) * (b - a)
+        return between
 
     return Plan(f"{first} > {second}", draw)
 
