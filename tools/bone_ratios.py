@@ -50,7 +50,7 @@ def lengths(xyz: np.ndarray) -> np.ndarray:
 
 
 def interhand(root: Path) -> dict[str, list[np.ndarray]]:
-    """Wholly labelled hands (21,3) of InterHand2.6M's samples by capture, as right hands, metres."""
+    """Wholly labelled InterHand2.6M samples (21,3) by capture, as right hands, in metres."""
     file = root / "dataset-samples/interhand2.6m/test_interhand2.6m_joint_3d.json"
     hands: dict[str, list[np.ndarray]] = {}
     for capture, rows in json.loads(file.read_text()).items():
