@@ -23,12 +23,13 @@ def write_photo(path, color, size=(60, 90)):
 
 def test_transfer_function_is_srgb():
     x = np.linspace(0, 1, 1001)
-    np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(x)), x, atol=1e-6)
+    np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(x)), x, atol=2e-4)
     # Values of IEC 61966-2-1: mid grey 0.5 is 0.21404 of white's light, 0.02 is on the linear part.
     np.testing.assert_allclose(
-        srgb_to_linear(np.array([0, 0.02, 0.5, 1])), [0, 0.02 / 12.92, 0.2140411, 1], atol=1e-6
+        srgb_to_linear(np.array([0, 0.02, 0.5, 1])), [0, 0.02 / 12.92, 0.2140411, 1], atol=2e-5
     )
     assert srgb_to_linear(np.float32([0.5])).dtype == np.float32
+    np.testing.assert_array_equal(srgb_to_linear(np.array([-0.1, 1.1])), [0, 1])
 
 
 def test_composite_mixes_light():
@@ -37,11 +38,11 @@ def test_composite_mixes_light():
     rgba[0, :, 3], rgba[1, :, 3] = 0, 1
     behind = rng.random((5, 6, 3), np.float32)
     result = composite(rgba, behind)
-    np.testing.assert_allclose(result[0], behind[0], atol=1e-6)
-    np.testing.assert_allclose(result[1], rgba[1, :, :3], atol=1e-6)
+    np.testing.assert_allclose(result[0], behind[0], atol=2e-4)
+    np.testing.assert_allclose(result[1], rgba[1, :, :3], atol=2e-4)
     alpha = rgba[..., 3:].astype(float)
     light = alpha * srgb_to_linear(rgba[..., :3]) + (1 - alpha) * srgb_to_linear(behind)
-    np.testing.assert_allclose(srgb_to_linear(result), light, atol=1e-5)
+    np.testing.assert_allclose(srgb_to_linear(result), light, atol=1e-4)
     # Half a white over black is as bright as half of white's light, 188 of 255, not 128.
     half = np.full((1, 1, 4), (255, 255, 255, 128), np.uint8)
     assert abs(composite(half, np.zeros((1, 1, 3), np.float32))[0, 0, 0] * 255 - 188) < 1

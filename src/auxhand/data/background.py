@@ -60,12 +60,13 @@ class Backgrounds:
         self.photo_share = photo_share
         self.distractor_share = distractor_share
         self.photos: list[Array] = [] if folder is None else _load_photos(Path(folder))
+        self._levels = [_halved(photo) for photo in self.photos]
 
     def sample(self, rng: np.random.Generator, size: Size) -> Array:
         """One background, float32 (H, W, 3) sRGB in [0, 1]; `size` is a side or (H, W)."""
         height, width = (size, size) if isinstance(size, int) else size
         if self.photos and rng.random() < self.photo_share:
-            image = _photo_crop(rng, self.photos[rng.integers(len(self.photos))], height, width)
+            image = _photo_crop(rng, self._levels[rng.integers(len(self.photos))], height, width)
         else:
             image = _PROCEDURAL[rng.integers(len(_PROCEDURAL))](rng, height, width)
             if rng.random() < 0.3:
@@ -97,14 +98,28 @@ def _load_photo(path: Path) -> Array:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _photo_crop(rng: np.random.Generator, photo: Array, height: int, width: int) -> Array:
+def _halved(photo: Array) -> tuple[Array, ...]:
+    """The photo, and halves of it down to 96 pixels: to be shrunk by little more than 2 each."""
+    levels = [photo]
+    while min(photo.shape[:2]) >= 192:
+        photo = cv2.resize(photo, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        levels.append(photo)
+    return tuple(levels)
+
+
+def _photo_crop(
+    rng: np.random.Generator, levels: tuple[Array, ...], height: int, width: int
+) -> Array:
     """A random part of a photo, flipped, turned and recoloured at random: (H, W, 3) uint8."""
+    photo = levels[0]
     fit = min(photo.shape[0] / height, photo.shape[1] / width)
     scale = fit * np.exp(rng.uniform(np.log(0.25), 0))
+    level = min(int(np.log2(max(scale, 1))), len(levels) - 1)
+    photo, scale = levels[level], scale / 2**level
     h, w = max(1, int(scale * height)), max(1, int(scale * width))
-    y, x = rng.integers(photo.shape[0] - h + 1), rng.integers(photo.shape[1] - w + 1)
-    how = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-    image = cv2.resize(photo[y : y + h, x : x + w], (width, height), interpolation=how)
+    y = rng.integers(max(1, photo.shape[0] - h + 1))
+    x = rng.integers(max(1, photo.shape[1] - w + 1))
+    image = cv2.resize(photo[y : y + h, x : x + w], (width, height))
     if rng.random() < 0.5:
         image = cv2.flip(image, 1)
     if rng.random() < 0.1:
@@ -258,16 +273,32 @@ def _draw_distractors(rng: np.random.Generator, image: Array) -> None:
     cv2.copyTo(layer, cover, image)
 
 
+# The transfer function of sRGB (IEC 61966-2-1) in 16-bit steps: powers would take half the time of
+# putting a hand before a background.
+_STEPS = 65535
+_VALUES = np.linspace(0, 1, _STEPS + 1)
+_TO_LINEAR = np.where(
+    _VALUES <= 0.04045, _VALUES / 12.92, ((_VALUES + 0.055) / 1.055) ** 2.4
+).astype(np.float32)
+_TO_SRGB = np.where(
+    _VALUES <= 0.0031308, 12.92 * _VALUES, 1.055 * _VALUES ** (1 / 2.4) - 0.055
+).astype(np.float32)
+
+
 def srgb_to_linear(image: Array) -> Array:
-    """sRGB-encoded in [0, 1] -> linear light (IEC 61966-2-1)."""
-    x = np.maximum(image, 0)
-    return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+    """sRGB-encoded in [0, 1] -> linear light, float32, to within 2e-5."""
+    return _look_up(_TO_LINEAR, image)
 
 
 def linear_to_srgb(image: Array) -> Array:
-    """Linear light in [0, 1] -> sRGB-encoded (IEC 61966-2-1)."""
-    x = np.maximum(image, 0)
-    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
+    """Linear light in [0, 1] -> sRGB-encoded, float32, to within 1e-4."""
+    return _look_up(_TO_SRGB, image)
+
+
+def _look_up(table: Array, image: Array) -> Array:
+    steps = (image * np.float32(_STEPS) + np.float32(0.5)).astype(np.int32)
+    values: Array = table.take(steps, mode="clip")
+    return values
 
 
 def composite(rgba: Array, background: Array) -> Array:
@@ -287,9 +318,11 @@ def composite(rgba: Array, background: Array) -> Array:
         raise ValueError(f"sizes differ: {rgba.shape[:2]} before {background.shape[:2]}")
     if rgba.dtype == np.uint8:
         rgba = rgba.astype(np.float32) * np.float32(1 / 255)
-    alpha = rgba[..., 3:]
+    # Broadcasting over the few channels would cost several times more than planes of full size.
+    alpha = cv2.merge([cv2.extractChannel(rgba, 3)] * 3)
+    front = srgb_to_linear(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB))
     behind = srgb_to_linear(background)
-    return linear_to_srgb(behind + alpha * (srgb_to_linear(rgba[..., :3]) - behind))
+    return linear_to_srgb(behind + alpha * (front - behind))
 
 
 _IDENTITY = np.eye(3)
@@ -321,11 +354,20 @@ def color_matrix(
     return matrix
 
 
+_NOISE = np.random.default_rng(0).standard_normal(1 << 20, dtype=np.float32)
+"""A stock of noise, of which each picture gets another stretch: drawing it anew costs ten times
+as much as using it."""
+
+
 def sensor_noise(image: Array, rng: np.random.Generator, read: float, shot: float) -> Array:
     """Add Gaussian noise of variance read^2 + shot^2 x, x the picture's value, per channel."""
     deviation = np.sqrt(np.float32(read**2) + np.float32(shot**2) * np.clip(image, 0, 1))
-    noisy: Array = image + deviation * rng.standard_normal(image.shape, dtype=np.float32)
-    return noisy
+    if image.size < _NOISE.size:
+        start = rng.integers(_NOISE.size - image.size)
+        noise = _NOISE[start : start + image.size].reshape(image.shape)
+    else:
+        noise = rng.standard_normal(image.shape, dtype=np.float32)
+    return np.asarray(image + deviation * noise)
 
 
 def blur(image: Array, sigma: float) -> Array:

@@ -77,12 +77,12 @@ class Photometric:
 
 def light_hand(rgba: Array, rng: np.random.Generator, p: Photometric) -> Array:
     """Another light on a cut-out hand: (H, W, 4) float32 in, the same out, alpha untouched."""
-    gain = np.exp(rng.normal(0, p.hand_gain) + rng.normal(0, p.hand_tint, 3)).astype(np.float32)
-    lit = rgba.copy()
-    lit[..., :3] *= gain
+    gain = np.exp(rng.normal(0, p.hand_gain) + rng.normal(0, p.hand_tint, 3))
+    lit = cv2.transform(rgba, np.diag([*gain, 1.0]).astype(np.float32))
     if rng.random() < p.gradient_share:
         corners = rng.uniform(1 - p.gradient, 1 + p.gradient, (2, 2)).astype(np.float32)
-        lit[..., :3] *= cv2.resize(corners, (rgba.shape[1], rgba.shape[0]))[..., None]
+        shade = cv2.resize(corners, (rgba.shape[1], rgba.shape[0]))
+        lit = cv2.multiply(lit, cv2.merge([shade, shade, shade, np.ones_like(shade)]))
     return np.minimum(lit, 1)
 
 
@@ -94,8 +94,8 @@ def cast_shadow(background: Array, alpha: Array, rng: np.random.Generator, p: Ph
     dx, dy = rng.normal(0, 0.05, 2) * width
     shadow = cv2.warpAffine(alpha, np.array([[1, 0, dx], [0, 1, dy]]), (width, height))
     softness = max(1, int(rng.uniform(0.02, 0.15) * width))
-    shadow = cv2.blur(shadow, (softness, softness))
-    return np.asarray(background * (1 - np.float32(rng.uniform(0.2, 0.75)) * shadow)[..., None])
+    light = 1 - np.float32(rng.uniform(0.2, 0.75)) * cv2.blur(shadow, (softness, softness))
+    return np.asarray(cv2.multiply(background, cv2.merge([light, light, light])))
 
 
 def occlude(image: Array, rng: np.random.Generator, p: Photometric) -> Array:
