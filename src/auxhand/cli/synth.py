@@ -60,5 +60,5 @@ def load_config(path: Path) -> FactorConfig:
     factors.add_class_arguments(FactorConfig)
     try:
         return FactorConfig(**factors.instantiate_classes(factors.parse_path(path)).as_dict())
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error

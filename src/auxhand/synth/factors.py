@@ -191,7 +191,7 @@ class Factors:
         merged = self.to_dict()
         for name, value in values.items():
             old = merged.get(name)
-            merged[name] = {**old, **value} if isinstance(old, dict) else value
+            merged[name] = {**old, **value} if old and value and isinstance(old, dict) else value
         return Factors.from_dict(merged)
 
 

@@ -1,0 +1,201 @@
+"""Factors, what they are drawn from, and the scenes they make."""
+
+import json
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from auxhand.geometry.camera import project
+from auxhand.hand.anatomy import is_feasible
+from auxhand.synth.build import build_scene
+from auxhand.synth.distributions import (
+    CameraConfig,
+    FactorConfig,
+    ViewConfig,
+    sample_factors,
+)
+from auxhand.synth.factors import Factors, ViewFactors
+from auxhand.synth.pose_sampler import PoseConfig
+from auxhand.synth.raster import render
+
+SIZE = 96
+
+
+@pytest.fixture(scope="module")
+def many():
+    """60 samples of the default configuration."""
+    return [sample_factors(FactorConfig(), 3, i) for i in range(60)]
+
+
+def test_factors_are_a_function_of_seed_and_index():
+    assert sample_factors(FactorConfig(), 1, 7) == sample_factors(FactorConfig(), 1, 7)
+    assert sample_factors(FactorConfig(), 1, 7) != sample_factors(FactorConfig(), 1, 8)
+    assert sample_factors(FactorConfig(), 1, 7) != sample_factors(FactorConfig(), 2, 7)
+
+
+def test_factors_survive_json(many):
+    for factors in many:
+        assert Factors.from_dict(json.loads(json.dumps(factors.to_dict()))) == factors
+
+
+def test_groups_have_streams_of_their_own():
+    base = sample_factors(FactorConfig(), 0, 5)
+    other = sample_factors(FactorConfig(view=ViewConfig(upright=0.0, roll=(5, 6))), 0, 5)
+    assert other.view != base.view
+    assert replace(other, view=base.view) == base
+
+
+def test_angles_are_inside_the_limits(many):
+    angles = torch.tensor([f.pose.angles for f in many]).view(-1, 15, 3)
+    assert is_feasible(angles).all()
+
+
+def test_mixtures(many):
+    assert {f.side for f in many} == {"left", "right"}
+    assert {f.view.kind for f in many} == {"upright", "any"}
+    assert any(f.sleeve is None for f in many)
+    assert any(f.sleeve is not None for f in many)
+    assert len({f.pose.name for f in many}) > 30
+    assert len({f.background for f in many}) == len(many)
+
+
+def test_fixed_factors_stay():
+    config = FactorConfig(
+        fixed={"side": "left", "camera": {"distance": 0.5}, "sleeve": None, "background": 4}
+    )
+    for index in range(5):
+        factors = sample_factors(config, 0, index)
+        drawn = sample_factors(FactorConfig(), 0, index)
+        assert (factors.side, factors.camera.distance) == ("left", 0.5)
+        assert factors.sleeve is None
+        assert factors.background == 4
+        assert factors.camera.fill == drawn.camera.fill
+        assert factors.pose == drawn.pose
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (lambda: FactorConfig(fixed={"camra": {}}), "no factor 'camra'"),
+        (lambda: FactorConfig(fixed={"camera": {"zoom": 1}}), "camera takes some of"),
+        (lambda: FactorConfig(fixed={"camera": 3}), "camera takes some of"),
+        (lambda: FactorConfig(fixed={"sleeve": {"start": 0.1}}), "sleeve takes all of"),
+        (lambda: FactorConfig(view=ViewConfig(roll=(10, -10))), "view.roll"),
+        (lambda: FactorConfig(camera=CameraConfig(near=(0.01, 0.5))), "camera.near"),
+    ],
+)
+def test_wrong_configurations_are_named(config, words):
+    with pytest.raises(ValueError, match=words):
+        config()
+
+
+def test_missing_factors_are_named(many):
+    values = many[0].to_dict()
+    del values["camera"]["fill"]
+    with pytest.raises(ValueError, match=r"factors\.camera must have"):
+        Factors.from_dict(values)
+
+
+def test_view_is_roll_pitch_yaw():
+    view = ViewFactors("any", 0.3, -0.5, 2.0)
+    ours = Rotation.from_euler("ZXY", [0.3, -0.5, 2.0]).as_matrix()
+    np.testing.assert_allclose(view.rotation(), ours, atol=1e-12)
+
+
+def test_view_ranges_hold():
+    config = FactorConfig(
+        view=ViewConfig(upright=0, roll=(-30, 30), pitch=(-10, 20), yaw=(90, 180)),
+        pose=PoseConfig(shares={"open": 1}),
+    )
+    views = [sample_factors(config, 0, i).view for i in range(40)]
+    degrees = np.rad2deg([[v.roll, v.pitch, v.yaw] for v in views])
+    assert (degrees.min(0) >= [-30, -10, 90]).all()
+    assert (degrees.max(0) <= [30, 20, 180]).all()
+    assert (np.ptp(degrees, axis=0) > [40, 20, 60]).all()
+
+
+def test_full_ranges_are_uniform_rotations():
+    config = replace(FactorConfig(), view=ViewConfig(upright=0))
+    from auxhand.synth.distributions import _view
+
+    directions = np.stack(
+        [
+            _view(config.view, np.random.default_rng([9, i])).rotation()[2] for i in range(1500)
+        ]  # where the camera's axis lies in the hand frame
+    )
+    assert np.abs(directions.mean(0)).max() < 0.05
+    np.testing.assert_allclose(directions.T @ directions / 1500, np.eye(3) / 3, atol=0.03)
+
+
+def test_labels_agree_with_the_camera(many):
+    for factors in many[:20]:
+        _, labels = build_scene(factors, SIZE)
+        uv = project(torch.from_numpy(labels.K), torch.from_numpy(labels.joints_xyz))
+        np.testing.assert_allclose(uv.numpy(), labels.joints_uv, atol=1e-9)
+        assert labels.side == factors.side
+
+
+def test_hands_fill_the_frame(many):
+    for factors in many:
+        _, labels = build_scene(factors, SIZE)
+        low, high = labels.joints_uv.min(0), labels.joints_uv.max(0)
+        np.testing.assert_allclose((low + high) / 2, (SIZE - 1) / 2, atol=0.05)
+        assert labels.K[0, 2] == labels.K[1, 2] == (SIZE - 1) / 2
+        box = (high - low).max() / SIZE
+        assert 0.2 < box < factors.camera.fill < 0.65
+        depth = labels.joints_xyz[:, 2]
+        assert (depth.min() + depth.max()) / 2 == pytest.approx(factors.camera.distance)
+
+
+def test_left_hands_mirror_right_ones():
+    right = sample_factors(FactorConfig(left=0), 0, 2)
+    scene, labels = build_scene(right, SIZE)
+    mirrored, mirror = build_scene(replace(right, side="left"), SIZE)
+    np.testing.assert_allclose(mirror.joints_xyz, labels.joints_xyz * [-1, 1, 1])
+    np.testing.assert_allclose(mirror.joints_uv[:, 0], SIZE - 1 - labels.joints_uv[:, 0])
+    np.testing.assert_array_equal(render(mirrored).mask, render(scene).mask[:, ::-1])
+
+
+def test_joints_lie_inside_the_drawn_hand(many):
+    inside = []
+    for factors in many[:12]:
+        scene, labels = build_scene(factors, SIZE)
+        mask = render(scene).mask
+        u, v = np.rint(labels.joints_uv).astype(int).T
+        inside.append(mask[v, u])
+    assert np.mean(inside) > 0.93  # fingertips lie on the silhouette
+
+
+def test_sleeve_covers_and_thickens_the_arm():
+    base = sample_factors(FactorConfig(fixed={"sleeve": None}), 0, 0)
+    sleeve = {"start": 0.05, "thickness": 0.01, "colour": [0.1, 0.5, 0.9]}
+    bare, _ = build_scene(base, SIZE)
+    dressed, _ = build_scene(base.fixed({"sleeve": sleeve}), SIZE)
+    moved = np.linalg.norm(dressed.vertices - bare.vertices, axis=1)
+    behind = bare.rest[:, 1]
+    assert moved[behind < 0.05].max() < 1e-6
+    side = (behind > 0.07) & (behind < 0.15)
+    np.testing.assert_allclose(moved[side], 0.01, atol=1e-5)
+    np.testing.assert_allclose(dressed.albedo[side], np.tile([0.1, 0.5, 0.9], (side.sum(), 1)))
+
+
+def test_wrist_bends_the_forearm_only():
+    base = sample_factors(FactorConfig(fixed={"sleeve": None}), 0, 0)
+    straight = base.fixed({"wrist": {"flexion": 0.0, "deviation": 0.0}})
+    flexed = base.fixed({"wrist": {"flexion": 0.6, "deviation": 0.0}})
+    (a, labels_a), (b, labels_b) = build_scene(straight, SIZE), build_scene(flexed, SIZE)
+    np.testing.assert_allclose(labels_a.joints_xyz, labels_b.joints_xyz)
+    hand, arm = a.rest[:, 1] < -0.06, a.rest[:, 1] > 0.1
+    np.testing.assert_allclose(a.vertices[hand], b.vertices[hand], atol=1e-6)
+    # A flexed hand turns its palm to the forearm: seen from the hand, the arm moves to the palm.
+    palm = base.view.rotation() @ [0, 0, -1]
+    palm *= [-1, 1, 1] if base.side == "left" else [1, 1, 1]
+    assert ((b.vertices[arm] - a.vertices[arm]) @ palm).min() > 0.01
+
+
+def test_every_group_is_described():
+    for field in fields(Factors):
+        assert field.name in Factors.__doc__ or field.type.endswith("Factors")

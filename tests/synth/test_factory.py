@@ -1,0 +1,176 @@
+"""The factory: the same bytes however they are made, labels that agree, clear failures."""
+
+import hashlib
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from auxhand.data.store import PreparedDataset, decode_depth, decode_image, decode_mask
+from auxhand.synth import factory
+from auxhand.synth.distributions import FactorConfig, sample_factors
+from auxhand.synth.factors import Factors
+from auxhand.synth.factory import Job, generate, make_sample
+
+JOB = Job(count=7, seed=3, size=48, shard_size=2)
+
+
+def digests(folder):
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The dataset of `JOB`, made by one process."""
+    return generate(tmp_path_factory.mktemp("synth") / "one", JOB, workers=1, progress=False)
+
+
+def test_files(made):
+    assert list(digests(made)) == [f"data-0000{k}.parquet" for k in range(4)] + ["dataset.json"]
+    assert [pq.read_metadata(p).num_rows for p in sorted(made.glob("*.parquet"))] == [2, 2, 2, 1]
+    description = json.loads((made / "dataset.json").read_text())
+    assert description["count"] == 7
+    assert description["config"]["view"]["upright"] == FactorConfig().view.upright
+
+
+def test_two_processes_make_the_same_bytes(made, tmp_path):
+    generate(tmp_path / "two", JOB, workers=2, progress=False)
+    assert digests(tmp_path / "two") == digests(made)
+
+
+def test_resuming_makes_the_same_bytes(made, tmp_path):
+    torn = tmp_path / "torn"
+    shutil.copytree(made, torn, ignore=shutil.ignore_patterns(".cache"))
+    (torn / "data-00001.parquet").unlink()
+    (torn / ".data-00001.parquet.77.tmp").write_bytes(b"half a shard")
+    kept = (torn / "data-00002.parquet").stat().st_mtime_ns
+    generate(torn, JOB, workers=1, progress=False)
+    assert digests(torn) == digests(made)
+    assert (torn / "data-00002.parquet").stat().st_mtime_ns == kept
+
+
+def test_interruption_leaves_whole_shards(made, tmp_path, monkeypatch):
+    def interrupted(job, index):
+        if index == 3:
+            raise KeyboardInterrupt
+        return make_sample(job, index)
+
+    monkeypatch.setattr(factory, "make_sample", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generate(tmp_path / "out", JOB, workers=1, progress=False)
+    assert sorted(digests(tmp_path / "out")) == ["data-00000.parquet", "dataset.json"]
+    monkeypatch.undo()
+    generate(tmp_path / "out", JOB, workers=1, progress=False)
+    assert digests(tmp_path / "out") == digests(made)
+
+
+def test_samples_do_not_depend_on_count_or_shards(made):
+    other = Job(count=100, seed=3, size=48, shard_size=50)
+    rows = pq.read_table(made / "data-00002.parquet").to_pylist()
+    assert make_sample(other, 5) == rows[1]
+    assert make_sample(Job(count=7, seed=4, size=48), 5) != rows[1]
+
+
+def test_columns_agree(made):
+    dataset = PreparedDataset(made)
+    assert len(dataset) == 7
+    for index in range(7):
+        row = dataset.row(index)
+        assert row["index"] == index
+        K = np.array(row["K"]).reshape(3, 3)
+        xyz = np.array(row["joints_xyz"]).reshape(21, 3)
+        uv = xyz @ K.T
+        np.testing.assert_allclose((uv[:, :2] / uv[:, 2:]).ravel(), row["joints_uv"], atol=1e-6)
+        rgba = decode_image(row["rgba"], channels=4)
+        depth, mask = decode_depth(row["depth"]), decode_mask(row["mask"])
+        np.testing.assert_array_equal(depth > 0, mask > 0)
+        assert (rgba[..., 3][mask > 0] > 0).mean() > 0.99
+        assert (rgba[..., 3][mask == 0] < 255).all()
+        seen = depth[depth > 0]
+        assert xyz[:, 2].min() - 0.05 < np.median(seen) < xyz[:, 2].max() + 0.25
+        assert all(row["joint_valid"])
+        assert 3 <= sum(row["joint_visible"]) <= 21
+        factors = Factors.from_dict(json.loads(row["factors"]))
+        assert factors == sample_factors(FactorConfig(), 3, index)
+        assert row["side"] == factors.side
+        image = decode_image(row["image"]).astype(float)
+        opaque = rgba[..., 3] == 255
+        assert np.abs(image[opaque] - rgba[..., :3][opaque]).mean() < 12  # JPEG
+
+
+def test_samples_decode(made):
+    sample = PreparedDataset(made)[0]
+    assert sample.image.shape == (3, 48, 48)
+    assert float(sample.presence) == 1
+
+
+def test_another_dataset_is_not_overwritten(made, tmp_path):
+    with pytest.raises(ValueError, match=r"another count, seed: name another folder"):
+        generate(made, Job(count=8, seed=4, size=48, shard_size=2), 1, progress=False)
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds no dataset"):
+        generate(tmp_path, JOB, 1, progress=False)
+
+
+def test_backgrounds_belong_to_the_dataset(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    colour = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    cv2.imwrite(str(photos / "a.png"), colour)
+    job = Job(count=1, size=32, backgrounds=photos)
+    description = job.describe()
+    assert len(description["backgrounds"]) == 64
+    assert Job(count=1, size=32).describe()["backgrounds"] is None
+    factory._backgrounds.cache_clear()
+    cv2.imwrite(str(photos / "a.png"), 255 - colour)
+    assert job.describe()["backgrounds"] != description["backgrounds"]
+    factory._backgrounds.cache_clear()
+
+
+def test_bad_backgrounds_are_named_before_work(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        generate(tmp_path / "out", Job(count=1, backgrounds=tmp_path / "nowhere"), 1)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "broken.jpg").write_text("no picture")
+    with pytest.raises(ValueError, match=r"broken\.jpg"):
+        generate(tmp_path / "out", Job(count=1, backgrounds=photos), 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_said_and_leaves_no_half_shard(tmp_path, monkeypatch):
+    def full(path, rows):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(factory, "write_shard", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        generate(tmp_path / "out", JOB, 1, progress=False)
+    assert list(digests(tmp_path / "out")) == ["dataset.json"]
+
+
+def test_errors_of_worker_processes_arrive(tmp_path):
+    out = tmp_path / "out"
+    generate(out, Job(count=1, size=32), 1, progress=False)
+    (out / "data-00000.parquet").unlink()
+    (out / "data-00000.parquet").mkdir()  # nothing can be renamed onto a folder
+    with pytest.raises(OSError, match="cannot write"):
+        generate(out, Job(count=1, size=32), 2, progress=False)
+    assert sorted(p.name for p in out.iterdir()) == ["data-00000.parquet", "dataset.json"]
+
+
+@pytest.mark.parametrize("arguments", [{"count": 0}, {"size": 8}, {"seed": -1}, {"shard_size": 0}])
+def test_numbers_are_checked(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        Job(**{"count": 1, **arguments})
+
+
+def test_workers_are_checked(tmp_path):
+    with pytest.raises(ValueError, match="workers"):
+        generate(tmp_path / "out", JOB, workers=0)
