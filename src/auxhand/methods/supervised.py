@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from auxhand.geometry.heatmap import pixels_to_cells
 from auxhand.geometry.pose25d import relative
@@ -97,7 +97,7 @@ class Supervised(LightningModule):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.schedule = schedule or Schedule()
-        self.validation = nn.ModuleDict({"epe_mm": EPE("root"), "pck_05": PCK(0.05)})
+        self.epe_mm, self.pck_05 = EPE("root"), PCK(0.05)
         if not self.weights:
             raise ValueError("every loss weight is 0: nothing to train")
 
@@ -136,13 +136,13 @@ class Supervised(LightningModule):
         lifted = lift_pose(pose, batch)
         if lifted is not None:
             valid = batch.joint_mask("joints_xyz") & lifted.known[:, None]
-            self.validation["epe_mm"].update(lifted.xyz, batch.joints_xyz, valid)
-            self.log("val/epe_mm", self.validation["epe_mm"], prog_bar=True, batch_size=len(batch))
+            self.epe_mm.update(lifted.xyz, batch.joints_xyz, valid)
+            self.log("val/epe_mm", self.epe_mm, prog_bar=True, batch_size=len(batch))
         if pose.uv is not None:
             size = max(batch.image.shape[-2:])
             valid = batch.joint_mask("joints_uv")
-            self.validation["pck_05"].update(pose.uv, batch.joints_uv, size, valid)
-            self.log("val/pck_05", self.validation["pck_05"], prog_bar=True, batch_size=len(batch))
+            self.pck_05.update(pose.uv, batch.joints_uv, size, valid)
+            self.log("val/pck_05", self.pck_05, prog_bar=True, batch_size=len(batch))
 
     def configure_optimizers(self) -> Any:
         """AdamW with the schedule, stepped once an optimiser step."""
