@@ -61,6 +61,9 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
     """The scene of `factors` in a square image of `size` pixels, and its labels.
 
     Left hands are mirror images of right ones; the light is not mirrored.
+
+    Raises:
+        ValueError: factors that are not the right number of numbers.
     """
     surface = hand_surface()
     vertices, joints = _posed(factors)
@@ -109,6 +112,8 @@ def _posed(factors: Factors) -> tuple[Array, Array]:
     surface = hand_surface()
     shape = shape_tensors(factors.shape)
     kinematics = Kinematics(rest_joints(factors.shape))
+    if len(factors.pose.angles) != 45:
+        raise ValueError(f"pose.angles must be 45 numbers, got {len(factors.pose.angles)}")
     angles = np.array(factors.pose.angles).reshape(15, 3)
     rotations = torch.from_numpy(kinematics.rotations(angles)).float()[None]
     forearm = torch.from_numpy(_forearm_rotation(factors.wrist)).float()[None]

@@ -239,7 +239,17 @@ def sample_factors(config: FactorConfig, seed: int, index: int) -> Factors:
 
 
 def shape_tensors(shape: ShapeFactors) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The three shape arguments of `HandSurface`, for a batch of one."""
+    """The three shape arguments of `HandSurface`, for a batch of one.
+
+    Raises:
+        ValueError: too many or too few numbers.
+    """
+    components = len(hand_surface().shape_vertices)
+    for name, count in (("coefficients", components), ("bone_scale", 20), ("finger_width", 5)):
+        if len(getattr(shape, name)) != count:
+            raise ValueError(
+                f"shape.{name} must be {count} numbers, got {len(getattr(shape, name))}"
+            )
     return (
         torch.tensor([shape.coefficients]),
         torch.tensor([shape.bone_scale]),

@@ -194,6 +194,7 @@ def generate(out: str | Path, job: Job, workers: int = 2, progress: bool = True)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     out = Path(out)
+    build_scene(sample_factors(job.config, job.seed, 0), job.size)  # fails before it writes
     description = json.loads(json.dumps(job.describe()))
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from auxhand.synth.kinematics import Kinematics
 
 Array = NDArray[np.float64]
 
-LIMITS: Array = ANGLE_LIMITS.numpy() + np.deg2rad([[[0.2, -0.2], [0.2, -0.2], [0, 0]]])
+LIMITS: Array = ANGLE_LIMITS.numpy() + np.deg2rad(np.array([[0.2, -0.2], [0.2, -0.2], [0.0, 0.0]]))
 """(15, 3, 2) radians: the anatomical limits, a little inside, so that rounding does not matter."""
 
 _CANDIDATES = 12
