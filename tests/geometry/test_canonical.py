@@ -197,6 +197,15 @@ def test_gradients():
     assert torch.autograd.gradcheck(fit_scale_translation, (xyz, target), fast_mode=True)
 
 
+def test_inference_first_does_not_spoil_gradients_later():
+    roma.mappings._cached_horn_map.cache_clear()
+    with torch.inference_mode():
+        procrustes(hands(1, 2), hands(2, 2))
+    xyz = hands(1, 2).requires_grad_()
+    procrustes(xyz, hands(2, 2))[0].sum().backward()
+    assert torch.isfinite(xyz.grad).all()
+
+
 @pytest.mark.parametrize("align", [procrustes, fit_scale_translation])
 def test_mistakes_are_named(align):
     with pytest.raises(ValueError, match="target must have shape"):

@@ -89,11 +89,23 @@ def procrustes(
     """
     expect("source", source, None, 3)
     expect("target", target, source.shape[-2], 3)
-    R, _ = roma.rigid_points_registration(source, target)
+    R = _registration(source, target)
     turned = rotate(R, source)
     s = _scale(turned, target) if scale else torch.ones_like(source[..., 0, 0])
     t = target.mean(-2) - s[..., None] * turned.mean(-2)
     return s[..., None, None] * turned + t[..., None, :], (s, R, t)
+
+
+def _registration(source: Tensor, target: Tensor) -> Tensor:
+    """(..., 3, 3) the rotation of roma's rigid registration.
+
+    roma keeps a constant from its first call; one that was made in inference mode would refuse
+    every gradient later in the process.
+    """
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False), torch.no_grad():
+            return roma.rigid_points_registration(source.clone(), target.clone())[0]
+    return roma.rigid_points_registration(source, target)[0]
 
 
 def fit_scale_translation(source: Tensor, target: Tensor) -> Tensor:
