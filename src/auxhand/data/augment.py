@@ -306,8 +306,10 @@ def _picture(
     if pixels.shape[2] == 3:
         image = warp(pixels, crop, cv2.BORDER_REPLICATE).astype(np.float32)
         return image * np.float32(1 / 255), None
-    # Colours are weighed by alpha while they are mixed, or the edge takes colour from outside.
-    premultiplied = warp(cv2.cvtColor(pixels, cv2.COLOR_RGBA2mRGBA), crop)
+    # Colours are weighed by alpha while they are mixed, or the edge takes colour from outside. What
+    # leaves the rendering is the arm: repeating the border lets it leave the crop too, instead of
+    # ending in mid-air.
+    premultiplied = warp(cv2.cvtColor(pixels, cv2.COLOR_RGBA2mRGBA), crop, cv2.BORDER_REPLICATE)
     straight = cv2.cvtColor(premultiplied, cv2.COLOR_mRGBA2RGBA)
     hand = light_hand(straight.astype(np.float32) * np.float32(1 / 255), rng, photometric)
     alpha = np.ascontiguousarray(hand[..., 3])
