@@ -1,7 +1,8 @@
 """Samples per second of `auxhand synth`, encoding and writing included.
 
-Whole runs of the command, from the call to the last shard on disk: the start of the processes is
-in it, the compilation of kernels (once per machine) is not.
+`samples_s` counts whole runs of the command, from the call to the last shard on disk: the start of
+the processes is in it, the compilation of kernels (once per machine) is not. `cpu_ms_sample` is the
+processor time of one sample in one process, which a busy machine stretches less.
 
     python benchmarks/speed/synth.py --count 2000
 """
@@ -15,7 +16,9 @@ import time
 from pathlib import Path
 
 from auxhand.evaluation.report import Row, commit, table, write_rows
-from auxhand.synth.factory import Job, generate
+from auxhand.synth.factory import Job, generate, make_sample
+
+CPU_SAMPLES = 100
 
 
 def main() -> None:
@@ -33,11 +36,16 @@ def main() -> None:
         begun = time.perf_counter()
         generate(Path(folder) / "timed", job, options.workers)
         seconds = time.perf_counter() - begun
+        begun_cpu = time.process_time()
+        for index in range(CPU_SAMPLES):
+            make_sample(job, index)
+        cpu = (time.process_time() - begun_cpu) / CPU_SAMPLES
         size = sum(path.stat().st_size for path in (Path(folder) / "timed").glob("data-*"))
     row = Row(
         name=f"synth {options.size} px",
         metrics={
             "samples_s": [options.count / seconds],
+            "cpu_ms_sample": [1000 * cpu],
             "workers": [options.workers],
             "kilobytes_sample": [size / options.count / 1000],
         },
