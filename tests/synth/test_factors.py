@@ -15,7 +15,10 @@ from auxhand.synth.distributions import (
     CameraConfig,
     FactorConfig,
     ViewConfig,
+    hand_surface,
+    kinematics_of,
     sample_factors,
+    shape_tensors,
 )
 from auxhand.synth.factors import Factors, ViewFactors
 from auxhand.synth.pose_sampler import PoseConfig
@@ -39,6 +42,12 @@ def test_factors_are_a_function_of_seed_and_index():
 def test_factors_survive_json(many):
     for factors in many:
         assert Factors.from_dict(json.loads(json.dumps(factors.to_dict()))) == factors
+
+
+def test_rest_joints_equal_the_surface(many):
+    for factors in many[:5]:
+        _, joints = hand_surface().rest(*shape_tensors(factors.shape))
+        np.testing.assert_allclose(kinematics_of(factors.shape).rest, joints[0].numpy(), atol=1e-6)
 
 
 def test_groups_have_streams_of_their_own():

@@ -25,7 +25,8 @@ KINEMATICS = Kinematics(REST)
 def poses():
     """150 poses of the default mixture."""
     return [
-        sample_pose(PoseConfig(), np.random.default_rng([5, i]), REST, WIDTH) for i in range(150)
+        sample_pose(PoseConfig(), np.random.default_rng([5, i]), KINEMATICS, WIDTH)
+        for i in range(150)
     ]
 
 
@@ -123,7 +124,8 @@ def test_mixture_has_its_shares(poses):
 def test_a_pose_is_a_function_of_its_generator():
     for seed in range(4):
         a, b = (
-            sample_pose(PoseConfig(), np.random.default_rng(seed), REST, WIDTH) for _ in range(2)
+            sample_pose(PoseConfig(), np.random.default_rng(seed), KINEMATICS, WIDTH)
+            for _ in range(2)
         )
         assert (a.kind, a.name, a.penetration) == (b.kind, b.name, b.penetration)
         np.testing.assert_array_equal(a.angles, b.angles)
@@ -135,7 +137,7 @@ def test_touches_touch(name):
     only = {n: float(n == name) for n in FAMILIES[family]}
     config = PoseConfig(shares={family: 1}, gestures=only)
     for seed in range(3):
-        pose = sample_pose(config, np.random.default_rng(seed), REST, WIDTH)
+        pose = sample_pose(config, np.random.default_rng(seed), KINEMATICS, WIDTH)
         assert pose.name == name
         overlap = collision.overlap(KINEMATICS(pose.angles[None]).xyz, RADII)[0]
         pairs = collision.PAIRS.tolist()
@@ -167,14 +169,14 @@ def test_vocabulary_is_consistent():
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_kind_can_be_asked_for(kind):
-    pose = sample_pose(PoseConfig(shares={kind: 1}), np.random.default_rng(2), REST, WIDTH)
+    pose = sample_pose(PoseConfig(shares={kind: 1}), np.random.default_rng(2), KINEMATICS, WIDTH)
     assert pose.kind == kind
 
 
 def test_without_variation_a_gesture_is_one_pose():
     only = {n: float(n == "open") for n in FAMILIES["open"]}
     config = PoseConfig(shares={"open": 1}, gestures=only, variation=0)
-    a, b = (sample_pose(config, np.random.default_rng(s), REST, WIDTH) for s in (1, 2))
+    a, b = (sample_pose(config, np.random.default_rng(s), KINEMATICS, WIDTH) for s in (1, 2))
     np.testing.assert_allclose(a.angles, b.angles, atol=1e-12)
 
 

@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from auxhand.sample import LEFT
-from auxhand.synth.distributions import hand_surface, rest_joints, shape_tensors
+from auxhand.synth.distributions import hand_surface, kinematics_of, shape_tensors
 from auxhand.synth.factors import CameraFactors, Factors, WristFactors
-from auxhand.synth.kinematics import Kinematics
 from auxhand.synth.raster import joint_thickness
 from auxhand.synth.scene import Light, Scene
 from auxhand.synth.skin import SkinMaps, dress, paint
@@ -111,11 +110,10 @@ def _posed(factors: Factors) -> tuple[Array, Array]:
     """Vertices (V, 3) and joints (21, 3) of a right hand, hand frame."""
     surface = hand_surface()
     shape = shape_tensors(factors.shape)
-    kinematics = Kinematics(rest_joints(factors.shape))
     if len(factors.pose.angles) != 45:
         raise ValueError(f"pose.angles must be 45 numbers, got {len(factors.pose.angles)}")
     angles = np.array(factors.pose.angles).reshape(15, 3)
-    rotations = torch.from_numpy(kinematics.rotations(angles)).float()[None]
+    rotations = torch.from_numpy(kinematics_of(factors.shape).rotations(angles)).float()[None]
     forearm = torch.from_numpy(_forearm_rotation(factors.wrist)).float()[None]
     with torch.no_grad():
         vertices, joints = surface(rotations, *shape, forearm)

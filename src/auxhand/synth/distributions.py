@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from auxhand.hand.skeleton import BONES
 from auxhand.hand.surface import HandSurface
 from auxhand.sample import LEFT, RIGHT
 from auxhand.synth.factors import (
@@ -29,6 +30,7 @@ from auxhand.synth.factors import (
     WristFactors,
     check_fixed,
 )
+from auxhand.synth.kinematics import Kinematics
 from auxhand.synth.pose_sampler import PoseConfig, sample_pose
 from auxhand.synth.skin import Skin
 
@@ -258,10 +260,18 @@ def shape_tensors(shape: ShapeFactors) -> tuple[torch.Tensor, torch.Tensor, torc
 
 
 @lru_cache(maxsize=1)
-def rest_joints(shape: ShapeFactors) -> Array:
-    """(21, 3) joints at rest of a right hand of that shape, metres."""
-    joints: Array = hand_surface().rest(*shape_tensors(shape))[1][0].double().numpy()
-    return joints
+def kinematics_of(shape: ShapeFactors) -> Kinematics:
+    """Kinematics of a right hand of that shape; its joints at rest are those of `HandSurface.rest`,
+    which would compute thousands of vertices besides."""
+    surface = hand_surface()
+    coefficients = np.array(shape.coefficients)
+    straight = surface.rest_joints.double().numpy() + np.tensordot(
+        coefficients, surface.shape_joints.double().numpy(), 1
+    )
+    joints = straight.copy()
+    for (parent, child), scale in zip(BONES, shape.bone_scale, strict=True):
+        joints[child] = joints[parent] + scale * (straight[child] - straight[parent])
+    return Kinematics(joints)
 
 
 def _rounded(values: Any) -> tuple[float, ...]:
@@ -292,7 +302,7 @@ def _shape(config: ShapeConfig, rng: np.random.Generator) -> ShapeFactors:
 
 
 def _pose(config: PoseConfig, rng: np.random.Generator, shape: ShapeFactors) -> PoseFactors:
-    pose = sample_pose(config, rng, rest_joints(shape), np.array(shape.finger_width))
+    pose = sample_pose(config, rng, kinematics_of(shape), np.array(shape.finger_width))
     return PoseFactors(pose.kind, pose.name, _rounded(pose.angles))
 
 

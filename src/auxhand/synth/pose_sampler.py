@@ -125,17 +125,18 @@ class Hand(NamedTuple):
 
 
 def sample_pose(
-    config: PoseConfig, rng: np.random.Generator, rest: Array, finger_width: Array
+    config: PoseConfig, rng: np.random.Generator, kinematics: Kinematics, finger_width: Array
 ) -> Pose:
     """Draw one pose of a right hand.
 
     Args:
         config: what to draw.
         rng: a fresh generator; the pose is a function of its seed.
-        rest: (21, 3) joints of the hand at rest, hand frame, metres.
+        kinematics: of the hand.
         finger_width: (5,) factors on the thickness of the fingers, thumb first.
     """
-    hand = Hand(Kinematics(rest), collision.radii(rest, finger_width))
+    rest = kinematics.rest
+    hand = Hand(kinematics, collision.radii(rest, finger_width))
     kind = _choose(rng, config.shares)
     plan = KINDS[kind](config, hand, rng)
     chosen, least = None, np.inf
