@@ -14,6 +14,7 @@ from auxhand.geometry.camera import project
 from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.inference import estimator
 from auxhand.inference.bundle import save_bundle
+from auxhand.inference.prediction import FLESH
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Latent25D
 from auxhand.models.pose_net import PoseNet
@@ -100,8 +101,10 @@ def test_what_the_json_says(photos, bundle, tmp_path):
     np.testing.assert_allclose(joints["relative_m"], relative, atol=2e-5)
     projected = project(torch.tensor(K), torch.tensor(joints["camera_m"]).float()).numpy()
     np.testing.assert_allclose(projected, joints["uv_px"], atol=0.05)
-    box = hand["box_px"]
-    np.testing.assert_allclose([box["x"], box["y"]], joints["uv_px"].min(0), atol=0.02)
+    low, high = joints["uv_px"].min(0), joints["uv_px"].max(0)
+    margin = FLESH * (high - low).max()
+    box = [hand["box_px"][key] for key in ("x", "y", "width", "height")]
+    np.testing.assert_allclose(box, [*(low - margin), *(high - low + 2 * margin)], atol=0.03)
 
 
 def test_large_photos_answer_in_their_own_pixels(bundle, tmp_path, monkeypatch):

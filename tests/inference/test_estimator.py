@@ -14,6 +14,7 @@ from auxhand.hand.surface import HandSurface
 from auxhand.inference import estimator as module
 from auxhand.inference.bundle import Bundle
 from auxhand.inference.estimator import HandPoseEstimator
+from auxhand.inference.prediction import FLESH
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Integral, Latent25D
 from auxhand.models.pose_net import PoseNet
@@ -135,7 +136,9 @@ def test_joints_come_back(left, boxed, given):
     assert_is(prediction, xyz)
     projected = project(K, torch.as_tensor(prediction.joints_xyz)).numpy()
     np.testing.assert_allclose(projected, prediction.joints_uv, atol=1e-6)
-    np.testing.assert_allclose(prediction.box, (x, y, right - x, bottom - y), atol=2)
+    m = FLESH * max(right - x, bottom - y)
+    expected = x - m, y - m, right - x + 2 * m, bottom - y + 2 * m
+    np.testing.assert_allclose(prediction.box, expected, atol=2)
     if given:
         assert prediction.side_scores is None
     else:

@@ -266,7 +266,7 @@ def _hand(photo: Photo, prediction: Prediction, args: Namespace) -> dict[str, An
         "side_source": _side_from(prediction),
         "presence": _numbers(prediction.presence, 4),
         "box_px": _numbers({"x": x, "y": y, "width": width, "height": height}, 2),
-        "box_source": "joints found" if uv is not None else "the crop",
+        "box_source": "around the joints, with a margin" if uv is not None else "the crop",
         "hand_size_m": round(prediction.hand_size, 5),
         "hand_size_source": "mean hand assumed" if args.hand_size is None else "given",
         "root_joint": JOINT_NAMES[ROOT],

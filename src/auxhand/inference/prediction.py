@@ -15,6 +15,11 @@ from auxhand.inference.placement import root_depth, translation
 from auxhand.sample import LEFT, RIGHT, HandPose
 
 
+FLESH = 0.08
+"""How far a hand reaches beyond its joints, in longer sides of their box (fingertips, edge of the
+palm, the heel of the hand below the wrist joint)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """The hand in a photo.
@@ -34,7 +39,8 @@ class Prediction:
         side_scores: how well the photo reads as a right and as a left hand (presence x confidence),
             of which the higher one decided; None if the side was given.
         mask: (h, w) in [0, 1], over the crop; None if the model gives none.
-        box: (x, y, width, height) around the joints, or the crop's square if there are none.
+        box: (x, y, width, height) around the hand: that of the joints, grown on all sides by
+            `FLESH` of its longer side; the crop's square if there are no joints.
         K: (3, 3) intrinsics, given or assumed.
         hand_size: length of the middle finger's first bone (9-10), given or assumed.
         crop: from the photo to what the network saw.
@@ -98,7 +104,7 @@ def prediction_from(
         side=LEFT if crop.mirrored else RIGHT,
         side_scores=side_scores,
         mask=_array(pose.mask),
-        box=_box(_outline(crop) if uv is None else uv),
+        box=_box(_outline(crop)) if uv is None else _box(uv, FLESH),
         K=crop.K_original.numpy(),
         hand_size=hand_size,
         crop=crop,
@@ -131,9 +137,11 @@ def _outline(crop: Crop) -> Tensor:
     return crop.uv_to_original(crop.A.new_tensor(corners))
 
 
-def _box(uv: Tensor) -> tuple[float, float, float, float]:
+def _box(uv: Tensor, margin: float = 0.0) -> tuple[float, float, float, float]:
+    """(x, y, width, height) around points, grown by `margin` longer sides."""
     x, y, width, height = uv_box(uv).tolist()
-    return x, y, width, height
+    m = margin * max(width, height)
+    return x - m, y - m, width + 2 * m, height + 2 * m
 
 
 def _array(value: Tensor | None) -> np.ndarray | None:
