@@ -14,7 +14,6 @@ from auxhand.hand.skeleton import ROOT
 from auxhand.inference.placement import root_depth, translation
 from auxhand.sample import LEFT, RIGHT, HandPose
 
-
 FLESH = 0.08
 """How far a hand reaches beyond its joints, in longer sides of their box (fingertips, edge of the
 palm, the heel of the hand below the wrist joint)."""
