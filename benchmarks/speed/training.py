@@ -79,7 +79,6 @@ def main() -> None:
                 f"--trainer.max_steps={WARM_UP + options.steps}",
                 "--trainer.max_epochs=-1",
                 "--trainer.limit_val_batches=0",
-                "--trainer.logger=false",
                 "--data.init_args.images_per_epoch=null",
                 f"--data.init_args.phases=[{{epoch: 0, size: {options.size}, difficulty: 0.5}}]",
             ],

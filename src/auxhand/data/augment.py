@@ -37,7 +37,7 @@ from auxhand.data.store import (
     decode_mask,
 )
 from auxhand.geometry.crop import Crop
-from auxhand.sample import HandSample
+from auxhand.sample import LEFT, RIGHT, HandSample
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Augmentation:
         shift: how much of the room left the hand's place makes use of, 0 = always centred.
         absent_share: probability of a background without a hand.
         misplaced_share: probability of a crop that is off the hand, far too wide or too narrow.
+        other_side_share: probability of a crop that shows a left hand instead of a right one.
         photometric: light, obstacles and camera.
     """
 
@@ -63,6 +64,7 @@ class Augmentation:
     shift: float
     absent_share: float
     misplaced_share: float
+    other_side_share: float
     photometric: Photometric
 
     @staticmethod
@@ -92,11 +94,12 @@ EASY = Augmentation(
     upright_share=1.0,
     rotation=12.0,
     any_rotation_share=0.0,
-    smallest=0.6,
+    smallest=0.5,
     largest=0.92,
     shift=0.7,
     absent_share=0.06,
     misplaced_share=0.06,
+    other_side_share=0.03,
     photometric=Photometric(
         hand_gain=0.12,
         hand_tint=0.05,
@@ -129,11 +132,12 @@ HARD = Augmentation(
     upright_share=0.25,
     rotation=25.0,
     any_rotation_share=0.12,
-    smallest=0.45,
+    smallest=0.42,
     largest=0.95,
     shift=0.9,
-    absent_share=0.06,
-    misplaced_share=0.08,
+    absent_share=0.08,
+    misplaced_share=0.1,
+    other_side_share=0.1,
     photometric=Photometric(
         hand_gain=0.25,
         hand_tint=0.1,
@@ -180,7 +184,9 @@ def augment(
     """One training picture of a stored row.
 
     Presence (see `geometric.presence`): 1 where the crop is about the hand, 0 where it is not or
-    there is none, absent where that is undecided. Without presence there are no pose labels.
+    there is none, absent where that is undecided. It is 0 too where a hand is mirrored the wrong
+    way, which is what the side of a hand is told by: of a crop and its mirror image, the one of
+    higher presence shows the right hand. Without presence there are no pose labels.
 
     Args:
         row: columns of a prepared dataset. With `rgba` the hand comes before a new background;
@@ -208,6 +214,9 @@ def augment(
         )
     labels = decode_labels(row, where)
     misplaced = u < augmentation.absent_share + augmentation.misplaced_share
+    other_side = labels.side is not None and u >= 1 - augmentation.other_side_share
+    if other_side:
+        labels = replace(labels, side=LEFT if labels.side == RIGHT else RIGHT)
     place = _misplaced_crop if misplaced else _random_crop
     pixels = _pixels(row, where)
     crop = place(labels, pixels.shape[:2], size, rng, augmentation)
@@ -223,7 +232,7 @@ def augment(
     if sample.joints_uv is None:
         return sample
     is_hand = presence(sample.joints_uv, size)
-    if is_hand == 0:
+    if is_hand == 0 or other_side:
         return HandSample(
             image=sample.image,
             mask=mask,

@@ -406,8 +406,8 @@ def decode_labels(row: Row, where: str = "") -> HandSample:
                 f"{where or 'dataset'}, row {row.get('index')}: {name} has {len(values)} values, "
                 f"not {math.prod(shape)}"
             )
-        kind = torch.bool if name.startswith("joint_") else torch.float64
-        labels[name] = torch.tensor(values, dtype=kind).reshape(shape)
+        kind = np.bool_ if name.startswith("joint_") else np.float64
+        labels[name] = torch.from_numpy(np.array(values, kind).reshape(shape))
     if row.get("presence") is not None:
         labels["presence"] = torch.tensor(row["presence"], dtype=torch.float32)
     source = row.get("source") or f"{where}#{row.get('index')}"

@@ -92,7 +92,7 @@ class ViewConfig:
     """
 
     upright: float = 0.55
-    sides: tuple[float, float, float] = (0.55, 0.27, 0.18)
+    sides: tuple[float, float, float] = (0.5, 0.33, 0.17)
     upright_roll: float = 28.0
     upright_pitch: float = 26.0
     upright_yaw: float = 28.0
