@@ -29,7 +29,9 @@ BARE = replace(HARD, absent_share=0.0, misplaced_share=0.0, other_side_share=0.0
 )
 def test_labels_stay_exact(hand_row, index, visit, difficulty, size):
     row = hand_row(index)
-    strengths = replace(Augmentation.at(difficulty), absent_share=0.0, misplaced_share=0.2, other_side_share=0.0)
+    strengths = replace(
+        Augmentation.at(difficulty), absent_share=0.0, misplaced_share=0.2, other_side_share=0.0
+    )
     sample = augment(row, size, generator(1, visit, index), strengths, PLAIN, depth=True)
     assert sample.image.shape == (3, size, size)
     assert sample.image.dtype == torch.float32
@@ -99,7 +101,9 @@ def test_a_visit_is_a_function_of_seed_visit_and_index(hand_row):
 
 
 def test_presence_and_labels_go_together(hand_row):
-    strengths = replace(HARD, absent_share=0.3, misplaced_share=0.3, other_side_share=0.0, photometric=OFF)
+    strengths = replace(
+        HARD, absent_share=0.3, misplaced_share=0.3, other_side_share=0.0, photometric=OFF
+    )
     kinds = {"hand": 0, "none": 0, "undecided": 0}
     for visit in range(150):
         sample = augment(hand_row(visit % 4), 32, generator(0, visit, 0), strengths, PLAIN)
@@ -144,7 +148,9 @@ def test_difficulty_lies_between_easy_and_hard():
 
 
 def test_easy_hands_are_upright_and_take_the_stated_share(hand_row):
-    easy = replace(EASY, absent_share=0.0, misplaced_share=0.0, other_side_share=0.0, photometric=OFF)
+    easy = replace(
+        EASY, absent_share=0.0, misplaced_share=0.0, other_side_share=0.0, photometric=OFF
+    )
     tilts, shares = [], []
     for visit in range(60):
         sample = augment(hand_row(visit % 8), 64, generator(0, visit, 0), easy, PLAIN)
