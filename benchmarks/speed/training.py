@@ -1,7 +1,9 @@
 """What the training loop costs over the bare network, as a ratio in one run.
 
 Seconds per step of `auxhand train` (loader, augmentation, logs, weight average, schedule) over
-those of forward, loss, backward and optimiser step alone on one batch, same network and machine.
+those of forward, loss, backward and optimiser step alone on one batch, same network and machine:
+once with the threads that the loop leaves to the network (`auxhand train` keeps a core for each
+worker), once with a thread on every core, which is all that the machine can do.
 
     python benchmarks/speed/training.py configs/laptop/supervised.yaml --steps 150
 """
