@@ -21,6 +21,7 @@ import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 
+from auxhand.cli.train import leave_cores
 from auxhand.evaluation.report import Row, commit, table, write_rows
 
 WARM_UP = 30
@@ -85,18 +86,25 @@ def main() -> None:
                 f"--data.init_args.phases=[{{epoch: 0, size: {options.size}, difficulty: 0.5}}]",
             ],
         )
+        all_cores = torch.get_num_threads()
+        leave_cores(cli.datamodule.workers)
         clock = Clock()
         cli.trainer.callbacks.append(clock)
         cli.trainer.fit(cli.model, cli.datamodule)
     loop = (clock.ends[-1] - clock.ends[WARM_UP - 1]) / options.steps
-    bare = bare_seconds(cli.model, clock.batch, options.steps, "bf16" in str(cli.trainer.precision))
+    bfloat16 = "bf16" in str(cli.trainer.precision)
+    bare_alike = bare_seconds(cli.model, clock.batch, options.steps, bfloat16)
+    torch.set_num_threads(all_cores)
+    bare = bare_seconds(cli.model, clock.batch, options.steps, bfloat16)
     images = len(clock.batch)
     row = Row(
         name=f"training {options.size} px",
         metrics={
             "loop_img_s": [images / loop],
-            "bare_img_s": [images / bare],
-            "loop_over_bare": [loop / bare],
+            "same_threads_img_s": [images / bare_alike],
+            "all_cores_img_s": [images / bare],
+            "over_same": [loop / bare_alike],
+            "over_all": [loop / bare],
         },
         command=" ".join(["python", *sys.argv]),
         minutes=(time.perf_counter() - begun) / 60,

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from auxhand.cli.main import main
-from auxhand.cli.train import _leave_cores
+from auxhand.cli.train import leave_cores
 from auxhand.inference.bundle import load_bundle
 from auxhand.methods.supervised import Supervised
 
@@ -154,5 +154,5 @@ def test_the_network_leaves_cores_to_the_workers(monkeypatch, workers, threads):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     told = []
     monkeypatch.setattr(torch, "set_num_threads", told.append)
-    _leave_cores(workers)
+    leave_cores(workers)
     assert told == [threads]

@@ -74,7 +74,7 @@ def run(args: Namespace) -> None:
         parser_kwargs={"exit_on_error": False},
     )
     if cli.trainer.accelerator.name() == "cpu":
-        _leave_cores(getattr(cli.datamodule, "workers", 0))
+        leave_cores(getattr(cli.datamodule, "workers", 0))
     folder = Path(cli.trainer.default_root_dir)
     last = folder / "checkpoints" / "last.ckpt"
     resume = last.is_file() and not args.restart
@@ -104,7 +104,7 @@ def run(args: Namespace) -> None:
     print(f"checkpoints and logs: {folder}\nmodel: {bundle}")
 
 
-def _leave_cores(workers: int) -> None:
+def leave_cores(workers: int) -> None:
     """Leave a core to each worker that makes batches.
 
     The network's threads wait for each other at every layer, so a worker that takes a core from one

@@ -15,7 +15,7 @@ import numpy as np
 FRACTIONS = (1.25, 0.72, 0.42)
 """Sides of the windows, in units of the photo's extent (see `windows`)."""
 
-STEP = 0.33
+STEP = 0.45
 """Distance between neighbouring windows at most, in sides."""
 
 
