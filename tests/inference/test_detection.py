@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auxhand.inference.detection import (
+    STEP,
     Square,
     best_squares,
     overlap,
@@ -28,7 +29,7 @@ def test_windows_cover_the_photo(width, height):
             edges = sorted((w[axis] - side / 2, w[axis] + side / 2) for w in level)
             assert edges[0][0] <= -0.5 + 1e-6
             assert max(e[1] for e in edges) >= extent - 0.5 - 1e-6
-            assert all(b[0] - a[0] <= 0.34 * side for a, b in pairwise(edges))
+            assert all(b[0] - a[0] <= STEP * side + 1e-6 for a, b in pairwise(edges))
 
 
 @settings(max_examples=25, deadline=None)
