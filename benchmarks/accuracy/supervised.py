@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from auxhand.cli.main import main as auxhand
@@ -25,19 +26,20 @@ from auxhand.inference.bundle import load_bundle
 CONFIGS = Path("configs/laptop/representations")
 
 
-def train_and_evaluate(config: Path, seed: int, test: PreparedDataset) -> dict[str, float]:
-    """Metrics of one configuration trained with one seed.
+def train_and_evaluate(
+    config: Path, folder: Path, seed: int, test: PreparedDataset, settings: Sequence[str] = ()
+) -> dict[str, float]:
+    """Metrics of one configuration, with other `settings`, trained with one seed in `folder`.
 
     Raises:
         SystemExit: the training failed; it has said why.
     """
-    folder = Path("runs/representations") / f"{config.stem}_{seed}"
-    settings = [
+    common = [
         f"trainer.default_root_dir={folder}",
         f"seed_everything={seed}",
         f"data.init_args.seed={seed}",
     ]
-    code = auxhand(["train", str(config), "--set", *settings])
+    code = auxhand(["train", str(config), "--set", *common, *settings])
     if code:
         raise SystemExit(code)
     bundle = load_bundle(folder / "bundle")
@@ -72,7 +74,11 @@ def main() -> None:
             print(f"{name}: there already")
             continue
         begun = time.monotonic()
-        values = [train_and_evaluate(config, seed, test) for seed in options.seeds]
+        runs = Path("runs/representations")
+        values = [
+            train_and_evaluate(config, runs / f"{name}_{seed}", seed, test)
+            for seed in options.seeds
+        ]
         metrics = {key: [value[key] for value in values] for key in values[0]}
         minutes = round((time.monotonic() - begun) / 60, 1)
         row = Row(name, metrics, command, list(options.seeds), minutes, commit())

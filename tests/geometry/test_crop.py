@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from auxhand.geometry.camera import project, rays
+from auxhand.geometry.camera import project, rays, rotation_to_axis
 from auxhand.geometry.crop import (
     Crop,
     box_center_side,
@@ -155,6 +155,13 @@ def test_view_crop_looks_at_the_centre_and_keeps_the_area(K, center, side, angle
     jacobian = torch.autograd.functional.jacobian(lambda x: crop.uv_to_crop(x[None])[0], c[0])
     area = abs(float(torch.linalg.det(jacobian)))
     assert area == pytest.approx((128 / side) ** 2, rel=1e-6)
+
+
+@given(cameras(), centers, sides)
+@few
+def test_without_turn_the_view_turns_the_camera_no_more_than_it_must(K, center, side):
+    ray = rays(K, torch.tensor([center], dtype=torch.float64))[0]
+    torch.testing.assert_close(view_crop(K, center, side, 96).R, rotation_to_axis(ray))
 
 
 def test_on_the_axis_view_and_plain_crop_are_one():

@@ -331,11 +331,10 @@ def _still_visible(sample: HandSample, covered: Array) -> Tensor | None:
     if sample.joint_visible is None or sample.joints_uv is None:
         return sample.joint_visible
     size = covered.shape[0]
-    pixels = sample.joints_uv.round().long()
+    pixels = sample.joints_uv.numpy().round()
     inside = ((pixels >= 0) & (pixels < size)).all(-1)
-    x, y = pixels.clamp(0, size - 1).unbind(-1)
-    visible: Tensor = sample.joint_visible & inside & ~torch.from_numpy(covered)[y, x]
-    return visible
+    x, y = pixels.clip(0, size - 1).astype(np.int64).T
+    return sample.joint_visible & torch.from_numpy(inside & ~covered[y, x])
 
 
 def _depth(row: Row, crop: Crop, where: str) -> Tensor | None:

@@ -318,11 +318,15 @@ def composite(rgba: Array, background: Array) -> Array:
         raise ValueError(f"sizes differ: {rgba.shape[:2]} before {background.shape[:2]}")
     if rgba.dtype == np.uint8:
         rgba = rgba.astype(np.float32) * np.float32(1 / 255)
-    # Broadcasting over the few channels would cost several times more than planes of full size.
-    alpha = cv2.merge([cv2.extractChannel(rgba, 3)] * 3)
-    front = srgb_to_linear(cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB))
-    behind = srgb_to_linear(background)
-    return linear_to_srgb(behind + alpha * (front - behind))
+    alpha, front = cv2.extractChannel(rgba, 3), cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
+    image = background.copy()
+    cv2.copyTo(front, (alpha >= 1).view(np.uint8), image)
+    # The way to linear light and back is most of the cost, and only the hand's edge needs it.
+    edge = (alpha > 0) & (alpha < 1)
+    behind = srgb_to_linear(background[edge])
+    light = behind + alpha[edge, None] * (srgb_to_linear(front[edge]) - behind)
+    image[edge] = linear_to_srgb(light)
+    return image
 
 
 _IDENTITY = np.eye(3)

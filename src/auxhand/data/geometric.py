@@ -44,8 +44,9 @@ def presence(uv: Tensor, size: int) -> float | None:
     This is what the presence of a window means to the search for hands: 1 says that the window can
     be given to the pose estimate, 0 that a window elsewhere, or of another size, would be better.
     """
-    inside = float(_within(uv, size, 0.0).float().mean())
-    share = float((uv.amax(0) - uv.amin(0)).max()) / size
+    pixels = uv.numpy()
+    inside = float(_within(pixels, size, 0.0).mean())
+    share = float(np.ptp(pixels, axis=0).max()) / size
     if inside <= OUTSIDE or not TOO_SMALL <= share <= TOO_LARGE:
         return 0.0
     if inside >= INSIDE and LOWEST <= share <= HIGHEST:
@@ -53,10 +54,10 @@ def presence(uv: Tensor, size: int) -> float | None:
     return None
 
 
-def _within(uv: Tensor, size: int, margin: float) -> Tensor:
+def _within(uv: Array, size: int, margin: float) -> Array:
     """(N, 2) -> (N,) bool: inside the crop, or at most `margin` times its side outside."""
     low, high = -0.5 - margin * size, size - 0.5 + margin * size
-    return ((uv >= low) & (uv <= high)).all(-1)
+    return np.asarray(((uv >= low) & (uv <= high)).all(-1))
 
 
 def upright_angle(uv: Tensor) -> float:
@@ -128,7 +129,7 @@ def crop_labels(sample: HandSample, crop: Crop) -> HandSample:
     uv = None if sample.joints_uv is None else crop.uv_to_crop(sample.joints_uv)
     valid = sample.joint_valid
     if uv is not None:
-        inside = _within(uv, crop.size[0], MARGIN)
+        inside = torch.from_numpy(_within(uv.numpy(), crop.size[0], MARGIN))
         valid = inside if valid is None else valid & inside
     return HandSample(
         K=crop.K,

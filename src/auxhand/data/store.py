@@ -309,7 +309,7 @@ class PreparedDataset(Dataset[HandSample]):
         try:
             self._rows = datasets.Dataset.from_parquet(
                 [str(shard) for shard in shards], cache_dir=str(self.root / ".cache")
-            )
+            ).with_format("arrow")
         except datasets.exceptions.DatasetGenerationError as error:
             raise ValueError(f"{self.root}: a shard cannot be read ({error.__cause__})") from error
 
@@ -320,12 +320,12 @@ class PreparedDataset(Dataset[HandSample]):
         """The stored columns of sample `index`, images still encoded."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.root} has samples 0 to {len(self) - 1}, not {index}")
-        row: Row = self._rows[index]
+        row: Row = self._rows[index].to_pylist()[0]
         return row
 
     def factors(self) -> list[dict[str, Any]]:
         """What each sample was made from; empty where the dataset does not say."""
-        return [json.loads(text) if text else {} for text in self._rows["factors"]]
+        return [json.loads(text) if text else {} for text in self._rows["factors"].to_pylist()]
 
     def __getitem__(self, index: int) -> HandSample:
         """Sample `index`, images decoded.

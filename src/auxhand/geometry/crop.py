@@ -19,11 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
-from auxhand.geometry.camera import dehomogenise, rays, rotation_to_axis
+from auxhand.geometry.camera import dehomogenise, rays
 from auxhand.geometry.precision import full_precision
 from auxhand.geometry.shapes import expect
 
@@ -177,18 +180,25 @@ def view_crop(
             a K that is not invertible.
     """
     center, side, dtype, device = _arguments(center_uv, side_px, size, K)
-    f64 = torch.float64
-    K_inverse = _inverse(K.double())
-    ray = K_inverse @ torch.tensor([*center, 1.0], dtype=f64, device=device)
-    cos, sin, m = math.cos(angle), math.sin(angle), -1.0 if mirror else 1.0
-    turn = [[m * cos, -m * sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]
-    R = torch.tensor(turn, dtype=f64, device=device) @ rotation_to_axis(ray)
-    stretch = math.hypot(*ray.tolist()) ** 3 * abs(_determinant(K))
+    # One crop is a few numbers: tensor calls would cost ten times the arithmetic.
+    original = K.detach().double().cpu().numpy()
+    try:
+        K_inverse = np.linalg.inv(original)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(f"K is not invertible: {original.tolist()}") from error
+    ray = K_inverse @ [*center, 1.0]
+    c, s, m = math.cos(angle), math.sin(angle), -1.0 if mirror else 1.0
+    turn = np.array([[m * c, -m * s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+    R = turn @ _to_axis(ray)
+    stretch = math.hypot(*ray) ** 3 * abs(np.linalg.det(original))
     focal, middle = size / side * math.sqrt(stretch), (size - 1) / 2
-    rows = [[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]]
-    K_crop = torch.tensor(rows, dtype=f64, device=device)
-    A = K_crop @ R @ K_inverse
-    return Crop(A.to(dtype), (size, size), R.to(dtype), K, K_crop.to(dtype), mirror)
+    K_crop = np.array([[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]])
+
+    def tensor(matrix: npt.NDArray[np.float64]) -> Tensor:
+        return torch.from_numpy(matrix).to(device, dtype)
+
+    A = tensor(K_crop @ R @ K_inverse)
+    return Crop(A, (size, size), tensor(R), K, tensor(K_crop), mirror)
 
 
 def box_center_side(box: Tensor | Sequence[float], scale: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -333,10 +343,13 @@ def _inverse(A: Tensor) -> Tensor:
     return inverse.to(A.dtype)
 
 
-def _determinant(K: Tensor) -> float:
-    """Of a 3x3 matrix; several times faster than linalg.det for one."""
-    (a, b, c), (d, e, f), (g, h, i) = K.tolist()
-    return float(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
+def _to_axis(ray: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """`camera.rotation_to_axis` of one ray (3,), in numbers."""
+    x, y, z = ray.tolist()
+    across = math.hypot(x, y)
+    angle = math.atan2(across, z)
+    about = (angle * y / across, -angle * x / across, 0.0) if across > 0 else (angle, 0.0, 0.0)
+    return Rotation.from_rotvec(about).as_matrix()
 
 
 def _mirror(mirror: bool, device: torch.device) -> Tensor:
