@@ -51,7 +51,7 @@ def main() -> None:
 
     def add(name: str, models: str, make: Callable[[], tuple[Predictor, int]]) -> None:
         """One row, unless it is there."""
-        command = f"{script} {models} {data}"
+        command = " ".join(filter(None, (script, models, data)))
         if is_done(args.out, name, command) and not args.force:
             print(f"{name}: there already")
             return

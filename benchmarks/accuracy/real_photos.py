@@ -37,6 +37,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from auxhand.data.geometric import to_tensor, warp
@@ -139,7 +140,7 @@ def silhouettes(estimator: HandPoseEstimator, folder: Path) -> dict[str, float]:
         hand = estimator.predict(image)
         milliseconds.append(1000 * (time.perf_counter() - started))
         found.append(hand is not None)
-        overlaps.append(0.0 if hand is None else box_iou(hand.box, box))
+        overlaps.append(0.0 if hand is None else iou(hand.box, box))
     values = {
         "in_mask": float(np.mean(inside)),
         "box_found": float(np.mean(np.array(overlaps) > 0.5)),
@@ -149,12 +150,9 @@ def silhouettes(estimator: HandPoseEstimator, folder: Path) -> dict[str, float]:
     return {**values, "mask_iou": float(np.mean(masks))} if masks else values
 
 
-def box_iou(a: Box, b: Box) -> float:
+def iou(a: Box, b: Box) -> float:
     """Intersection over union of two boxes (x, y, width, height)."""
-    w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    inner = max(w, 0.0) * max(h, 0.0)
-    return inner / (a[2] * a[3] + b[2] * b[3] - inner)
+    return float(box_iou(torch.tensor([a]), torch.tensor([b]), fmt="xywh"))
 
 
 def empty(estimator: HandPoseEstimator, folder: Path) -> dict[str, float]:

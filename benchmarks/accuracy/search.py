@@ -26,6 +26,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from auxhand.data.background import composite
@@ -76,9 +77,8 @@ def scenes(data: PreparedDataset, photos: list[Path], count: int, seed: int) -> 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of the boxes around two sets of points (N, 2)."""
-    (low_a, high_a), (low_b, high_b) = (a.min(0), a.max(0)), (b.min(0), b.max(0))
-    inner = np.clip(np.minimum(high_a, high_b) - np.maximum(low_a, low_b), 0, None).prod()
-    return float(inner / ((high_a - low_a).prod() + (high_b - low_b).prod() - inner))
+    corners = (torch.from_numpy(np.array([[*uv.min(0), *uv.max(0)]])) for uv in (a, b))
+    return float(box_iou(*corners))
 
 
 def measure(estimator: HandPoseEstimator, tests: Iterator[Scene]) -> dict[str, float]:
