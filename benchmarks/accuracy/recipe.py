@@ -47,6 +47,10 @@ RECIPES: dict[str, tuple[int, list[str]]] = {
     ),
     "96 px": (66_000, [f"data.init_args.phases=[{EASY.replace('size: 64', 'size: 96')}]"]),
     "depth weighs 0.25": (120_000, ["model.init_args.weights.depth=0.25"]),
+    "cross-entropy weighs 0.2": (
+        120_000,
+        ["model.init_args.weights.heatmap_cross_entropy=0.2"],
+    ),
 }
 """Name -> images, and what differs from the first."""
 
