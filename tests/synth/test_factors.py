@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from auxhand.geometry.camera import project
 from auxhand.hand.anatomy import is_feasible
-from auxhand.synth.build import build_scene
+from auxhand.synth.build import build_scene, shape_tensors
 from auxhand.synth.distributions import (
     CameraConfig,
     FactorConfig,
@@ -18,7 +18,6 @@ from auxhand.synth.distributions import (
     hand_surface,
     kinematics_of,
     sample_factors,
-    shape_tensors,
 )
 from auxhand.synth.factors import Factors, ViewFactors
 from auxhand.synth.pose_sampler import PoseConfig

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from auxhand.sample import LEFT
-from auxhand.synth.distributions import hand_surface, kinematics_of, shape_tensors
-from auxhand.synth.factors import CameraFactors, Factors, WristFactors
+from auxhand.synth.distributions import hand_surface, kinematics_of
+from auxhand.synth.factors import CameraFactors, Factors, ShapeFactors, WristFactors
 from auxhand.synth.raster import joint_thickness
 from auxhand.synth.scene import Light, Scene
 from auxhand.synth.skin import SkinMaps, dress, paint
@@ -118,6 +118,25 @@ def _posed(factors: Factors) -> tuple[Array, Array]:
     with torch.no_grad():
         vertices, joints = surface(rotations, *shape, forearm)
     return vertices[0].double().numpy(), joints[0].double().numpy()
+
+
+def shape_tensors(shape: ShapeFactors) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The three shape arguments of `HandSurface`, for a batch of one.
+
+    Raises:
+        ValueError: too many or too few numbers.
+    """
+    components = len(hand_surface().shape_vertices)
+    for name, count in (("coefficients", components), ("bone_scale", 20), ("finger_width", 5)):
+        if len(getattr(shape, name)) != count:
+            raise ValueError(
+                f"shape.{name} must be {count} numbers, got {len(getattr(shape, name))}"
+            )
+    return (
+        torch.tensor([shape.coefficients]),
+        torch.tensor([shape.bone_scale]),
+        torch.tensor([shape.finger_width]),
+    )
 
 
 def _forearm_rotation(wrist: WristFactors) -> Array:

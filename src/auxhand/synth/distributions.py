@@ -6,13 +6,12 @@ own random stream, so that fixing or changing one group leaves the others as the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from auxhand.hand.skeleton import BONES
@@ -37,10 +36,11 @@ from auxhand.synth.skin import Skin
 Array = NDArray[np.float64]
 Range = tuple[float, float]
 
-_GROUPS = (
+GROUPS = (
     *("side", "shape", "pose", "wrist", "view", "camera", "light", "skin", "sleeve"),
     "background",
 )
+"""The groups of factors, which are drawn independently (a pose fits the shape that it is for)."""
 _SKIN_NUMBERS = (
     *("tone", "warmth", "palm", "creases", "knuckles", "flush", "veins", "blotches"),
     *("roughness", "relief"),
@@ -224,39 +224,34 @@ def sample_factors(config: FactorConfig, seed: int, index: int) -> Factors:
     Raises:
         ValueError: `config.fixed` names a factor that does not exist.
     """
-    rng = {g: np.random.default_rng([seed, index, k]) for k, g in enumerate(_GROUPS)}
-    shape = _shape(config.shape, rng["shape"])
-    return Factors(
-        side=LEFT if rng["side"].random() < config.left else RIGHT,
-        shape=shape,
-        pose=_pose(config.pose, rng["pose"], shape),
-        wrist=_wrist(config.wrist, rng["wrist"]),
-        view=_view(config.view, rng["view"]),
-        camera=_camera(config.camera, rng["camera"]),
-        light=_light(config.light, rng["light"]),
-        skin=_skin(config.skin, rng["skin"]),
-        sleeve=_sleeve(config.sleeve, rng["sleeve"]),
-        background=int(rng["background"].integers(2**31)),
-    ).fixed(config.fixed)
+    shape = draw_group("shape", config, seed, index)
+    drawn = {group: draw_group(group, config, seed, index, shape) for group in GROUPS}
+    return Factors(**drawn).fixed(config.fixed)
 
 
-def shape_tensors(shape: ShapeFactors) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The three shape arguments of `HandSurface`, for a batch of one.
+def draw_group(
+    group: str, config: FactorConfig, seed: int, index: int, shape: ShapeFactors | None = None
+) -> Any:
+    """One group of the factors of sample `index`, as in `sample_factors`; what is fixed is not.
 
-    Raises:
-        ValueError: too many or too few numbers.
+    Args:
+        group: one of `GROUPS`.
+        config: what it is drawn from.
+        seed: of all randomness.
+        index: number of the sample.
+        shape: the hand that a pose is for; needed for that group alone.
     """
-    components = len(hand_surface().shape_vertices)
-    for name, count in (("coefficients", components), ("bone_scale", 20), ("finger_width", 5)):
-        if len(getattr(shape, name)) != count:
-            raise ValueError(
-                f"shape.{name} must be {count} numbers, got {len(getattr(shape, name))}"
-            )
-    return (
-        torch.tensor([shape.coefficients]),
-        torch.tensor([shape.bone_scale]),
-        torch.tensor([shape.finger_width]),
-    )
+    rng = np.random.default_rng([seed, index, GROUPS.index(group)])
+    match group:
+        case "side":
+            return LEFT if rng.random() < config.left else RIGHT
+        case "pose":
+            assert shape is not None
+            return _pose(config.pose, rng, shape)
+        case "background":
+            return int(rng.integers(2**31))
+        case _:
+            return _DRAW[group](getattr(config, group), rng)
 
 
 @lru_cache(maxsize=1)
@@ -392,3 +387,14 @@ def _sleeve(config: SleeveConfig, rng: np.random.Generator) -> SleeveFactors | N
     return SleeveFactors(
         _uniform(rng, config.start), _uniform(rng, config.thickness), (red, green, blue)
     )
+
+
+_DRAW: dict[str, Callable[[Any, np.random.Generator], Any]] = {
+    "shape": _shape,
+    "wrist": _wrist,
+    "view": _view,
+    "camera": _camera,
+    "light": _light,
+    "skin": _skin,
+    "sleeve": _sleeve,
+}
