@@ -6,7 +6,7 @@ import pytest
 
 from auxhand.cli.main import main
 from auxhand.cli.synth import load_config
-from auxhand.data.store import PreparedDataset
+from auxhand.data.store import PreparedDataset, decode_image
 from auxhand.synth.build import build_scene
 from auxhand.synth.distributions import FactorConfig, sample_factors
 
@@ -27,6 +27,24 @@ def test_makes_a_dataset_and_says_where(tmp_path, capsys):
     dataset = PreparedDataset(out)
     assert len(dataset) == 2
     assert dataset[1].side == "left"
+
+
+def test_a_preview_is_one_sheet_and_no_dataset(tmp_path, capsys):
+    out = tmp_path / "new" / "look"
+    assert run(out, "--count", 3, "--size", 64, "--seed", 2, "--preview") == 0
+    sheet = out.with_suffix(".png")
+    assert str(sheet) in capsys.readouterr().out
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["look.png"]
+    assert decode_image(sheet.read_bytes()).shape == (2 * (192 + 18 + 4) + 4, 2 * 196 + 4, 3)
+    first = sheet.read_bytes()
+    assert run(sheet, "--count", 3, "--size", 64, "--seed", 2, "--preview") == 0
+    assert sheet.read_bytes() == first
+
+
+def test_a_preview_that_cannot_be_written_costs_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(tmp_path / "file" / "look", "--count", 1, "--size", 32, "--preview") == 2
+    assert "cannot write" in capsys.readouterr().err
 
 
 def test_shipped_configurations():

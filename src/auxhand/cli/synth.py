@@ -9,6 +9,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 if TYPE_CHECKING:
     from auxhand.synth.distributions import FactorConfig
+    from auxhand.synth.factory import Job
 
 
 def parser() -> ArgumentParser:
@@ -25,11 +26,16 @@ def parser() -> ArgumentParser:
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--config", type=Path, help="YAML of the factors (configs/synth/)")
     parser.add_argument("--backgrounds", type=Path, help="folder of photos to put hands before")
+    parser.add_argument(
+        "--preview",
+        action="store_true",
+        help="no dataset: draw the samples with their skeletons as one sheet, OUT.png",
+    )
     return parser
 
 
 def run(args: Namespace) -> None:
-    """Make the dataset and say where it is.
+    """Make the dataset, or a preview of it, and say where it is.
 
     Raises:
         FileNotFoundError: no such configuration, no such folder of backgrounds.
@@ -41,8 +47,42 @@ def run(args: Namespace) -> None:
 
     config = FactorConfig() if args.config is None else load_config(args.config)
     job = Job(args.count, args.seed, args.size, config, args.backgrounds)
+    if args.preview:
+        print(f"{args.count} hands: {draw_preview(args.out.with_suffix('.png'), job)}")
+        return
     out = generate(args.out, job, args.workers)
     print(f"{args.count} hands of {args.size} x {args.size} pixels: {out}")
+
+
+def draw_preview(path: Path, job: Job) -> Path:
+    """A sheet (PNG) of all samples of a job, each with its skeleton, pose, side and view.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    import numpy as np
+
+    from auxhand.data.store import decode_image, encode_png
+    from auxhand.synth.distributions import sample_factors
+    from auxhand.synth.factory import make_sample
+    from auxhand.viz import draw_skeleton, grid
+
+    pictures, labels = [], []
+    for index in range(job.count):
+        row, factors = make_sample(job, index), sample_factors(job.config, job.seed, index)
+        xyz = np.array(row["joints_xyz"]).reshape(-1, 3)
+        uv = np.array(row["joints_uv"]).reshape(-1, 2)
+        pictures.append(draw_skeleton(decode_image(row["image"]), uv, xyz[:, 2]))
+        labels.append(f"{index} {factors.pose.name}, {factors.side}")
+    sheet = encode_png(grid(pictures, cell=max(192, job.size), labels=labels))
+    scratch = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_bytes(sheet)
+        scratch.replace(path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
 
 
 def load_config(path: Path) -> FactorConfig:
