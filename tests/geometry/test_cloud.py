@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from auxhand.geometry.camera import project
-from auxhand.geometry.cloud import depth_to_cloud, farthest_points, random_points
+from auxhand.geometry.cloud import depth_to_cloud, farthest_points, random_points, voxels
 
 K = torch.tensor([[50.0, 0.0, 7.5], [0.0, 60.0, 5.5], [0.0, 0.0, 1.0]])
 
@@ -70,3 +70,19 @@ def test_mistakes_are_named(choose):
         depth_to_cloud(torch.zeros(1, 4, 4), K)
     with pytest.raises(ValueError, match="mask must have shape"):
         depth_to_cloud(torch.zeros(4, 4), K, torch.zeros(4, 5))
+
+
+def test_voxels_against_a_histogram():
+    cloud = torch.randn(500, 3, generator=seeded(), dtype=torch.float64)
+    center = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)
+    edges = [np.linspace(c - 0.8, c + 0.8, 9) for c in center.tolist()]
+    counts, _ = np.histogramdd(cloud.numpy(), edges)
+    grid = voxels(cloud, center, 1.6, 8)
+    np.testing.assert_array_equal(grid.numpy(), counts > 0)
+    assert not voxels(cloud[:0], center, 1.6, 8).any()
+
+
+@pytest.mark.parametrize(("side", "n"), [(0.0, 4), (1.0, 0)])
+def test_voxels_need_a_cube(side, n):
+    with pytest.raises(ValueError, match="a grid needs"):
+        voxels(torch.zeros(1, 3), torch.zeros(3), side, n)

@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         "rgba": pa.binary(),
         "depth": pa.binary(),
         "mask": pa.binary(),
+        "parts": pa.binary(),
         "K": pa.list_(pa.float64()),
         "side": pa.string(),
         "joints_uv": pa.list_(pa.float64()),
@@ -147,6 +148,7 @@ def make_row(
     rgba: Array | None = None,
     depth: Array | None = None,
     mask: Array | None = None,
+    parts: Array | None = None,
     K: Array | None = None,
     side: str | None = None,
     joints_uv: Array | None = None,
@@ -165,6 +167,7 @@ def make_row(
         rgba: (H, W, 4) uint8, the hand alone with straight alpha, kept as PNG.
         depth: (H, W) metres, 0 = no value, kept in 0.1 mm.
         mask: (H, W), nonzero = hand.
+        parts: (H, W) uint8 labels of the parts of the hand, 0 = none.
         K: (3, 3); joints_uv: (21, 2) pixels; joints_xyz: (21, 3) metres; joint_valid and
             joint_visible: (21,) bool; all in pixels and camera frame of `image`.
         side: "right" or "left".
@@ -190,6 +193,7 @@ def make_row(
         "rgba": None if rgba is None else encode_png(rgba),
         "depth": None if depth is None else encode_depth(depth),
         "mask": None if mask is None else encode_png((np.asarray(mask) > 0).astype(np.uint8) * 255),
+        "parts": None if parts is None else encode_png(np.asarray(parts, np.uint8)),
         "side": side,
         "presence": presence,
         "source": source,

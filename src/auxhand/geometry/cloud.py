@@ -82,6 +82,33 @@ def farthest_points(cloud: Tensor, n: int, generator: torch.Generator | None = N
     return cloud[index]
 
 
+def voxels(cloud: Tensor, center: Tensor, side: float, n: int) -> Tensor:
+    """Occupancy of a cubic grid: which of its cells hold a point of the cloud (Ch. 1.3.2).
+
+    Args:
+        cloud: (N, 3), e.g. metres in the camera's frame.
+        center: (3,) middle of the cube.
+        side: length of its edges, in the unit of the cloud.
+        n: cells along each edge.
+
+    Returns:
+        (n, n, n) bool, indexed x, y, z. Points outside the cube are left out; a point on the
+        border of two cells is in the upper one.
+
+    Raises:
+        ValueError: other shapes, or a cube or grid of no extent.
+    """
+    expect("cloud", cloud, None, 3)
+    expect("center", center, 3)
+    if not (side > 0 and n > 0):
+        raise ValueError(f"a grid needs a positive side and number of cells, got {side} and {n}")
+    cell = ((cloud - center) / side * n + n / 2).floor().long()
+    x, y, z = cell[((cell >= 0) & (cell < n)).all(-1)].unbind(-1)
+    grid = torch.zeros(n, n, n, dtype=torch.bool, device=cloud.device)
+    grid[x, y, z] = True
+    return grid
+
+
 def _check(cloud: Tensor) -> None:
     if cloud.ndim != 2 or cloud.shape[1] != 3 or len(cloud) == 0:
         raise ValueError(f"a cloud must have shape (N, 3) with N > 0, got {tuple(cloud.shape)}")

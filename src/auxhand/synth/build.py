@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from auxhand.hand.skeleton import FINGERS, WRIST
+from auxhand.hand.surface import FOREARM
 from auxhand.sample import LEFT
 from auxhand.synth.distributions import hand_surface, kinematics_of
 from auxhand.synth.factors import CameraFactors, Factors, ShapeFactors, WristFactors
@@ -17,6 +19,10 @@ from auxhand.synth.scene import Light, Scene
 from auxhand.synth.skin import SkinMaps, dress, paint
 
 Array = NDArray[np.float64]
+
+PARTS = ("background", "palm", *FINGERS, "arm")
+"""Labels of the part segmentation: 0 nothing, 1 palm, 2..6 thumb to pinky, 7 what is behind the
+wrist, a sleeve included."""
 
 _FLESH = 0.01
 """Metres of flesh about the joints that the hand's box takes in."""
@@ -47,6 +53,23 @@ class Labels:
 def skin_maps() -> SkinMaps:
     """Where skin features are on the mesh, computed once per process."""
     return SkinMaps.of(hand_surface())
+
+
+@cache
+def face_parts() -> NDArray[np.uint8]:
+    """(F,) part of the hand that each face of the mesh belongs to, an index into `PARTS`.
+
+    A vertex belongs to the part whose bones move it most, and behind the wrist to the arm; a face
+    to the part of two of its corners.
+    """
+    surface = hand_surface()
+    weights = surface.weights.double().numpy()
+    fingers = [weights[:, chain[:3]].sum(1) for chain in FINGERS.values()]
+    palm = weights[:, [WRIST, FOREARM]].sum(1)
+    part = 1 + np.argmax([palm, *fingers], axis=0)
+    part[skin_maps().forearm_distance > 0] = PARTS.index("arm")
+    middle: NDArray[np.uint8] = np.median(part[surface.faces.numpy()], axis=1).astype(np.uint8)
+    return middle
 
 
 @cache

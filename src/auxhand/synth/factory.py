@@ -41,7 +41,7 @@ from auxhand.data.store import (
 from auxhand.synth.build import build_scene
 from auxhand.synth.distributions import FactorConfig, sample_factors
 from auxhand.synth.factors import Factors
-from auxhand.synth.raster import render, visible_joints
+from auxhand.synth.modalities import render_hand
 
 SHARD_SIZE = 500
 MAKER = "auxhand synth"
@@ -133,8 +133,8 @@ def render_factors(
     factors: Factors, size: int, backgrounds: Backgrounds, *, index: int = 0, source: str = ""
 ) -> Row:
     """Render one hand with all its labels as a row of a prepared dataset."""
-    scene, labels = build_scene(factors, size)
-    rendering = render(scene)
+    hand = render_hand(factors, size)
+    labels, rendering = hand.labels, hand.rendering
     background = backgrounds.sample(np.random.default_rng(factors.background), size)
     image = composite(rendering.rgba, background)
     return make_row(
@@ -143,14 +143,13 @@ def render_factors(
         rgba=rendering.rgba,
         depth=rendering.depth,
         mask=rendering.mask,
+        parts=hand.parts,
         K=labels.K,
         side=labels.side,
         joints_uv=labels.joints_uv,
         joints_xyz=labels.joints_xyz,
         joint_valid=np.ones(len(labels.joints_uv), bool),
-        joint_visible=visible_joints(
-            labels.joints_xyz, rendering.depth, labels.K, labels.thickness
-        ),
+        joint_visible=hand.joint_visible,
         presence=1.0,
         source=source,
         factors=factors.to_dict(),
