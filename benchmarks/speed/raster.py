@@ -16,7 +16,8 @@ from pathlib import Path
 
 from auxhand.evaluation.report import Row, commit, table, write_rows
 from auxhand.synth.build import build_scene
-from auxhand.synth.distributions import FactorConfig, sample_factors
+from auxhand.synth.config import FactorConfig
+from auxhand.synth.distributions import sample_factors
 from auxhand.synth.raster import render
 
 

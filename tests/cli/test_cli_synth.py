@@ -8,7 +8,8 @@ from auxhand.cli.main import main
 from auxhand.cli.synth import load_config
 from auxhand.data.store import PreparedDataset, decode_image
 from auxhand.synth.build import build_scene
-from auxhand.synth.distributions import FactorConfig, sample_factors
+from auxhand.synth.config import FactorConfig
+from auxhand.synth.distributions import sample_factors
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "synth"
 

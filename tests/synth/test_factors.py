@@ -11,14 +11,8 @@ from scipy.spatial.transform import Rotation
 from auxhand.geometry.camera import project
 from auxhand.hand.anatomy import is_feasible
 from auxhand.synth.build import build_scene, shape_tensors
-from auxhand.synth.distributions import (
-    CameraConfig,
-    FactorConfig,
-    ViewConfig,
-    hand_surface,
-    kinematics_of,
-    sample_factors,
-)
+from auxhand.synth.config import CameraConfig, FactorConfig, ViewConfig
+from auxhand.synth.distributions import hand_surface, kinematics_of, sample_factors
 from auxhand.synth.factors import Factors, ViewFactors
 from auxhand.synth.pose_sampler import PoseConfig
 from auxhand.synth.raster import render

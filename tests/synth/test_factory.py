@@ -11,7 +11,8 @@ import pytest
 
 from auxhand.data.store import PreparedDataset, decode_depth, decode_image, decode_mask
 from auxhand.synth import factory
-from auxhand.synth.distributions import FactorConfig, sample_factors
+from auxhand.synth.config import FactorConfig
+from auxhand.synth.distributions import sample_factors
 from auxhand.synth.factors import Factors
 from auxhand.synth.factory import Job, generate, make_sample
 

@@ -12,7 +12,8 @@ from auxhand.geometry.heatmap import argmax_subpixel, cells_to_pixels
 from auxhand.geometry.pose25d import relative
 from auxhand.hand.skeleton import FINGERS, ROOT, TIPS
 from auxhand.synth.build import PARTS
-from auxhand.synth.distributions import FactorConfig, sample_factors
+from auxhand.synth.config import FactorConfig
+from auxhand.synth.distributions import sample_factors
 from auxhand.synth.factors import Factors
 from auxhand.synth.factory import render_factors
 from auxhand.synth.modalities import VOXEL_SIDE, render_hand

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auxhand.synth.build import build_scene
-from auxhand.synth.distributions import GROUPS, FactorConfig, sample_factors
+from auxhand.synth.config import FactorConfig
+from auxhand.synth.distributions import GROUPS, sample_factors
 from auxhand.synth.vary import vary
 
 BASE = sample_factors(FactorConfig(), seed=3, index=4)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 if TYPE_CHECKING:
-    from auxhand.synth.distributions import FactorConfig
+    from auxhand.synth.config import FactorConfig
     from auxhand.synth.factory import Job
 
 
@@ -42,7 +42,7 @@ def run(args: Namespace) -> None:
         ValueError: a configuration that does not fit, or a folder with another dataset.
         OSError: the folder cannot be written to.
     """
-    from auxhand.synth.distributions import FactorConfig
+    from auxhand.synth.config import FactorConfig
     from auxhand.synth.factory import Job, generate
 
     config = FactorConfig() if args.config is None else load_config(args.config)
@@ -92,7 +92,7 @@ def load_config(path: Path) -> FactorConfig:
         FileNotFoundError: no such file.
         ValueError: an unknown factor, or a value of the wrong kind.
     """
-    from auxhand.synth.distributions import FactorConfig
+    from auxhand.synth.config import FactorConfig
 
     if not path.is_file():
         raise FileNotFoundError(f"no configuration {path}: name a YAML file, see configs/synth/")

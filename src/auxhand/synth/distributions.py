@@ -1,4 +1,4 @@
-"""What the factors of variation are drawn from, and the drawing.
+"""Drawing the factors of variation from their distributions (`config.py`).
 
 Sample `index` of a seed is a pure function of (seed, index, config). Every group of factors has its
 own random stream, so that fixing or changing one group leaves the others as they were.
@@ -6,8 +6,7 @@ own random stream, so that fixing or changing one group leaves the others as the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
@@ -17,6 +16,17 @@ from numpy.typing import NDArray
 from auxhand.hand.skeleton import BONES
 from auxhand.hand.surface import HandSurface
 from auxhand.sample import LEFT, RIGHT
+from auxhand.synth.config import (
+    CameraConfig,
+    FactorConfig,
+    LightConfig,
+    Range,
+    ShapeConfig,
+    SkinConfig,
+    SleeveConfig,
+    ViewConfig,
+    WristConfig,
+)
 from auxhand.synth.factors import (
     CameraFactors,
     Colour,
@@ -27,15 +37,12 @@ from auxhand.synth.factors import (
     SleeveFactors,
     ViewFactors,
     WristFactors,
-    check_fixed,
 )
 from auxhand.synth.kinematics import Kinematics
 from auxhand.synth.pose_sampler import PoseConfig, sample_pose
 from auxhand.synth.skin import Skin
 
 Array = NDArray[np.float64]
-Range = tuple[float, float]
-
 GROUPS = (
     *("side", "shape", "pose", "wrist", "view", "camera", "light", "skin", "sleeve"),
     "background",
@@ -45,171 +52,8 @@ _SKIN_NUMBERS = (
     *("tone", "warmth", "palm", "creases", "knuckles", "flush", "veins", "blotches"),
     *("roughness", "relief"),
 )
-_NEAREST, _FURTHEST = 0.2, 6.0
 _DECIMALS = 5
 """Factors are rounded when they are drawn: what is written down is what is rendered."""
-
-
-@dataclass(frozen=True)
-class ShapeConfig:
-    """Normal distributions of the hand's shape.
-
-    Attributes:
-        coefficients: standard deviation of the shape components, cut off at 2.2 of them.
-        finger_length: of the factor on a whole finger's length.
-        bone_length: of the factor on each of its bones.
-        palm_length: of the factor on the bones from the wrist.
-        finger_width: of the factor on the thickness of all fingers and, by half, of each.
-    """
-
-    coefficients: float = 0.9
-    finger_length: float = 0.035
-    bone_length: float = 0.025
-    palm_length: float = 0.015
-    finger_width: float = 0.07
-
-
-@dataclass(frozen=True)
-class WristConfig:
-    """Standard deviations of the wrist's angles in degrees, cut off at two of them."""
-
-    flexion: float = 24.0
-    deviation: float = 10.0
-
-
-@dataclass(frozen=True)
-class ViewConfig:
-    """A mixture of upright hands and hands turned any way; degrees.
-
-    Attributes:
-        upright: share of upright hands: normal distributions about the palm, the back and the edges
-            of a raised hand.
-        sides: weights of palm, back and either edge among those.
-        upright_roll, upright_pitch, upright_yaw: standard deviations of the upright views.
-        roll: in-plane range of the others; they are uniform over rotations where all ranges are
-            full.
-        pitch, yaw: their out-of-plane ranges.
-    """
-
-    upright: float = 0.55
-    sides: tuple[float, float, float] = (0.5, 0.33, 0.17)
-    upright_roll: float = 28.0
-    upright_pitch: float = 26.0
-    upright_yaw: float = 28.0
-    roll: Range = (-180.0, 180.0)
-    pitch: Range = (-90.0, 90.0)
-    yaw: Range = (-180.0, 180.0)
-
-
-@dataclass(frozen=True)
-class CameraConfig:
-    """Distances in metres (uniform) and how much of the frame the hand's box takes.
-
-    Attributes:
-        near, far: ranges of the distance; `far_share` is the probability of the latter.
-        fill: range of `CameraFactors.fill`.
-    """
-
-    near: Range = (0.28, 0.9)
-    far: Range = (0.9, 2.0)
-    far_share: float = 0.3
-    fill: Range = (0.6, 0.64)
-
-
-@dataclass(frozen=True)
-class LightConfig:
-    """One key light, often a second one, and ambient light from above and below.
-
-    Attributes:
-        exposure: range of the light's sum, 1 shows a white surface as white.
-        ambient: range of the ambient part of it.
-        back: probability that the key light comes from anywhere, behind the hand included.
-        second: probability of a second light.
-        shadow: probability that the key light casts shadows.
-        tint: largest deviation of a light's red and blue from white.
-        occlusion: range of the ambient occlusion.
-    """
-
-    exposure: Range = (0.6, 1.25)
-    ambient: Range = (0.25, 0.8)
-    back: float = 0.2
-    second: float = 0.35
-    shadow: float = 0.75
-    tint: float = 0.15
-    occlusion: Range = (0.3, 0.9)
-
-
-@dataclass(frozen=True)
-class SkinConfig:
-    """Ranges of the numbers of `skin.Skin`; `polish` is the probability of painted nails."""
-
-    tone: Range = (0.0, 1.0)
-    warmth: Range = (-1.0, 1.0)
-    palm: Range = (0.0, 1.0)
-    creases: Range = (0.15, 1.0)
-    knuckles: Range = (0.0, 1.0)
-    flush: Range = (0.0, 1.0)
-    veins: Range = (0.0, 0.8)
-    blotches: Range = (0.0, 1.0)
-    roughness: Range = (0.4, 0.65)
-    relief: Range = (0.2, 1.0)
-    polish: float = 0.06
-
-
-@dataclass(frozen=True)
-class SleeveConfig:
-    """Sleeves.
-
-    Attributes:
-        share: probability of a sleeve.
-        start: range of where it begins, metres behind the wrist.
-        thickness: range of the metres by which it stands off the arm.
-    """
-
-    share: float = 0.45
-    start: Range = (0.02, 0.14)
-    thickness: Range = (0.001, 0.012)
-
-
-@dataclass(frozen=True)
-class FactorConfig:
-    """What factors are drawn from.
-
-    Attributes:
-        left: share of left hands.
-        fixed: factors that are not drawn but given, nested as in `Factors.to_dict`, for example
-            {"side": "right", "camera": {"distance": 0.5}}.
-    """
-
-    left: float = 0.5
-    shape: ShapeConfig = field(default_factory=ShapeConfig)
-    pose: PoseConfig = field(default_factory=PoseConfig)
-    wrist: WristConfig = field(default_factory=WristConfig)
-    view: ViewConfig = field(default_factory=ViewConfig)
-    camera: CameraConfig = field(default_factory=CameraConfig)
-    light: LightConfig = field(default_factory=LightConfig)
-    skin: SkinConfig = field(default_factory=SkinConfig)
-    sleeve: SleeveConfig = field(default_factory=SleeveConfig)
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Check ranges and names.
-
-        Raises:
-            ValueError: a range that ends before it starts, a camera inside the hand or further than
-                depth can be stored, a fixed factor that does not exist.
-        """
-        check_fixed(self.fixed)
-        for group in fields(self):
-            for name, value in getattr(getattr(self, group.name), "__dict__", {}).items():
-                if isinstance(value, tuple) and len(value) == 2 and not value[0] <= value[1]:
-                    raise ValueError(f"{group.name}.{name} must be (least, most), got {value}")
-        for name in ("near", "far"):
-            least, most = getattr(self.camera, name)
-            if least < _NEAREST or most > _FURTHEST:
-                raise ValueError(
-                    f"camera.{name} must lie in {_NEAREST} to {_FURTHEST} m, got {(least, most)}"
-                )
 
 
 @cache

@@ -39,7 +39,8 @@ from auxhand.data.store import (
     write_shard,
 )
 from auxhand.synth.build import build_scene
-from auxhand.synth.distributions import FactorConfig, sample_factors
+from auxhand.synth.config import FactorConfig
+from auxhand.synth.distributions import sample_factors
 from auxhand.synth.factors import Factors
 from auxhand.synth.modalities import render_hand
 

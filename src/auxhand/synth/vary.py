@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from auxhand.synth.distributions import GROUPS, FactorConfig, draw_group
+from auxhand.synth.config import FactorConfig
+from auxhand.synth.distributions import GROUPS, draw_group
 from auxhand.synth.factors import Factors
 
 
