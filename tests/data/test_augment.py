@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from auxhand.data.augment import EASY, HARD, Augmentation, augment, generator
 from auxhand.data.background import Backgrounds
 from auxhand.data.photometric import Photometric, cast_shadow, light_hand, occlude, take_picture
-from auxhand.data.store import encode_png
+from auxhand.data.store import decode_mask, encode_png
 from auxhand.geometry.camera import project
 
 PLAIN = Backgrounds(distractor_share=0.0)
@@ -58,7 +58,7 @@ def test_a_dot_drawn_at_a_joint_is_found_there(hand_row):
         dot[..., :3] = 255
         y, x = np.mgrid[:128, :128]
         dot[..., 3] = (255 * np.clip(5 - np.hypot(x - u, y - v), 0, 1)).astype(np.uint8)
-        row["rgba"] = encode_png(dot)
+        row["rgba"], row["mask"] = encode_png(dot), None
         for visit in range(12):
             sample = augment(row, 96, generator(0, visit, 4), BARE, PLAIN)
             if sample.joints_uv is None or not sample.joint_valid[joint]:
@@ -76,7 +76,7 @@ def test_hand_comes_before_the_background_without_a_fringe(hand_row):
     cut = np.zeros((128, 128, 4), np.uint8)
     cut[:] = (0, 255, 0, 0)
     cv2.circle(cut, (64, 64), 30, (128, 128, 128, 255), -1)
-    row["rgba"] = encode_png(cut)
+    row["rgba"], row["mask"] = encode_png(cut), None
 
     class White(Backgrounds):
         def sample(self, rng, size):
@@ -219,3 +219,15 @@ def test_a_shadow_darkens_what_lies_behind_and_nothing_else():
     assert shaded.max() <= 1
     assert 0.2 <= shaded[30, 30, 0] <= 0.8
     assert shaded[0, 0, 0] == 1
+
+
+def test_a_thing_in_the_cut_out_is_no_hand(hand_row):
+    row = dict(hand_row(0))
+    mask = decode_mask(row["mask"])
+    half = (mask > 0) & (np.arange(128) < np.median(np.nonzero(mask)[1]))
+    row["mask"] = encode_png(half.astype(np.uint8) * 255)
+    whole = augment(hand_row(0), 96, generator(0, 1, 0), BARE, PLAIN)
+    part = augment(row, 96, generator(0, 1, 0), BARE, PLAIN)
+    assert torch.equal(part.image, whole.image)
+    assert 0.3 < float(part.mask.sum() / whole.mask.sum()) < 0.7
+    assert (part.mask <= whole.mask).all()

@@ -17,7 +17,7 @@ def test_what_is_not_varied_stays(groups):
     other = vary(BASE, groups, seed=5)
     assert all(getattr(other, g) == getattr(BASE, g) for g in GROUPS if g not in groups)
     changed = {g for g in groups if getattr(other, g) != getattr(BASE, g)}
-    assert groups - changed <= {"side", "sleeve"}  # these have few values
+    assert groups - changed <= {"side", "sleeve", "occluders"}  # often alike
 
 
 def test_a_group_is_drawn_as_a_sample_draws_it():

@@ -223,8 +223,10 @@ def augment(
     sample = crop_labels(labels, crop)
 
     image, hand = _picture(pixels, crop, rng, augmentation.photometric, backgrounds)
-    if hand is None and (stored := decode_column(row, "mask", decode_mask, where)) is not None:
-        hand = warp(stored, crop) > 0.5
+    if (stored := decode_column(row, "mask", decode_mask, where)) is not None:
+        # What is cut out may hold a thing, which is no hand.
+        border = cv2.BORDER_CONSTANT if hand is None else cv2.BORDER_REPLICATE
+        hand = warp(stored, crop, border) > 0.5
     covered = occlude(image, rng, augmentation.photometric)
     image = take_picture(image, rng, augmentation.photometric)
     mask = None if hand is None else torch.from_numpy((hand & ~covered).astype(np.float32))

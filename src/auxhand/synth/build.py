@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from auxhand.hand.skeleton import FINGERS, WRIST
 from auxhand.hand.surface import FOREARM
 from auxhand.sample import LEFT
+from auxhand.synth.collision import radii
 from auxhand.synth.distributions import hand_surface, kinematics_of
 from auxhand.synth.factors import CameraFactors, Factors, ShapeFactors, WristFactors
+from auxhand.synth.occluders import held, in_front
 from auxhand.synth.raster import joint_thickness
 from auxhand.synth.scene import Light, Scene
-from auxhand.synth.skin import SkinMaps, dress, paint
+from auxhand.synth.skin import SkinMaps, coat, dress, join, paint
 
 Array = NDArray[np.float64]
 
@@ -82,7 +84,8 @@ def _thickness() -> NDArray[np.float32]:
 def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
     """The scene of `factors` in a square image of `size` pixels, and its labels.
 
-    Left hands are mirror images of right ones; the light is not mirrored.
+    Left hands are mirror images of right ones, with what they hold and what hides them; the light
+    is not mirrored. The hand's faces come first, those of other things after them.
 
     Raises:
         ValueError: factors that are not the right number of numbers.
@@ -96,11 +99,25 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
         rise = np.clip(behind / _SLEEVE_EDGE, 0, 1) * factors.sleeve.thickness
         vertices = _moved_off(vertices, arm, rise)
         skin = dress(skin, (behind > 0).astype(np.float64), factors.sleeve.colour)
+    in_hand = joints
     rotation = factors.view.rotation()
     vertices, joints = vertices @ rotation.T, joints @ rotation.T
     K, shift = _frame(joints, factors.camera, size)
     vertices, joints = vertices + shift, joints + shift
     faces = surface.faces.numpy().astype(np.int32)
+    rest = skin_maps().rest
+    for occluder in factors.occluders:
+        if occluder.kind == "held":
+            thing = held(occluder, in_hand, _bone_radii(factors.shape))
+            thing = thing and thing._replace(vertices=thing.vertices @ rotation.T + shift)
+        else:
+            thing = in_front(occluder, joints)
+        if thing is None:
+            continue
+        faces = np.concatenate([faces, thing.faces + np.int32(len(vertices))])
+        vertices = np.concatenate([vertices, thing.vertices])
+        rest = np.concatenate([rest, thing.vertices.astype(np.float32)])
+        skin = join(skin, coat(len(thing.vertices), occluder.colour, occluder.roughness))
     if factors.side == LEFT:
         vertices, joints = vertices * [-1, 1, 1], joints * [-1, 1, 1]
         faces = faces[:, ::-1]
@@ -108,7 +125,7 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
     scene = Scene(
         vertices=vertices.astype(np.float32),
         faces=np.ascontiguousarray(faces),
-        rest=skin_maps().rest,
+        rest=rest,
         albedo=skin.albedo,
         bump=skin.bump,
         roughness=skin.roughness,
@@ -141,6 +158,11 @@ def _posed(factors: Factors) -> tuple[Array, Array]:
     with torch.no_grad():
         vertices, joints = surface(rotations, *shape, forearm)
     return vertices[0].double().numpy(), joints[0].double().numpy()
+
+
+def _bone_radii(shape: ShapeFactors) -> Array:
+    """(21,) metres: half the thickness of each bone of a hand of that shape."""
+    return radii(kinematics_of(shape).rest, np.array(shape.finger_width))
 
 
 def shape_tensors(shape: ShapeFactors) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -140,6 +140,47 @@ class SleeveConfig:
 
 
 @dataclass(frozen=True)
+class SensorConfig:
+    """Cameras; "..._share" is a probability.
+
+    Attributes:
+        blur_share, blur: out of focus, and by how much at most (`SensorFactors.blur`).
+        exposure: standard deviation in stops.
+        balance: standard deviation of the logarithm of the gains.
+        noise_share, noise: noisy, and the deviation at most, of read and shot noise each.
+        jpeg_share, quality: compressed, and the range of the quality.
+    """
+
+    blur_share: float = 0.3
+    blur: float = 1.2
+    exposure: float = 0.3
+    balance: float = 0.05
+    noise_share: float = 0.5
+    noise: float = 0.03
+    jpeg_share: float = 0.3
+    quality: tuple[int, int] = (40, 90)
+
+
+@dataclass(frozen=True)
+class OccluderConfig:
+    """Things that hide parts of the hand.
+
+    Attributes:
+        held: probability of a thing in the hand.
+        front: probability of things before it, one or two.
+        radii: range of their half axes in metres.
+        room: range of a held thing's half axes in units of the room in the hand.
+        nearness: range of the share of the way from the hand to the camera.
+    """
+
+    held: float = 0.06
+    front: float = 0.08
+    radii: Range = (0.006, 0.035)
+    room: Range = (0.7, 1.15)
+    nearness: Range = (0.12, 0.5)
+
+
+@dataclass(frozen=True)
 class FactorConfig:
     """What factors are drawn from.
 
@@ -158,6 +199,8 @@ class FactorConfig:
     light: LightConfig = field(default_factory=LightConfig)
     skin: SkinConfig = field(default_factory=SkinConfig)
     sleeve: SleeveConfig = field(default_factory=SleeveConfig)
+    sensor: SensorConfig = field(default_factory=SensorConfig)
+    occluders: OccluderConfig = field(default_factory=OccluderConfig)
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -20,7 +20,9 @@ from auxhand.synth.config import (
     CameraConfig,
     FactorConfig,
     LightConfig,
+    OccluderConfig,
     Range,
+    SensorConfig,
     ShapeConfig,
     SkinConfig,
     SleeveConfig,
@@ -32,7 +34,9 @@ from auxhand.synth.factors import (
     Colour,
     Factors,
     LightFactors,
+    OccluderFactors,
     PoseFactors,
+    SensorFactors,
     ShapeFactors,
     SleeveFactors,
     ViewFactors,
@@ -45,7 +49,7 @@ from auxhand.synth.skin import Skin
 Array = NDArray[np.float64]
 GROUPS = (
     *("side", "shape", "pose", "wrist", "view", "camera", "light", "skin", "sleeve"),
-    "background",
+    *("background", "sensor", "occluders"),
 )
 """The groups of factors, which are drawn independently (a pose fits the shape that it is for)."""
 _SKIN_NUMBERS = (
@@ -233,6 +237,60 @@ def _sleeve(config: SleeveConfig, rng: np.random.Generator) -> SleeveFactors | N
     )
 
 
+def _sensor(config: SensorConfig, rng: np.random.Generator) -> SensorFactors:
+    blurred, noisy, compressed = rng.random(3) < [
+        config.blur_share,
+        config.noise_share,
+        config.jpeg_share,
+    ]
+    blur = _uniform(rng, (0.0, config.blur))
+    read, shot = _rounded(rng.uniform(0, config.noise, 2))
+    red, blue = _rounded(np.exp(config.balance * _normal(rng, 2)))
+    quality = int(rng.integers(config.quality[0], config.quality[1] + 1))
+    return SensorFactors(
+        blur=blur if blurred else 0.0,
+        exposure=_rounded(config.exposure * _normal(rng))[0],
+        balance=(red, blue),
+        read=read if noisy else 0.0,
+        shot=shot if noisy else 0.0,
+        quality=quality if compressed else None,
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def _occluders(config: OccluderConfig, rng: np.random.Generator) -> tuple[OccluderFactors, ...]:
+    held, front = rng.random(2) < [config.held, config.front]
+    kinds = ["held"] * int(held) + ["front"] * (int(rng.integers(1, 3)) if front else 0)
+    return tuple(_occluder(kind, config, rng) for kind in kinds)
+
+
+def _occluder(kind: str, config: OccluderConfig, rng: np.random.Generator) -> OccluderFactors:
+    low, high = config.room if kind == "held" else config.radii
+    radii = np.exp(rng.uniform(np.log(low), np.log(high), 3))
+    turn = rng.standard_normal(3)
+    if kind == "held":  # a rod through the hand as often as a ball in it
+        turn *= 0.15
+        radii[0] *= rng.choice([1.0, rng.uniform(2, 6)])
+        place = 0.003 * rng.standard_normal(3)
+    else:
+        turn *= rng.uniform(0, np.pi) / np.linalg.norm(turn)
+        place = np.array([*rng.uniform(-1, 1, 2), rng.uniform(*config.nearness)])
+    x, y, z = _rounded(radii)
+    profile, section = _rounded(rng.choice([0.15, 0.4, 1.0], 2))
+    red, green, blue = _rounded(rng.random(3) ** 2)
+    a, b, c = _rounded(turn)
+    u, v, w = _rounded(place)
+    return OccluderFactors(
+        kind=kind,
+        radii=(x, y, z),
+        roundness=(profile, section),
+        turn=(a, b, c),
+        place=(u, v, w),
+        colour=(red, green, blue),
+        roughness=_uniform(rng, (0.15, 0.9)),
+    )
+
+
 _DRAW: dict[str, Callable[[Any, np.random.Generator], Any]] = {
     "shape": _shape,
     "wrist": _wrist,
@@ -241,4 +299,6 @@ _DRAW: dict[str, Callable[[Any, np.random.Generator], Any]] = {
     "light": _light,
     "skin": _skin,
     "sleeve": _sleeve,
+    "sensor": _sensor,
+    "occluders": _occluders,
 }

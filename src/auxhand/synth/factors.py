@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,6 +145,54 @@ class SleeveFactors:
 
 
 @dataclass(frozen=True)
+class SensorFactors:
+    """What the camera makes of the light that reaches it (`sensor.photograph`).
+
+    Attributes:
+        blur: deviation of the Gaussian that is out of focus, in 128ths of the image's side.
+        exposure: stops by which it is too bright (too dark below 0).
+        balance: gains of red and blue against green, linear light.
+        read, shot: noise; its variance is read^2 + shot^2 x at the encoded value x.
+        quality: of JPEG, 1 to 100; None = not compressed before it is stored.
+        seed: of the noise.
+    """
+
+    blur: float
+    exposure: float
+    balance: tuple[float, float]
+    read: float
+    shot: float
+    quality: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class OccluderFactors:
+    """A thing in front of the hand or held by it: a superellipsoid (`occluders.py`).
+
+    Attributes:
+        kind: "held": in the hollow of the hand, scaled to the room that the fingers leave there;
+            "front": between the camera and the hand.
+        radii: half axes; of a held thing in units of that room, else in metres.
+        roundness: exponents of its profile and of its cross-section: 1 is round, 0.1 nearly square.
+        turn: rotation vector, radians; a held thing is turned with the hand.
+        place: of a thing in front: where its middle is, (x, y) from the middle of the hand's box in
+            units of half the box, and which share of the way from the hand to the camera. A held
+            thing is moved by place metres within the hand's frame.
+        colour: linear RGB.
+        roughness: of its highlights.
+    """
+
+    kind: str
+    radii: tuple[float, float, float]
+    roundness: tuple[float, float]
+    turn: tuple[float, float, float]
+    place: tuple[float, float, float]
+    colour: Colour
+    roughness: float
+
+
+@dataclass(frozen=True)
 class Factors:
     """Everything that one picture of a hand is made of.
 
@@ -153,6 +201,7 @@ class Factors:
         skin: the person's skin and nails.
         sleeve: None is a bare arm.
         background: seed of what is behind the hand.
+        occluders: things before the hand or in it.
     """
 
     side: str
@@ -165,6 +214,8 @@ class Factors:
     skin: Skin
     sleeve: SleeveFactors | None
     background: int
+    sensor: SensorFactors
+    occluders: tuple[OccluderFactors, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """As nested dictionaries, for JSON."""
@@ -207,6 +258,7 @@ def check_fixed(values: Mapping[str, Any]) -> None:
             raise ValueError(f"no factor {name!r} to fix; there are: {', '.join(groups)}")
         group, optional = _group(groups[name]), type(None) in get_args(groups[name])
         if group is None or (value is None and optional):
+            _build(groups[name], value, f"a fixed {name}")
             continue
         known = set(_types(group))
         given = set(value) if isinstance(value, Mapping) else {repr(value)}
@@ -219,6 +271,11 @@ def check_fixed(values: Mapping[str, Any]) -> None:
 
 def _build(hint: Any, values: Any, where: str) -> Any:
     """`values` as the dataclass of a type hint, lists as tuples; anything else as it is."""
+    if get_origin(hint) is tuple and dataclasses.is_dataclass(get_args(hint)[0]):
+        if not isinstance(values, (list, tuple)):
+            raise ValueError(f"{where} must be a list, got {values!r}")
+        kind = get_args(hint)[0]
+        return tuple(_build(kind, value, f"{where}[{i}]") for i, value in enumerate(values))
     group = _group(hint)
     if values is None or group is None:
         return _tuples(values)
@@ -230,7 +287,9 @@ def _build(hint: Any, values: Any, where: str) -> Any:
 
 
 def _group(hint: Any) -> Any:
-    """The dataclass in a type hint, also in "X | None"; None where there is none."""
+    """The dataclass in a type hint, also in "X | None"; None where there is none, or a tuple."""
+    if get_origin(hint) is tuple:
+        return None
     return next((k for k in (hint, *get_args(hint)) if dataclasses.is_dataclass(k)), None)
 
 

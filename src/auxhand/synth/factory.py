@@ -43,6 +43,7 @@ from auxhand.synth.config import FactorConfig
 from auxhand.synth.distributions import sample_factors
 from auxhand.synth.factors import Factors
 from auxhand.synth.modalities import render_hand
+from auxhand.synth.sensor import photograph
 
 SHARD_SIZE = 500
 MAKER = "auxhand synth"
@@ -137,13 +138,13 @@ def render_factors(
     hand = render_hand(factors, size)
     labels, rendering = hand.labels, hand.rendering
     background = backgrounds.sample(np.random.default_rng(factors.background), size)
-    image = composite(rendering.rgba, background)
+    image = photograph(composite(rendering.rgba, background), factors.sensor)
     return make_row(
         index,
         image=(image * 255 + 0.5).astype(np.uint8),
         rgba=rendering.rgba,
         depth=rendering.depth,
-        mask=rendering.mask,
+        mask=hand.mask,
         parts=hand.parts,
         K=labels.K,
         side=labels.side,

@@ -38,7 +38,7 @@ class Modalities:
         factors: what it was made of.
         scene: what was rendered; its `vertices` (V, 3) and `faces` (F, 3) are the mesh.
         labels: K, joints_xyz, joints_uv and side.
-        rendering: rgba, depth, mask and face.
+        rendering: rgba, depth, mask and face, of the hand and what is held or before it.
     """
 
     factors: Factors
@@ -48,10 +48,17 @@ class Modalities:
 
     @cached_property
     def parts(self) -> NDArray[np.uint8]:
-        """(H, W) part seen at each pixel, an index into `PARTS`."""
-        face = self.rendering.face
-        seen: NDArray[np.uint8] = np.where(face < 0, np.uint8(0), face_parts()[face])
+        """(H, W) part of the hand seen at each pixel, an index into `PARTS`."""
+        face, parts = self.rendering.face, face_parts()
+        of_hand = (face >= 0) & (face < len(parts))
+        seen: NDArray[np.uint8] = np.where(of_hand, parts[np.where(of_hand, face, 0)], np.uint8(0))
         return seen
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H, W) pixels that see the hand or its arm, and nothing before it."""
+        visible: NDArray[np.bool_] = self.parts > 0
+        return visible
 
     @cached_property
     def joint_visible(self) -> NDArray[np.bool_]:
@@ -61,7 +68,7 @@ class Modalities:
 
     def surface(self, arm: bool = False) -> Tensor:
         """(N, 3) points of the visible surface, one a pixel, without the arm unless asked for."""
-        wanted = self.rendering.mask if arm else (self.parts > 0) & (self.parts != _ARM)
+        wanted = self.mask if arm else self.mask & (self.parts != _ARM)
         depth = torch.from_numpy(self.rendering.depth).double()
         return depth_to_cloud(depth, torch.from_numpy(self.labels.K), torch.from_numpy(wanted))
 

@@ -312,6 +312,17 @@ def dress(paint: Paint, covered: NDArray[np.floating], colour: tuple[float, floa
     return Paint(*(each.astype(np.float32) for each in (albedo, bump, roughness)))
 
 
+def coat(count: int, colour: tuple[float, float, float], roughness: float) -> Paint:
+    """One colour (linear RGB) and roughness for `count` vertices of a smooth thing."""
+    albedo = np.tile(np.clip(np.array(colour, np.float32), 0.01, 0.95), (count, 1))
+    return Paint(albedo, np.zeros(count, np.float32), np.full(count, roughness, np.float32))
+
+
+def join(first: Paint, second: Paint) -> Paint:
+    """The paint of two meshes that become one."""
+    return Paint(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
+
+
 def _reflectance(tone: float, warmth: float) -> NDArray[np.float64]:
     """(3,) linear RGB of a skin tone."""
     encoded = np.array(TONES_SRGB, np.float64) / 255
