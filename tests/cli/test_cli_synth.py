@@ -1,5 +1,6 @@
 """`auxhand synth` from the command line."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,21 @@ def test_another_dataset_is_kept(tmp_path, capsys):
     assert run(out, "--count", 1, "--size", 32, "--workers", 1) == 0
     assert run(out, "--count", 1, "--size", 32, "--workers", 1, "--seed", 1) == 2
     assert "another seed" in capsys.readouterr().err
+
+
+def test_path_tracing_from_the_command_line(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "hands"
+    command = (out, "--count", 1, "--size", 32, "--workers", 1, "--renderer", "pathtrace")
+    monkeypatch.setitem(sys.modules, "mitsuba", None)
+    assert run(*command) == 2
+    error = capsys.readouterr().err
+    assert "auxhand[pathtrace]" in error
+    assert error.count("\n") == 1
+    assert not out.exists()
+    monkeypatch.undo()
+    assert run(*command) == 0
+    assert PreparedDataset(out).description["renderer"] == "pathtrace"
+    traced = PreparedDataset(out).row(0)
+    assert run(tmp_path / "drawn", *command[1:-2]) == 0
+    drawn = PreparedDataset(tmp_path / "drawn").row(0)
+    assert {name for name in drawn if drawn[name] != traced[name]} == {"image", "rgba"}

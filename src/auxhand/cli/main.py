@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain(f"auxhand {name}", "interrupted")
         return INTERRUPTED
-    except (OSError, ValueError, argparse.ArgumentError) as error:
+    except (OSError, ValueError, ModuleNotFoundError, argparse.ArgumentError) as error:
         if os.environ.get("AUXHAND_TRACEBACK"):
             raise
         complain(f"auxhand {name}", describe(error))

@@ -27,6 +27,12 @@ def parser() -> ArgumentParser:
     parser.add_argument("--config", type=Path, help="YAML of the factors (configs/synth/)")
     parser.add_argument("--backgrounds", type=Path, help="folder of photos to put hands before")
     parser.add_argument(
+        "--renderer",
+        choices=["raster", "pathtrace"],
+        default="raster",
+        help="pathtrace is slow and looks like another camera (extra auxhand[pathtrace])",
+    )
+    parser.add_argument(
         "--preview",
         action="store_true",
         help="no dataset: draw the samples with their skeletons as one sheet, OUT.png",
@@ -40,13 +46,21 @@ def run(args: Namespace) -> None:
     Raises:
         FileNotFoundError: no such configuration, no such folder of backgrounds.
         ValueError: a configuration that does not fit, or a folder with another dataset.
+        ModuleNotFoundError: path tracing is not installed.
         OSError: the folder cannot be written to.
     """
     from auxhand.synth.config import FactorConfig
     from auxhand.synth.factory import Job, generate
 
     config = FactorConfig() if args.config is None else load_config(args.config)
-    job = Job(args.count, args.seed, args.size, config, args.backgrounds)
+    job = Job(
+        args.count,
+        args.seed,
+        args.size,
+        config,
+        args.backgrounds,
+        renderer=args.renderer,
+    )
     if args.preview:
         print(f"{args.count} hands: {draw_preview(args.out.with_suffix('.png'), job)}")
         return

@@ -86,13 +86,13 @@ class CameraConfig:
 
 @dataclass(frozen=True)
 class LightConfig:
-    """One key light, often a second one, and ambient light from above and below.
+    """A key light, often weaker ones, and ambient light from above and below.
 
     Attributes:
         exposure: range of the light's sum, 1 shows a white surface as white.
         ambient: range of the ambient part of it.
         back: probability that the key light comes from anywhere, behind the hand included.
-        second: probability of a second light.
+        count: weights of one to four lights.
         shadow: probability that the key light casts shadows.
         tint: largest deviation of a light's red and blue from white.
         occlusion: range of the ambient occlusion.
@@ -101,7 +101,7 @@ class LightConfig:
     exposure: Range = (0.6, 1.25)
     ambient: Range = (0.25, 0.8)
     back: float = 0.2
-    second: float = 0.35
+    count: tuple[float, float, float, float] = (0.6, 0.25, 0.1, 0.05)
     shadow: float = 0.75
     tint: float = 0.15
     occlusion: Range = (0.3, 0.9)

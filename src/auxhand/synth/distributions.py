@@ -184,11 +184,11 @@ def _light(config: LightConfig, rng: np.random.Generator) -> LightFactors:
     exposure = _uniform(rng, config.exposure)
     ambient = _uniform(rng, config.ambient)
     directions, colours, shadows = [], [], []
-    # A second light shares the direct light with the key light.
-    shares = [1.0]
-    if rng.random() < config.second:
-        second = rng.uniform(0.15, 0.45)
-        shares = [1 - second, second]
+    count = np.array(config.count)
+    others = int(rng.choice(4, p=count / count.sum()))
+    # Other lights share the direct light with the key light.
+    rest = rng.uniform(0.15, 0.45)
+    shares = [1 - rest, *(rest * rng.dirichlet(np.ones(others)))] if others else [1.0]
     for number, share in enumerate(shares):
         direction = rng.standard_normal(3)
         if number > 0 or rng.random() >= config.back:

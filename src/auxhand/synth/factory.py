@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -38,11 +38,10 @@ from auxhand.data.store import (
     write_description,
     write_shard,
 )
-from auxhand.synth.build import build_scene
 from auxhand.synth.config import FactorConfig
 from auxhand.synth.distributions import sample_factors
 from auxhand.synth.factors import Factors
-from auxhand.synth.modalities import render_hand
+from auxhand.synth.modalities import Renderer, render_hand
 from auxhand.synth.sensor import photograph
 
 SHARD_SIZE = 500
@@ -60,9 +59,10 @@ class Job:
         config: what the factors are drawn from.
         backgrounds: folder of photos; None for procedural backgrounds.
         shard_size: samples per file.
+        renderer: see `render_hand`.
 
     Raises:
-        ValueError: a number that is not positive (or a negative seed).
+        ValueError: a number that is not positive (or a negative seed), an unknown renderer.
     """
 
     count: int
@@ -71,9 +71,14 @@ class Job:
     config: FactorConfig = field(default_factory=FactorConfig)
     backgrounds: Path | None = None
     shard_size: int = SHARD_SIZE
+    renderer: Renderer = "raster"
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the numbers and the renderer."""
+        if self.renderer not in get_args(Renderer):
+            raise ValueError(
+                f"no renderer {self.renderer!r}; there are: {', '.join(get_args(Renderer))}"
+            )
         for name, least in (("count", 1), ("seed", 0), ("size", 16), ("shard_size", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
@@ -99,6 +104,7 @@ class Job:
             "seed": self.seed,
             "size": self.size,
             "shard_size": self.shard_size,
+            "renderer": self.renderer,
             "config": asdict(self.config),
             "backgrounds": _fingerprint(_backgrounds(self.backgrounds)),
         }
@@ -126,16 +132,23 @@ def make_sample(job: Job, index: int) -> Row:
         sample_factors(job.config, job.seed, index),
         job.size,
         _backgrounds(job.backgrounds),
+        job.renderer,
         index=index,
         source=f"synth/{job.seed}/{index}",
     )
 
 
 def render_factors(
-    factors: Factors, size: int, backgrounds: Backgrounds, *, index: int = 0, source: str = ""
+    factors: Factors,
+    size: int,
+    backgrounds: Backgrounds,
+    renderer: Renderer = "raster",
+    *,
+    index: int = 0,
+    source: str = "",
 ) -> Row:
     """Render one hand with all its labels as a row of a prepared dataset."""
-    hand = render_hand(factors, size)
+    hand = render_hand(factors, size, renderer)
     labels, rendering = hand.labels, hand.rendering
     background = backgrounds.sample(np.random.default_rng(factors.background), size)
     image = photograph(composite(rendering.rgba, background), factors.sensor)
@@ -195,7 +208,8 @@ def generate(out: str | Path, job: Job, workers: int = 2, progress: bool = True)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     out = Path(out)
-    build_scene(sample_factors(job.config, job.seed, 0), job.size)  # fails before it writes
+    # Fails before anything is written.
+    render_hand(sample_factors(job.config, job.seed, 0), job.size, job.renderer)
     description = json.loads(json.dumps(job.describe()))
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,9 +22,10 @@ from auxhand.geometry.crop import mirror_xyz
 from auxhand.geometry.heatmap import gaussian_heatmap, pixels_to_cells
 from auxhand.hand.skeleton import ROOT
 from auxhand.sample import LEFT
+from auxhand.synth import pathtrace, raster
 from auxhand.synth.build import PARTS, Labels, build_scene, face_parts
 from auxhand.synth.factors import Factors
-from auxhand.synth.raster import Rendering, render, visible_joints
+from auxhand.synth.raster import Rendering, visible_joints
 from auxhand.synth.scene import Scene
 
 VOXEL_SIDE = 0.3
@@ -104,15 +106,21 @@ class Modalities:
 _ARM = PARTS.index("arm")
 
 
-def render_hand(factors: Factors, size: int) -> Modalities:
+Renderer = Literal["raster", "pathtrace"]
+
+
+def render_hand(factors: Factors, size: int, renderer: Renderer = "raster") -> Modalities:
     """Render one hand.
 
     Args:
         factors: what it is made of.
         size: side of the image in pixels.
+        renderer: "raster", or "pathtrace" (extra `pathtrace`): other colours, the same labels.
 
     Raises:
         ValueError: factors that are not the right number of numbers.
+        ModuleNotFoundError: the path tracer is not installed.
     """
     scene, labels = build_scene(factors, size)
-    return Modalities(factors, scene, labels, render(scene))
+    draw = raster.render if renderer == "raster" else pathtrace.render
+    return Modalities(factors, scene, labels, draw(scene))

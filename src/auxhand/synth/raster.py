@@ -77,9 +77,6 @@ def render(scene: Scene, supersample: int = 2) -> Rendering:
     K, fine_K = scene.K, _scaled(scene.K, supersample)
     centres = _camera_layer(vertices, scene.faces, K, height, width)
     fine = _camera_layer(vertices, scene.faces, fine_K, height * supersample, width * supersample)
-    mask = centres.face >= 0
-    depth = np.zeros(scene.size, np.float32)
-    np.divide(1.0, centres.nearness, out=depth, where=mask)
 
     surface = np.empty((len(vertices), 14), np.float32)
     surface[:, 0:3] = vertices
@@ -107,6 +104,19 @@ def render(scene: Scene, supersample: int = 2) -> Rendering:
         )
     )
     rgba = sampling.resolve(at_centre, at_samples, once, often, supersample)
+    return _rendering(rgba, centres)
+
+
+def label(scene: Scene, rgba: NDArray[np.uint8]) -> Rendering:
+    """A picture of the scene by another renderer, with the labels that `render` gives."""
+    vertices = scene.vertices.astype(np.float64)
+    return _rendering(rgba, _camera_layer(vertices, scene.faces, scene.K, *scene.size))
+
+
+def _rendering(rgba: NDArray[np.uint8], centres: Layer) -> Rendering:
+    mask = centres.face >= 0
+    depth = np.zeros(mask.shape, np.float32)
+    np.divide(1.0, centres.nearness, out=depth, where=mask)
     return Rendering(rgba, depth, mask, centres.face)
 
 
