@@ -135,3 +135,24 @@ def test_what_a_camera_does_keeps_things_in_place():
     flat = np.full((16, 16, 3), (0.8, 0.4, 0.1), np.float32)
     np.testing.assert_allclose(jpeg(flat, 90), flat, atol=0.02)
     np.testing.assert_allclose(motion_blur(flat, 4, 0.3), flat, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", range(4))
+def test_kinds_come_in_their_shares(kind, monkeypatch):
+    made = []
+    fakes = [
+        lambda rng, h, w, k=k: made.append(k) or np.zeros((h, w, 3), np.uint8) for k in range(4)
+    ]
+    monkeypatch.setattr("auxhand.data.background._PROCEDURAL", tuple(fakes))
+    weights = [1.0] * 4
+    weights[kind] = 3.0
+    source = Backgrounds(kinds=tuple(weights))
+    for i in range(600):
+        source.sample(np.random.default_rng(i), 8)
+    assert np.mean(np.array(made) == kind) == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("kinds", [(1, 1), (0, 0, 0, 0), (1, 1, -1, 1)])
+def test_weights_that_are_none_are_refused(kinds):
+    with pytest.raises(ValueError, match="4 weights"):
+        Backgrounds(kinds=kinds)

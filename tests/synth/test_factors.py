@@ -11,7 +11,14 @@ from scipy.spatial.transform import Rotation
 from auxhand.geometry.camera import project
 from auxhand.hand.anatomy import is_feasible
 from auxhand.synth.build import build_scene, shape_tensors
-from auxhand.synth.config import CameraConfig, FactorConfig, ViewConfig
+from auxhand.synth.config import (
+    BackgroundConfig,
+    CameraConfig,
+    FactorConfig,
+    LightConfig,
+    ShapeConfig,
+    ViewConfig,
+)
 from auxhand.synth.distributions import hand_surface, kinematics_of, sample_factors
 from auxhand.synth.factors import Factors, ViewFactors
 from auxhand.synth.pose_sampler import PoseConfig
@@ -201,3 +208,50 @@ def test_wrist_bends_the_forearm_only():
 def test_every_group_is_described():
     for field in fields(Factors):
         assert field.name in Factors.__doc__ or field.type.endswith("Factors")
+
+
+def test_people_keep_their_shape_and_skin_and_sets_share_none():
+    first, second = FactorConfig(people=(0, 3)), FactorConfig(people=(3, 6))
+    one = [sample_factors(first, 1, i) for i in range(40)]
+    again = [sample_factors(first, 2, i) for i in range(40)]
+    other = [sample_factors(second, 1, i) for i in range(40)]
+    who = {(f.shape, f.skin) for f in one}
+    assert len(who) == 3
+    assert {(f.shape, f.skin) for f in again} == who
+    assert not who & {(f.shape, f.skin) for f in other}
+    assert len({f.pose for f in one}) > 30
+    assert [f.view for f in one] == [f.view for f in other]
+
+
+def test_ranges_of_backgrounds_are_kept():
+    config = FactorConfig(background=BackgroundConfig(seeds=(50, 53)))
+    assert {sample_factors(config, 0, i).background for i in range(60)} == {50, 51, 52}
+
+
+def test_fingers_get_the_mean_length_and_width_asked_for():
+    config = FactorConfig(shape=ShapeConfig(length=0.9, width=1.2))
+    shapes = [sample_factors(config, 0, i).shape for i in range(200)]
+    length, width = (
+        np.array([getattr(s, n) for s in shapes]) for n in ("bone_scale", "finger_width")
+    )
+    assert length.reshape(-1, 5, 4)[..., 1:].mean() == pytest.approx(0.9, abs=0.01)
+    assert length.reshape(-1, 5, 4)[..., 0].mean() == pytest.approx(1, abs=0.01)
+    assert width.mean() == pytest.approx(1.2, abs=0.02)
+
+
+def test_lights_come_in_the_numbers_asked_for():
+    config = FactorConfig(light=LightConfig(count=(0, 1, 0, 1), back=0))
+    lights = [sample_factors(config, 0, i).light for i in range(200)]
+    assert {len(light.directions) for light in lights} == {2, 4}
+    for light in lights:
+        strength = np.array(light.colours)[:, 1]
+        assert strength[0] > 0.54 * strength.sum()  # the key light
+        np.testing.assert_allclose(np.linalg.norm(light.directions, axis=1), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "change", [{"people": (3, 3)}, {"background": BackgroundConfig(seeds=(-1, 4))}]
+)
+def test_empty_ranges_are_refused(change):
+    with pytest.raises(ValueError, match="must be"):
+        FactorConfig(**change)

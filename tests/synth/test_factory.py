@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -179,3 +180,16 @@ def test_numbers_are_checked(arguments):
 def test_workers_are_checked(tmp_path):
     with pytest.raises(ValueError, match="workers"):
         generate(tmp_path / "out", JOB, workers=0)
+
+
+def test_without_cut_outs_pictures_are_used_as_they_are(tmp_path):
+    job = Job(count=2, seed=3, size=48, cutouts=False)
+    row = make_sample(job, 1)
+    assert row == {**make_sample(replace(job, cutouts=True), 1), "rgba": None}
+    generate(tmp_path / "out", job, workers=1, progress=False)
+    assert PreparedDataset(tmp_path / "out").description["cutouts"] is False
+
+
+def test_unknown_renderers_are_refused():
+    with pytest.raises(ValueError, match="no renderer 'opengl'; there are: raster, pathtrace"):
+        Job(count=1, renderer="opengl")

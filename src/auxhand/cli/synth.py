@@ -33,6 +33,11 @@ def parser() -> ArgumentParser:
         help="pathtrace is slow and looks like another camera (extra auxhand[pathtrace])",
     )
     parser.add_argument(
+        "--no-cutouts",
+        action="store_true",
+        help="keep no RGBA of the hand: training then takes the pictures as they are",
+    )
+    parser.add_argument(
         "--preview",
         action="store_true",
         help="no dataset: draw the samples with their skeletons as one sheet, OUT.png",
@@ -60,6 +65,7 @@ def run(args: Namespace) -> None:
         config,
         args.backgrounds,
         renderer=args.renderer,
+        cutouts=not args.no_cutouts,
     )
     if args.preview:
         print(f"{args.count} hands: {draw_preview(args.out.with_suffix('.png'), job)}")

@@ -45,10 +45,11 @@ class Backgrounds:
         folder: photos (searched recursively); None for procedural backgrounds alone.
         photo_share: probability of a photo where there are some.
         distractor_share: probability that skin-coloured things (arms, faces, blobs) lie about.
+        kinds: weights of the procedural kinds: plain walls, noise, stripes and checks, clutter.
 
     Raises:
         FileNotFoundError: no such folder, or no picture in it.
-        ValueError: a file that has a picture's name but cannot be decoded.
+        ValueError: a file that has a picture's name but cannot be decoded; weights that are none.
     """
 
     def __init__(
@@ -56,7 +57,11 @@ class Backgrounds:
         folder: str | Path | None = None,
         photo_share: float = 0.7,
         distractor_share: float = 0.3,
+        kinds: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
     ) -> None:
+        if len(kinds) != len(_PROCEDURAL) or min(kinds) < 0 or sum(kinds) <= 0:
+            raise ValueError(f"kinds must be {len(_PROCEDURAL)} weights, got {kinds}")
+        self._limits = np.cumsum(kinds) / sum(kinds)
         self.photo_share = photo_share
         self.distractor_share = distractor_share
         self.photos: list[Array] = [] if folder is None else _load_photos(Path(folder))
@@ -68,7 +73,8 @@ class Backgrounds:
         if self.photos and rng.random() < self.photo_share:
             image = _photo_crop(rng, self._levels[rng.integers(len(self.photos))], height, width)
         else:
-            image = _PROCEDURAL[rng.integers(len(_PROCEDURAL))](rng, height, width)
+            kind = int(np.searchsorted(self._limits, rng.random(), side="right"))
+            image = _PROCEDURAL[kind](rng, height, width)
             if rng.random() < 0.3:
                 _draw_shapes(rng, image)
         if rng.random() < self.distractor_share:

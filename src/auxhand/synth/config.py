@@ -28,6 +28,7 @@ class ShapeConfig:
         bone_length: of the factor on each of its bones.
         palm_length: of the factor on the bones from the wrist.
         finger_width: of the factor on the thickness of all fingers and, by half, of each.
+        length, width: means of the factors on the fingers' length and thickness.
     """
 
     coefficients: float = 0.9
@@ -35,6 +36,8 @@ class ShapeConfig:
     bone_length: float = 0.025
     palm_length: float = 0.015
     finger_width: float = 0.07
+    length: float = 1.0
+    width: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,22 @@ class SleeveConfig:
 
 
 @dataclass(frozen=True)
+class BackgroundConfig:
+    """What is behind the hand in pictures that are stored; training may put another there.
+
+    Attributes:
+        kinds: weights of plain walls, noise, stripes and checks, clutter.
+        distractors: probability of skin-coloured things.
+        seeds: range of the backgrounds' numbers, its end left out: sets with ranges that do not
+            overlap share no background.
+    """
+
+    kinds: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    distractors: float = 0.3
+    seeds: tuple[int, int] = (0, 2**31)
+
+
+@dataclass(frozen=True)
 class SensorConfig:
     """Cameras; "..._share" is a probability.
 
@@ -186,11 +205,15 @@ class FactorConfig:
 
     Attributes:
         left: share of left hands.
+        people: numbers of the people, the end left out, whose hands these are: each has one shape
+            and one skin, whatever the seed, so that sets with ranges that do not overlap share
+            nobody; None: a new person for every sample.
         fixed: factors that are not drawn but given, nested as in `Factors.to_dict`, for example
             {"side": "right", "camera": {"distance": 0.5}}.
     """
 
     left: float = 0.5
+    people: tuple[int, int] | None = None
     shape: ShapeConfig = field(default_factory=ShapeConfig)
     pose: PoseConfig = field(default_factory=PoseConfig)
     wrist: WristConfig = field(default_factory=WristConfig)
@@ -199,6 +222,7 @@ class FactorConfig:
     light: LightConfig = field(default_factory=LightConfig)
     skin: SkinConfig = field(default_factory=SkinConfig)
     sleeve: SleeveConfig = field(default_factory=SleeveConfig)
+    background: BackgroundConfig = field(default_factory=BackgroundConfig)
     sensor: SensorConfig = field(default_factory=SensorConfig)
     occluders: OccluderConfig = field(default_factory=OccluderConfig)
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -215,6 +239,9 @@ class FactorConfig:
             for name, value in getattr(getattr(self, group.name), "__dict__", {}).items():
                 if isinstance(value, tuple) and len(value) == 2 and not value[0] <= value[1]:
                     raise ValueError(f"{group.name}.{name} must be (least, most), got {value}")
+        for name, numbers in (("people", self.people), ("background.seeds", self.background.seeds)):
+            if numbers is not None and not 0 <= numbers[0] < numbers[1]:
+                raise ValueError(f"{name} must be (first, end) with first < end, got {numbers}")
         for name in ("near", "far"):
             least, most = getattr(self.camera, name)
             if least < _NEAREST or most > _FURTHEST:

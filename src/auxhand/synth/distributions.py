@@ -56,6 +56,8 @@ _SKIN_NUMBERS = (
     *("tone", "warmth", "palm", "creases", "knuckles", "flush", "veins", "blotches"),
     *("roughness", "relief"),
 )
+_PEOPLE = 20171
+"""Seed of all people, who are the same in every set."""
 _DECIMALS = 5
 """Factors are rounded when they are drawn: what is written down is what is rendered."""
 
@@ -89,7 +91,11 @@ def draw_group(
         index: number of the sample.
         shape: the hand that a pose is for; needed for that group alone.
     """
-    rng = np.random.default_rng([seed, index, GROUPS.index(group)])
+    stream = GROUPS.index(group)
+    rng = np.random.default_rng([seed, index, stream])
+    if config.people is not None and group in ("shape", "skin"):
+        person = np.random.default_rng([seed, index, len(GROUPS)]).integers(*config.people)
+        rng = np.random.default_rng([_PEOPLE, int(person), stream])
     match group:
         case "side":
             return LEFT if rng.random() < config.left else RIGHT
@@ -97,7 +103,7 @@ def draw_group(
             assert shape is not None
             return _pose(config.pose, rng, shape)
         case "background":
-            return int(rng.integers(2**31))
+            return int(rng.integers(*config.background.seeds))
         case _:
             return _DRAW[group](getattr(config, group), rng)
 
@@ -133,6 +139,7 @@ def _normal(rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> Array
 def _shape(config: ShapeConfig, rng: np.random.Generator) -> ShapeFactors:
     components = len(hand_surface().shape_vertices)
     length = np.ones((5, 4))
+    length[:, 1:] += config.length - 1
     length[:, 1:] += config.finger_length * _normal(rng, (5, 1))
     length[:, 1:] += config.bone_length * _normal(rng, (5, 3))
     length[:, 0] += config.palm_length * _normal(rng, 5)
@@ -140,7 +147,7 @@ def _shape(config: ShapeConfig, rng: np.random.Generator) -> ShapeFactors:
     return ShapeFactors(
         coefficients=_rounded(config.coefficients * _normal(rng, components)),
         bone_scale=_rounded(length),
-        finger_width=_rounded(1 + width),
+        finger_width=_rounded(config.width + width),
     )
 
 

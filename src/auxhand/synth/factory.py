@@ -38,7 +38,7 @@ from auxhand.data.store import (
     write_description,
     write_shard,
 )
-from auxhand.synth.config import FactorConfig
+from auxhand.synth.config import BackgroundConfig, FactorConfig
 from auxhand.synth.distributions import sample_factors
 from auxhand.synth.factors import Factors
 from auxhand.synth.modalities import Renderer, render_hand
@@ -60,6 +60,8 @@ class Job:
         backgrounds: folder of photos; None for procedural backgrounds.
         shard_size: samples per file.
         renderer: see `render_hand`.
+        cutouts: also keep the hand's RGBA, which training puts before new backgrounds; without it
+            the pictures are used as they are, like real ones.
 
     Raises:
         ValueError: a number that is not positive (or a negative seed), an unknown renderer.
@@ -72,6 +74,7 @@ class Job:
     backgrounds: Path | None = None
     shard_size: int = SHARD_SIZE
     renderer: Renderer = "raster"
+    cutouts: bool = True
 
     def __post_init__(self) -> None:
         """Check the numbers and the renderer."""
@@ -105,15 +108,16 @@ class Job:
             "size": self.size,
             "shard_size": self.shard_size,
             "renderer": self.renderer,
+            "cutouts": self.cutouts,
             "config": asdict(self.config),
-            "backgrounds": _fingerprint(_backgrounds(self.backgrounds)),
+            "backgrounds": _fingerprint(_backgrounds(self.backgrounds, self.config.background)),
         }
 
 
 @cache
-def _backgrounds(folder: Path | None) -> Backgrounds:
+def _backgrounds(folder: Path | None, config: BackgroundConfig) -> Backgrounds:
     """Backgrounds, loaded once per process."""
-    return Backgrounds(folder)
+    return Backgrounds(folder, distractor_share=config.distractors, kinds=config.kinds)
 
 
 def _fingerprint(backgrounds: Backgrounds) -> str | None:
@@ -128,14 +132,15 @@ def _fingerprint(backgrounds: Backgrounds) -> str | None:
 
 def make_sample(job: Job, index: int) -> Row:
     """Sample `index` as a row of a prepared dataset."""
-    return render_factors(
+    row = render_factors(
         sample_factors(job.config, job.seed, index),
         job.size,
-        _backgrounds(job.backgrounds),
+        _backgrounds(job.backgrounds, job.config.background),
         job.renderer,
         index=index,
         source=f"synth/{job.seed}/{index}",
     )
+    return row if job.cutouts else {**row, "rgba": None}
 
 
 def render_factors(

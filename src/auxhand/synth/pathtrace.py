@@ -158,11 +158,15 @@ def _mesh(mitsuba: Any, scene: Scene) -> Any:
     properties = mitsuba.Properties()
     properties["bsdf"] = mitsuba.load_dict(
         {
-            "type": "principled",
-            "base_color": {"type": "mesh_attribute", "name": "vertex_albedo"},
-            "roughness": {"type": "mesh_attribute", "name": "vertex_roughness"},
-            "specular": 0.4,
-            "sheen": 0.25,
+            # Two-sided, or a surface seen along itself, whose smoothed normal turns away, is black.
+            "type": "twosided",
+            "skin": {
+                "type": "principled",
+                "base_color": {"type": "mesh_attribute", "name": "vertex_albedo"},
+                "roughness": {"type": "mesh_attribute", "name": "vertex_roughness"},
+                "specular": 0.4,
+                "sheen": 0.25,
+            },
         }
     )
     mesh = mitsuba.Mesh(
