@@ -85,6 +85,8 @@ def test_wrong_configurations_cost_one_line(tmp_path, capsys, text, words):
         (("--count", 1, "--config", "nowhere.yaml"), "nowhere.yaml"),
         (("--count", 1, "--backgrounds", "nowhere"), "nowhere"),
         (("--count", 1, "--workers", 0), "workers"),
+        (("--count", 1, "--shard", "2"), "I/N"),
+        (("--count", 1, "--shard", "2/2"), "2/2"),
     ],
 )
 def test_mistakes_cost_one_line(tmp_path, capsys, arguments, words):

@@ -193,3 +193,21 @@ def test_without_cut_outs_pictures_are_used_as_they_are(tmp_path):
 def test_unknown_renderers_are_refused():
     with pytest.raises(ValueError, match="no renderer 'opengl'; there are: raster, pathtrace"):
         Job(count=1, renderer="opengl")
+
+
+def test_shares_make_the_dataset_together(made, tmp_path):
+    out = tmp_path / "out"
+    generate(out, JOB, workers=1, progress=False, share=(1, 2))
+    assert sorted(digests(out)) == ["data-00001.parquet", "data-00003.parquet", "dataset.json"]
+    being_written = out / ".data-00001.parquet.9.tmp"
+    being_written.write_bytes(b"by the other machine")
+    generate(out, JOB, workers=1, progress=False, share=(0, 2))
+    being_written.unlink()
+    assert digests(out) == digests(made)
+
+
+@pytest.mark.parametrize("share", [(2, 2), (0, 0), (-1, 2)])
+def test_shares_that_are_none_are_refused(tmp_path, share):
+    with pytest.raises(ValueError, match="0 <= i < n"):
+        generate(tmp_path / "out", JOB, workers=1, progress=False, share=share)
+    assert not (tmp_path / "out").exists()

@@ -24,6 +24,12 @@ def parser() -> ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="another seed, other hands")
     parser.add_argument("--size", type=int, default=128, help="side of the images in pixels")
     parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument(
+        "--shard",
+        default="0/1",
+        metavar="I/N",
+        help="make every N-th file alone, from the I-th: N machines make the dataset together",
+    )
     parser.add_argument("--config", type=Path, help="YAML of the factors (configs/synth/)")
     parser.add_argument("--backgrounds", type=Path, help="folder of photos to put hands before")
     parser.add_argument(
@@ -70,8 +76,21 @@ def run(args: Namespace) -> None:
     if args.preview:
         print(f"{args.count} hands: {draw_preview(args.out.with_suffix('.png'), job)}")
         return
-    out = generate(args.out, job, args.workers)
-    print(f"{args.count} hands of {args.size} x {args.size} pixels: {out}")
+    out = generate(args.out, job, args.workers, share=_share(args.shard))
+    which = "" if args.shard == "0/1" else f" (share {args.shard})"
+    print(f"{args.count} hands of {args.size} x {args.size} pixels{which}: {out}")
+
+
+def _share(text: str) -> tuple[int, int]:
+    """ "1/4" -> (1, 4).
+
+    Raises:
+        ValueError: another form.
+    """
+    first, slash, count = text.partition("/")
+    if not (slash and first.isdecimal() and count.isdecimal()):
+        raise ValueError(f"--shard takes I/N, for example 0/4, got {text!r}")
+    return int(first), int(count)
 
 
 def draw_preview(path: Path, job: Job) -> Path:

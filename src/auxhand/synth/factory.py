@@ -194,7 +194,13 @@ def make_shard(job: Job, out: Path, shard: int, stop: Any = None) -> int:
     return len(rows)
 
 
-def generate(out: str | Path, job: Job, workers: int = 2, progress: bool = True) -> Path:
+def generate(
+    out: str | Path,
+    job: Job,
+    workers: int = 2,
+    progress: bool = True,
+    share: tuple[int, int] = (0, 1),
+) -> Path:
     """Make a dataset, or what an interrupted run has left to be made of it.
 
     Args:
@@ -202,14 +208,18 @@ def generate(out: str | Path, job: Job, workers: int = 2, progress: bool = True)
         job: what to make.
         workers: processes; 1 works in this one. The result does not depend on it.
         progress: show a progress bar.
+        share: (i, n): make the shards i, i + n, i + 2 n, ... alone, so that n machines that share
+            `out`, or copy their shards together, make the dataset.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: `out` holds another dataset, or a background cannot be read.
+        ValueError: `out` holds another dataset, a background cannot be read, no such share.
         OSError: `out` cannot be written to.
     """
+    if not 0 <= share[0] < share[1]:
+        raise ValueError(f"a share is i/n with 0 <= i < n, got {share[0]}/{share[1]}")
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     out = Path(out)
@@ -219,9 +229,13 @@ def generate(out: str | Path, job: Job, workers: int = 2, progress: bool = True)
     try:
         out.mkdir(parents=True, exist_ok=True)
         _claim(out, description)
-        missing = [s for s in range(job.shards()) if not _is_complete(out, s, job)]
-        done = job.count - sum(len(job.indices(s)) for s in missing)
-        bar = tqdm(total=job.count, initial=done, unit="hand", disable=not progress)
+        mine = range(share[0], job.shards(), share[1])
+        for shard in mine:  # of a run that was killed while it wrote
+            for unfinished in out.glob(f".{shard_path(out, shard).name}.*.tmp"):
+                unfinished.unlink()
+        missing = [shard for shard in mine if not _is_complete(out, shard, job)]
+        total, left = (sum(len(job.indices(s)) for s in shards) for shards in (mine, missing))
+        bar = tqdm(total=total, initial=total - left, unit="hand", disable=not progress)
         with bar, _single_threaded():
             made = _serially if workers == 1 else _in_parallel
             for samples in made(job, out, missing, workers):
@@ -243,7 +257,7 @@ def _claim(out: Path, description: dict[str, Any]) -> None:
         ValueError: the folder holds other data.
     """
     if not (out / DESCRIPTION).exists():
-        if any(out.iterdir()):
+        if any(path.suffix != ".tmp" for path in out.iterdir()):
             raise ValueError(f"{out} is not empty and holds no dataset: name another folder")
         write_description(out, **description)
         return
@@ -254,8 +268,6 @@ def _claim(out: Path, description: dict[str, Any]) -> None:
             f"{out} holds a dataset with another {', '.join(other)}: name another folder, or "
             "delete this one"
         )
-    for unfinished in out.glob(".*.tmp"):  # of a run that was killed while it wrote
-        unfinished.unlink()
 
 
 def _is_complete(out: Path, shard: int, job: Job) -> bool:
