@@ -1,7 +1,7 @@
 """Which hands a set covers: states of the fingers against the octants that they are seen from.
 
-    .venv/bin/python tools/coverage.py data/default data/contacts
-    .venv/bin/python tools/coverage.py ../shared/realdata/joints3d/joints/stb_train.npy
+    .venv/bin/python tools/pose_coverage.py data/default data/contacts
+    .venv/bin/python tools/pose_coverage.py ../shared/realdata/joints3d/joints/stb_train.npy
 
 Takes prepared datasets, or arrays (N, 21, 3) of right hands in metres and the camera's frame, and
 prints a Markdown table: shares in thousandths of the hands. A finger is folded (f) where its MCP
