@@ -207,7 +207,7 @@ def _processes() -> tuple[int, int]:
 
 
 def _start_worker(_: int) -> None:
-    """One thread a worker: there are as many workers as cores to spare."""
+    """One thread a process: pictures are small, and there are as many workers as cores to spare."""
     cv2.setNumThreads(0)
 
 
@@ -310,6 +310,8 @@ class HandDataModule(lightning.LightningDataModule):
     def _loader(
         self, data: Dataset[HandSample], sampler: KeySampler, drop_last: bool
     ) -> DataLoader[HandBatch]:
+        if self.workers == 0:  # else OpenCV's threads take the cores from the network's
+            _start_worker(0)
         loader = DataLoader(
             data,
             batch_size=self.batch_size,
