@@ -1,7 +1,7 @@
 """The representations of Ch. 2.3 at equal budget: the same body, images, epochs and augmentation.
 
     auxhand synth data/source --count 20000 --seed 0
-    auxhand synth data/test --count 2000 --seed 1000
+    auxhand synth data/test --count 2000 --seed 1000 --size 160
     python benchmarks/accuracy/supervised.py --test data/test [--seeds 0 1 2]
 
 Trains each configuration of configs/laptop/representations (128,000 images at 64 px) and evaluates

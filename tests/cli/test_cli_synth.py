@@ -1,6 +1,8 @@
 """`auxhand synth` from the command line."""
 
 import sys
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,19 @@ def test_shipped_configurations():
     assert load_config(CONFIGS / "default.yaml") == FactorConfig()
     for path in CONFIGS.glob("*.yaml"):
         build_scene(sample_factors(load_config(path), 0, 0), 32)
+
+
+def test_the_splits_of_the_target_differ_in_people_and_backgrounds_alone():
+    splits = [load_config(CONFIGS / f"target{name}.yaml") for name in ("", "_val", "_test")]
+    ranges = sorted(c.people for c in (*splits, load_config(CONFIGS / "source.yaml")))
+    assert all(a[1] <= b[0] for a, b in pairwise(ranges))
+    ranges = sorted(c.background.seeds for c in splits)
+    assert all(a[1] <= b[0] for a, b in pairwise(ranges))
+    one = {
+        repr(replace(c, people=None, background=replace(c.background, seeds=(0, 1))))
+        for c in splits
+    }
+    assert len(one) == 1
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,16 @@ def test_labels_are_the_rasterisers_and_the_picture_fits_them(scene):
     assert np.abs(traced.rgba[whole].astype(int) - drawn.rgba[whole]).mean() > 3
 
 
+@pytest.mark.parametrize(("size", "shift"), [((40, 40), (6, -4)), ((28, 40), (0, 0))])
+def test_the_camera_may_look_past_the_middle(scene, size, shift):
+    K = scene.K.copy()
+    K[:2, 2] += shift
+    off = replace(scene, K=K, size=size)
+    inside = pathtrace.render(off, samples=16).rgba[..., 3] > 127
+    # A shift of the whole hand by one pixel would make it 0.03 or more.
+    assert (inside != raster.render(off).mask).mean() < 0.02
+
+
 def test_the_same_seed_gives_the_same_bytes(scene):
     first = pathtrace.render(scene, samples=2).rgba
     np.testing.assert_array_equal(pathtrace.render(scene, samples=2).rgba, first)
