@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(PY) || python3 -m venv $(VENV)
 	$(PY) -m pip install -q uv
-	$(PY) -m uv pip install -q -p $(PY) -c constraints.txt -e ".[dev,export,pathtrace]"
+	$(PY) -m uv pip install -q -p $(PY) -c constraints.txt -e ".[dev,export,pathtrace,ray]"
 	touch $@
 
 demo: $(STAMP)

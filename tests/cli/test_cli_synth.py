@@ -52,13 +52,15 @@ def test_a_preview_that_cannot_be_written_costs_one_line(tmp_path, capsys):
 
 
 def test_shipped_configurations():
-    assert load_config(CONFIGS / "default.yaml") == FactorConfig()
+    assert load_config(CONFIGS / "default.yaml") == FactorConfig() == load_config()
     for path in CONFIGS.glob("*.yaml"):
         build_scene(sample_factors(load_config(path), 0, 0), 32)
 
 
 def test_the_splits_of_the_target_differ_in_people_and_backgrounds_alone():
-    splits = [load_config(CONFIGS / f"target{name}.yaml") for name in ("", "_val", "_test")]
+    target = CONFIGS / "target.yaml"
+    others = [load_config(target, CONFIGS / f"target_{name}.yaml") for name in ("val", "test")]
+    splits = [load_config(target), *others]
     ranges = sorted(c.people for c in (*splits, load_config(CONFIGS / "source.yaml")))
     assert all(a[1] <= b[0] for a, b in pairwise(ranges))
     ranges = sorted(c.background.seeds for c in splits)
@@ -68,6 +70,15 @@ def test_the_splits_of_the_target_differ_in_people_and_backgrounds_alone():
         for c in splits
     }
     assert len(one) == 1
+
+
+def test_later_configurations_win(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("left: 0.2\ncamera: {far_share: 0.1, near: [0.3, 0.4]}\n")
+    second.write_text("camera: {near: [0.5, 0.6]}\n")
+    config = load_config(first, second)
+    assert (config.left, config.camera.far_share, config.camera.near) == (0.2, 0.1, (0.5, 0.6))
+    assert load_config(second, first).camera.near == (0.3, 0.4)
 
 
 @pytest.mark.parametrize(

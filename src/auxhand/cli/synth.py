@@ -30,7 +30,19 @@ def parser() -> ArgumentParser:
         metavar="I/N",
         help="make every N-th file alone, from the I-th: N machines make the dataset together",
     )
-    parser.add_argument("--config", type=Path, help="YAML of the factors (configs/synth/)")
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="let the machines of a Ray cluster make the files (extra auxhand[ray]); all must see "
+        "the folders; local starts one here",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="YAML of the factors (configs/synth/); what a later file says wins",
+    )
     parser.add_argument("--backgrounds", type=Path, help="folder of photos to put hands before")
     parser.add_argument(
         "--renderer",
@@ -57,18 +69,17 @@ def run(args: Namespace) -> None:
     Raises:
         FileNotFoundError: no such configuration, no such folder of backgrounds.
         ValueError: a configuration that does not fit, or a folder with another dataset.
-        ModuleNotFoundError: path tracing is not installed.
+        ModuleNotFoundError: path tracing or Ray is not installed.
+        ConnectionError: no cluster at the address.
         OSError: the folder cannot be written to.
     """
-    from auxhand.synth.config import FactorConfig
     from auxhand.synth.factory import Job, generate
 
-    config = FactorConfig() if args.config is None else load_config(args.config)
     job = Job(
         args.count,
         args.seed,
         args.size,
-        config,
+        load_config(*args.config),
         args.backgrounds,
         renderer=args.renderer,
         cutouts=not args.no_cutouts,
@@ -76,7 +87,7 @@ def run(args: Namespace) -> None:
     if args.preview:
         print(f"{args.count} hands: {draw_preview(args.out.with_suffix('.png'), job)}")
         return
-    out = generate(args.out, job, args.workers, share=_share(args.shard))
+    out = generate(args.out, job, args.workers, share=_share(args.shard), cluster=args.cluster)
     which = "" if args.shard == "0/1" else f" (share {args.shard})"
     print(f"{args.count} hands of {args.size} x {args.size} pixels{which}: {out}")
 
@@ -124,20 +135,39 @@ def draw_preview(path: Path, job: Job) -> Path:
     return path
 
 
-def load_config(path: Path) -> FactorConfig:
-    """The `FactorConfig` in a YAML file; what the file does not say keeps its default.
+def load_config(*paths: Path) -> FactorConfig:
+    """The `FactorConfig` in YAML files; what none of them says keeps its default.
+
+    Args:
+        paths: a later file wins where two name the same entry.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an unknown factor, or a value of the wrong kind.
+        ValueError: no YAML, an unknown factor, or a value of the wrong kind.
     """
+    from omegaconf import DictConfig, ListConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
     from auxhand.synth.config import FactorConfig
 
-    if not path.is_file():
-        raise FileNotFoundError(f"no configuration {path}: name a YAML file, see configs/synth/")
+    merged: DictConfig | ListConfig = OmegaConf.create({})
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no configuration {path}: name a YAML file, see configs/synth/"
+            )
+        try:
+            loaded = OmegaConf.load(path)
+        except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+            raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+        if not OmegaConf.is_dict(loaded):
+            raise ValueError(f"{path} must hold lines like `left: 0.5`, not a list or a text")
+        merged = OmegaConf.merge(merged, loaded)
     factors = ArgumentParser(exit_on_error=False)
     factors.add_class_arguments(FactorConfig)
     try:
-        return FactorConfig(**factors.instantiate_classes(factors.parse_path(path)).as_dict())
+        parsed = factors.parse_object(OmegaConf.to_container(merged))
+        return FactorConfig(**factors.instantiate_classes(parsed).as_dict())
     except (ArgumentError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{', '.join(map(str, paths))}: {error}") from error

@@ -16,8 +16,8 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -38,6 +38,7 @@ from auxhand.data.store import (
     write_description,
     write_shard,
 )
+from auxhand.synth.cluster import on_cluster
 from auxhand.synth.config import BackgroundConfig, FactorConfig
 from auxhand.synth.distributions import sample_factors
 from auxhand.synth.factors import Factors
@@ -200,6 +201,7 @@ def generate(
     workers: int = 2,
     progress: bool = True,
     share: tuple[int, int] = (0, 1),
+    cluster: str | None = None,
 ) -> Path:
     """Make a dataset, or what an interrupted run has left to be made of it.
 
@@ -210,13 +212,17 @@ def generate(
         progress: show a progress bar.
         share: (i, n): make the shards i, i + n, i + 2 n, ... alone, so that n machines that share
             `out`, or copy their shards together, make the dataset.
+        cluster: address of a Ray cluster (`ray.init`) whose machines see `out` and the backgrounds
+            and make the shards instead; "local" starts one of `workers` processes here.
 
     Returns:
         The folder.
 
     Raises:
         ValueError: `out` holds another dataset, a background cannot be read, no such share.
-        OSError: `out` cannot be written to.
+        ModuleNotFoundError: Ray or the path tracer is asked for and not installed.
+        ConnectionError: no cluster at the address.
+        OSError: `out` cannot be written to, a worker process was killed.
     """
     if not 0 <= share[0] < share[1]:
         raise ValueError(f"a share is i/n with 0 <= i < n, got {share[0]}/{share[1]}")
@@ -237,11 +243,18 @@ def generate(
         total, left = (sum(len(job.indices(s)) for s in shards) for shards in (mine, missing))
         bar = tqdm(total=total, initial=total - left, unit="hand", disable=not progress)
         with bar, _single_threaded():
-            made = _serially if workers == 1 else _in_parallel
-            for samples in made(job, out, missing, workers):
+            if cluster is not None:
+                absolute = replace(job, backgrounds=job.backgrounds and job.backgrounds.resolve())
+                work = partial(_work_on_cluster, absolute, out.resolve())
+                made = on_cluster(work, missing, cluster, workers)
+            elif workers == 1:
+                made = (make_shard(job, out, shard) for shard in missing)
+            else:
+                made = _in_parallel(job, out, missing, workers)
+            for samples in made:
                 bar.update(samples)
     except OSError as error:
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError | ConnectionError):
             raise
         raise OSError(
             f"cannot write {out}: {error.strerror or error}; every shard that is there is "
@@ -276,11 +289,6 @@ def _is_complete(out: Path, shard: int, job: Job) -> bool:
     return path.is_file() and pq.read_metadata(path).num_rows == len(job.indices(shard))
 
 
-def _serially(job: Job, out: Path, shards: list[int], workers: int) -> Iterator[int]:
-    for shard in shards:
-        yield make_shard(job, out, shard)
-
-
 def _in_parallel(job: Job, out: Path, shards: list[int], workers: int) -> Iterator[int]:
     """Make shards in processes of their own; an exception in one of them ends all and is raised."""
     # A server process that has run nothing yet is forked: unlike fork it copies no threads and
@@ -313,12 +321,21 @@ def _start_worker(stop: Any) -> None:
     _stop = stop
     # Ctrl-C reaches the whole process group; the parent tells its workers to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    _use_one_thread()
 
 
 def _work(job: Job, out: Path, shard: int) -> int:
     return make_shard(job, out, shard, _stop)
+
+
+def _work_on_cluster(job: Job, out: Path, shard: int) -> int:
+    _use_one_thread()
+    return make_shard(job, out, shard)
+
+
+def _use_one_thread() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 @contextlib.contextmanager
@@ -331,8 +348,7 @@ def _single_threaded() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in names}
     threads = torch.get_num_threads(), cv2.getNumThreads()
     os.environ.update(dict.fromkeys(names, "1"))
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    _use_one_thread()
     try:
         yield
     finally:
