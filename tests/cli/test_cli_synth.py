@@ -57,19 +57,23 @@ def test_shipped_configurations():
         build_scene(sample_factors(load_config(path), 0, 0), 32)
 
 
-def test_the_splits_of_the_target_differ_in_people_and_backgrounds_alone():
-    target = CONFIGS / "target.yaml"
-    others = [load_config(target, CONFIGS / f"target_{name}.yaml") for name in ("val", "test")]
-    splits = [load_config(target), *others]
-    ranges = sorted(c.people for c in (*splits, load_config(CONFIGS / "source.yaml")))
-    assert all(a[1] <= b[0] for a, b in pairwise(ranges))
-    ranges = sorted(c.background.seeds for c in splits)
-    assert all(a[1] <= b[0] for a, b in pairwise(ranges))
-    one = {
-        repr(replace(c, people=None, background=replace(c.background, seeds=(0, 1))))
-        for c in splits
-    }
-    assert len(one) == 1
+def test_the_splits_of_the_domains_differ_in_people_and_backgrounds_alone():
+    domains = {"source": ["test"], "target": ["val", "test"]}
+    people = []
+    for domain, others in domains.items():
+        path = CONFIGS / f"{domain}.yaml"
+        adding = [load_config(path, CONFIGS / f"{domain}_{other}.yaml") for other in others]
+        splits = [load_config(path), *adding]
+        seeds = sorted(c.background.seeds for c in splits)
+        assert all(a[1] <= b[0] for a, b in pairwise(seeds))
+        people += [c.people for c in splits]
+        alike = {
+            repr(replace(c, people=None, background=replace(c.background, seeds=(0, 1))))
+            for c in splits
+        }
+        assert len(alike) == 1
+    people.sort()
+    assert all(a[1] <= b[0] for a, b in pairwise(people))
 
 
 def test_later_configurations_win(tmp_path):
