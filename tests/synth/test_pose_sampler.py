@@ -12,7 +12,7 @@ from auxhand.hand.surface import HandSurface
 from auxhand.synth import collision, touch
 from auxhand.synth.gestures import FAMILIES, FINGER_STATES, GESTURES, THUMBS
 from auxhand.synth.kinematics import Kinematics
-from auxhand.synth.pose_sampler import KINDS, LIMITS, PoseConfig, sample_pose
+from auxhand.synth.pose_sampler import KINDS, LIMITS, PoseConfig, crossing, sample_pose
 
 SURFACE = HandSurface().double()
 REST = SURFACE.rest_joints.numpy()
@@ -192,3 +192,24 @@ def test_without_variation_a_gesture_is_one_pose():
 def test_wrong_configurations_are_named(arguments, words):
     with pytest.raises(ValueError, match=words):
         PoseConfig(**arguments)
+
+
+def test_crossed_fingers_cross():
+    config = PoseConfig(shares={"crossed": 1})
+    drawn = [
+        sample_pose(config, np.random.default_rng([1, i]), KINEMATICS, WIDTH) for i in range(40)
+    ]
+    across, apart = crossing(KINEMATICS(np.stack([pose.angles for pose in drawn])).xyz)
+    assert (across > 0.003).mean() >= 0.85
+    assert (apart < 0.028).mean() >= 0.9
+    straight, _ = crossing(KINEMATICS(np.zeros((1, 15, 3))).xyz)
+    assert straight < -0.015
+
+
+def test_crossing_is_measured_across_the_palm():
+    xyz = np.zeros((1, 21, 3))
+    xyz[0, 5], xyz[0, 9] = [0.02, 0.08, 0], [0, 0.09, 0]  # index and middle MCP, thumb at +x
+    xyz[0, 8], xyz[0, 12] = [-0.003, 0.17, 0.01], [0.002, 0.18, 0]
+    across, apart = crossing(xyz)
+    np.testing.assert_allclose(across, [0.005])
+    np.testing.assert_allclose(apart, [np.linalg.norm([0.005, 0.01, 0.01])])

@@ -88,7 +88,8 @@ class Gesture(NamedTuple):
         thumb: a key of `THUMBS`.
         spread: degrees between neighbouring extended fingers, about.
         touches: what the thumb's pad touches.
-        crossing: degrees by which index and middle finger lean over each other.
+        crossing: degrees by which index and middle finger lean over each other; their tips are
+            then on each other's side.
     """
 
     fingers: str
@@ -160,7 +161,13 @@ COUNTING: dict[str, Gesture] = {
     "hooked index": Gesture("KCCC", "over", 6, _OVER_MIDDLE),
     "bent index": Gesture("TCCC", "over", 6, _OVER_MIDDLE),
     "K": Gesture("ETCC", "opposed", 8, (Touch("middle", "middle", "radial", 0.5, 0.004),)),
-    "crossed": Gesture("EECC", "over", 0, _OVER_RING, crossing=16),
+}
+
+CROSSED: dict[str, Gesture] = {
+    "crossed": Gesture("EECC", "over", 0, crossing=19),
+    "crossed, thumb out": Gesture("EECC", "out", 0, crossing=19),
+    "crossed, loose": Gesture("EEBB", "relaxed", 0, crossing=19),
+    "crossed, open": Gesture("EEEE", "out", 2, crossing=19),
 }
 
 FISTS: dict[str, Gesture] = {
@@ -213,6 +220,7 @@ TOUCHES: dict[str, Gesture] = {
 FAMILIES: dict[str, dict[str, Gesture]] = {
     "open": OPEN,
     "counting": COUNTING,
+    "crossed": CROSSED,
     "fist": FISTS,
     "touch": TOUCHES,
 }

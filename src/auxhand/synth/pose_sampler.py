@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auxhand.hand.anatomy import ANGLE_LIMITS
+from auxhand.hand.skeleton import FINGERS, WRIST
 from auxhand.synth import collision, touch
 from auxhand.synth.gestures import FAMILIES, FINGER_STATES, GESTURES, THUMBS, Gesture, Touch
 from auxhand.synth.kinematics import Kinematics
@@ -29,6 +30,10 @@ _CANDIDATES = 12
 _SOLVED_CANDIDATES = 4
 """Poses per attempt; fewer where contacts are solved for, which costs more."""
 
+_CROSSED, _TOGETHER = 0.004, 0.026
+"""Metres by which the tips of crossed fingers lie on each other's side at least, and apart at most.
+"""
+
 _DIP_PER_PIP = 2 / 3
 _SPREADING = np.array([1.4, 0.15, -0.8, -1.9])
 """How far index to pinky turn toward the thumb per degree of spread."""
@@ -41,8 +46,9 @@ class PoseConfig:
     """What poses to draw.
 
     Attributes:
-        shares: weights of the kinds of pose: the families of gestures ("open", "counting", "fist",
-            "touch": the thumb meets a finger), "between" (on the way from one gesture to another),
+        shares: weights of the kinds of pose: the families of gestures ("open", "counting",
+            "crossed": index and middle finger over each other, "fist", "touch": the thumb meets a
+            finger), "between" (on the way from one gesture to another),
             "grasp" (around a cylinder or ball) and "random" (random states of the fingers).
         gestures: weights of single gestures within their family, 1 where nothing is said.
         variation: scales the deviations from the mean of a gesture; 0 gives the mean itself.
@@ -53,12 +59,13 @@ class PoseConfig:
     shares: Mapping[str, float] = field(
         default_factory=lambda: {
             "open": 0.10,
-            "counting": 0.17,
+            "counting": 0.15,
+            "crossed": 0.03,
             "fist": 0.13,
             "touch": 0.25,
             "between": 0.13,
             "grasp": 0.08,
-            "random": 0.14,
+            "random": 0.13,
         }
     )
     gestures: Mapping[str, float] = field(default_factory=dict)
@@ -102,12 +109,21 @@ class Pose(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to draw candidates of: a name, a function count -> degrees (count, 15, 3), contacts."""
+    """What to draw candidates of.
+
+    Attributes:
+        name: of the pose.
+        draw: count -> degrees (count, 15, 3).
+        touches: contacts to solve for.
+        candidates: how many at a time.
+        crossed: index and middle finger must cross.
+    """
 
     name: str
     draw: Callable[[int], Array]
     touches: Sequence[Touch] = ()
     candidates: int = _CANDIDATES
+    crossed: bool = False
 
 
 class Hand(NamedTuple):
@@ -142,9 +158,13 @@ def sample_pose(
     chosen, least = None, np.inf
     for _ in range(config.attempts):
         angles, misses = hand.solve(np.deg2rad(plan.draw(plan.candidates)), plan.touches)
-        depth = collision.penetration(hand.kinematics(angles).xyz, rest, hand.radii)
+        xyz = hand.kinematics(angles).xyz
+        depth = collision.penetration(xyz, rest, hand.radii)
         # 0 for a pose to be taken: argmin finds the first of those.
         flaw = np.maximum(depth / config.penetration - 1, 0) + np.maximum(misses - 1.5, 0)
+        if plan.crossed:
+            across, apart = crossing(xyz)
+            flaw += np.maximum(1 - across / _CROSSED, 0) + np.maximum(apart / _TOGETHER - 1, 0)
         best = int(np.argmin(flaw))
         if flaw[best] < least:
             chosen, least = Pose(kind, plan.name, angles[best], float(depth[best])), flaw[best]
@@ -152,6 +172,25 @@ def sample_pose(
             break
     assert chosen is not None
     return chosen
+
+
+def crossing(xyz: Array) -> tuple[Array, Array]:
+    """How the tips of index and middle finger lie.
+
+    Args:
+        xyz: (n, 21, 3) joints.
+
+    Returns:
+        (n,) metres by which the index finger's is beyond the middle finger's, across the palm
+        (positive where they cross), and (n,) the distance of the two.
+    """
+    index, middle = FINGERS["index"], FINGERS["middle"]
+    along = xyz[:, middle[0]] - xyz[:, WRIST]
+    across = xyz[:, middle[0]] - xyz[:, index[0]]
+    across -= (across * along).sum(-1, keepdims=True) / (along**2).sum(-1, keepdims=True) * along
+    across /= np.linalg.norm(across, axis=-1, keepdims=True)
+    between = xyz[:, index[3]] - xyz[:, middle[3]]
+    return (between * across).sum(-1), np.linalg.norm(between, axis=-1)
 
 
 def _choose(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
@@ -169,6 +208,7 @@ def _from_family(family: str) -> Callable[[PoseConfig, Hand, np.random.Generator
             lambda count: _gesture(gesture, hand, rng, count, config.variation),
             gesture.touches,
             _SOLVED_CANDIDATES if gesture.touches else _CANDIDATES,
+            gesture.crossing > 0,
         )
 
     return plan
@@ -271,7 +311,9 @@ def _gesture(
     if gesture.crossing:
         over = rng.choice([-1.0, 1.0], (count, 1))
         toward_thumb[:, :2] += gesture.crossing * np.array([-0.6, 0.4])
-        angles[:, 1:3, 0, 0] += 8 * over * [-1, 1]
+        angles[:, 1:3, 0, 0] += rng.uniform(7, 13, (count, 1)) * over * [-1, 1]
+        # The upper finger's tip comes down onto the lower one.
+        angles[:, 1:3, 1, 0] += rng.uniform(10, 35, (count, 1)) * (over * [1, -1] > 0)
     bend = np.clip(angles[:, 1:, 0, 0] / 80, 0, 1)
     extended = (toward_thumb - hand.kinematics.metacarpals) * _SIDE
     bent = 3 * variation * rng.standard_normal((count, 4))
