@@ -17,7 +17,7 @@ import shlex
 import time
 from pathlib import Path
 
-from supervised import train_and_evaluate
+from supervised import evaluate_bundle, train
 
 from auxhand.data.store import PreparedDataset
 from auxhand.evaluation.report import Row, commit, is_done, read_rows, table, write_rows
@@ -85,7 +85,8 @@ def main() -> None:
         ]
         begun, processor = time.monotonic(), time.process_time()
         folder = Path("runs/recipes") / f"{number}_{options.seed}"
-        metrics = train_and_evaluate(CONFIG, folder, options.seed, test, [*budget, *settings])
+        bundle = train(CONFIG, folder, options.seed, [*budget, *settings])
+        metrics = evaluate_bundle(bundle, test)
         metrics["images"] = float(images)
         metrics["cpu_minutes"] = round((time.process_time() - processor) / 60, 1)
         minutes = round((time.monotonic() - begun) / 60, 1)

@@ -26,10 +26,8 @@ from auxhand.inference.bundle import load_bundle
 CONFIGS = Path("configs/laptop/representations")
 
 
-def train_and_evaluate(
-    config: Path, folder: Path, seed: int, test: PreparedDataset, settings: Sequence[str] = ()
-) -> dict[str, float]:
-    """Metrics of one configuration, with other `settings`, trained with one seed in `folder`.
+def train(config: Path, folder: Path, seed: int, settings: Sequence[str] = ()) -> Path:
+    """Bundle of one configuration, with other `settings`, trained with one seed in `folder`.
 
     Raises:
         SystemExit: the training failed; it has said why.
@@ -42,7 +40,12 @@ def train_and_evaluate(
     code = auxhand(["train", str(config), "--set", *common, *settings])
     if code:
         raise SystemExit(code)
-    bundle = load_bundle(folder / "bundle")
+    return folder / "bundle"
+
+
+def evaluate_bundle(folder: Path, test: PreparedDataset) -> dict[str, float]:
+    """Metrics of a bundle."""
+    bundle = load_bundle(folder)
     return evaluate(
         lambda batch: bundle.network(batch.image),
         EvaluationCrops(test, bundle.input_size).batches(),
@@ -76,7 +79,7 @@ def main() -> None:
         begun = time.monotonic()
         runs = Path("runs/representations")
         values = [
-            train_and_evaluate(config, runs / f"{name}_{seed}", seed, test)
+            evaluate_bundle(train(config, runs / f"{name}_{seed}", seed), test)
             for seed in options.seeds
         ]
         metrics = {key: [value[key] for value in values] for key in values[0]}
