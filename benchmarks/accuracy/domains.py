@@ -1,14 +1,14 @@
 """The gap between the benchmark domains, as in Table 6.1: one method, trained on one or on both.
 
-    auxhand synth data/source --count 20000 --seed 0 --config configs/synth/source.yaml
-    auxhand synth data/source-test --count 1000 --seed 103 \\
+    auxhand synth data/domains/source --count 20000 --seed 0 --config configs/synth/source.yaml
+    auxhand synth data/domains/source-test --count 1000 --seed 103 \\
         --config configs/synth/source.yaml configs/synth/source_test.yaml
-    auxhand synth data/target --count 6000 --seed 100 --config configs/synth/target.yaml \\
+    auxhand synth data/domains/target --count 6000 --seed 100 --config configs/synth/target.yaml \\
         --renderer pathtrace --no-cutouts
-    auxhand synth data/target-test --count 1000 --seed 102 \\
+    auxhand synth data/domains/target-test --count 1000 --seed 102 \\
         --config configs/synth/target.yaml configs/synth/target_test.yaml \\
         --renderer pathtrace --no-cutouts
-    OMP_NUM_THREADS=1 python benchmarks/accuracy/domains.py --data data [--only source target both]
+    OMP_NUM_THREADS=1 python benchmarks/accuracy/domains.py [--only source target both]
 
 Trains configs/laptop/supervised.yaml on 128,000 crops of 64 px, on one core, from the source, the
 target or both, labels used; each is evaluated on both tests under `known_root_scale`. Rows go to
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the datasets")
+    parser.add_argument("--data", type=Path, default=Path("data/domains"), help="their folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", choices=TRAININGS, help="what to train on")
     parser.add_argument("--out", type=Path, default=Path("results/domains.json"))
