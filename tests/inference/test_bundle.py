@@ -55,6 +55,8 @@ def test_the_description_reads_by_itself(saved):
     assert description["network"]["class"] == "auxhand.models.pose_net.PoseNet"
     assert len(description["conventions"]["joints"]) == 21
     assert {p.name for p in saved[0].iterdir()} == {WEIGHTS, DESCRIPTION}
+    modes = {(saved[0] / name).stat().st_mode for name in (WEIGHTS, DESCRIPTION)}
+    assert len(modes) == 1  # who may read one may read the other
     assert [p.name for p in saved[0].parent.iterdir()] == ["bundle"]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from auxhand.data.geometric import FRACTION
@@ -105,7 +105,8 @@ def save_bundle(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         new, old = Path(scratch) / "new", Path(scratch) / "old"
         new.mkdir()
-        save_file(weights, new / WEIGHTS)
+        # `save_file` would hide the file from everybody but its owner.
+        (new / WEIGHTS).write_bytes(save(weights))
         (new / DESCRIPTION).write_text(text + "\n")
         if folder.exists():
             shutil.move(folder, old)
