@@ -213,3 +213,14 @@ def test_crossing_is_measured_across_the_palm():
     across, apart = crossing(xyz)
     np.testing.assert_allclose(across, [0.005])
     np.testing.assert_allclose(apart, [np.linalg.norm([0.005, 0.01, 0.01])])
+
+
+def test_the_order_of_the_shares_does_not_matter():
+    shares = {"fist": 0.5, "open": 0.5}
+    backwards = dict(reversed(shares.items()))
+    for seed in range(8):
+        one, other = (
+            sample_pose(PoseConfig(shares=s), np.random.default_rng(seed), KINEMATICS, WIDTH)
+            for s in (shares, backwards)
+        )
+        np.testing.assert_array_equal(one.angles, other.angles)

@@ -153,7 +153,8 @@ def sample_pose(
     """
     rest = kinematics.rest
     hand = Hand(kinematics, collision.radii(rest, finger_width))
-    kind = _choose(rng, config.shares)
+    # In one order, so that equal configurations draw equal poses.
+    kind = _choose(rng, {name: config.shares[name] for name in KINDS if name in config.shares})
     plan = KINDS[kind](config, hand, rng)
     chosen, least = None, np.inf
     for _ in range(config.attempts):
