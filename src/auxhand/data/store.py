@@ -267,7 +267,7 @@ def read_description(root: str | Path) -> dict[str, Any]:
     path = root / DESCRIPTION
     if not root.is_dir():
         raise FileNotFoundError(
-            f"no dataset folder {root}; make one with `auxhand synth` or `auxhand data convert`"
+            f"no dataset folder {root}; make one with `auxhand synth`"
         )
     if not path.is_file():
         raise FileNotFoundError(f"{root} is no prepared dataset: it has no {DESCRIPTION}")
