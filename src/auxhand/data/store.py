@@ -266,9 +266,7 @@ def read_description(root: str | Path) -> dict[str, Any]:
     root = Path(root)
     path = root / DESCRIPTION
     if not root.is_dir():
-        raise FileNotFoundError(
-            f"no dataset folder {root}; make one with `auxhand synth`"
-        )
+        raise FileNotFoundError(f"no dataset folder {root}; make one with `auxhand synth`")
     if not path.is_file():
         raise FileNotFoundError(f"{root} is no prepared dataset: it has no {DESCRIPTION}")
     try:
