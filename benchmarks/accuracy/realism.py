@@ -41,7 +41,7 @@ VARIANTS: dict[str, tuple[FactorConfig, bool]] = {
     "without skin detail": (replace(FULL, skin=SMOOTH), True),
     "without photo backgrounds": (FULL, False),
     "without occluders": (replace(FULL, occluders=OccluderConfig(held=0.0, front=0.0)), True),
-    "without sensor noise": (replace(FULL, sensor=PERFECT), True),
+    "with a perfect sensor": (replace(FULL, sensor=PERFECT), True),
 }
 """Name -> what hands are drawn from, and whether they come before photos."""
 BUDGET = [

@@ -23,7 +23,7 @@ def on_cluster(
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
-        ConnectionError: no cluster at the address.
+        ConnectionError: no cluster at the address (Ray itself tries a host for minutes).
         OSError: a process of the cluster was killed; whatever `make` raises.
     """
     ray = _ray()
