@@ -19,10 +19,17 @@ from auxhand.synth.config import (
     ShapeConfig,
     ViewConfig,
 )
-from auxhand.synth.distributions import hand_surface, kinematics_of, sample_factors
-from auxhand.synth.factors import Factors, ViewFactors
+from auxhand.synth.distributions import (
+    draw_group,
+    draw_shape,
+    hand_surface,
+    kinematics_of,
+    sample_factors,
+)
+from auxhand.synth.factors import CameraFactors, Factors, ViewFactors
 from auxhand.synth.pose_sampler import PoseConfig
 from auxhand.synth.raster import render
+from auxhand.synth.vary import vary
 
 SIZE = 96
 
@@ -157,6 +164,33 @@ def test_hands_fill_the_frame(many):
         assert 0.2 < box < factors.camera.fill < 0.65
         depth = labels.joints_xyz[:, 2]
         assert (depth.min() + depth.max()) / 2 == pytest.approx(factors.camera.distance)
+
+
+def test_the_camera_stays_outside_the_arm():
+    factors = sample_factors(FactorConfig(), 0, 2)
+    toward_the_camera = replace(
+        factors,
+        occluders=(),
+        view=ViewFactors("any", 0.0, np.deg2rad(-85.0), 0.0),
+        camera=CameraFactors(0.2, 0.6),
+    )
+    scene, labels = build_scene(toward_the_camera, SIZE)
+    assert scene.vertices[:, 2].min() == pytest.approx(0.05, abs=1e-6)
+    uv = project(torch.from_numpy(labels.K), torch.from_numpy(labels.joints_xyz))
+    np.testing.assert_allclose(uv.numpy(), labels.joints_uv, atol=1e-9)
+
+
+def test_a_pose_is_for_the_shape_that_is_fixed():
+    wide = {"finger_width": [1.3] * 5}
+    touching = PoseConfig(shares={"touch": 1.0})
+    given = FactorConfig(pose=touching, fixed={"shape": wide})
+    for index in range(3):
+        factors = sample_factors(given, 0, index)
+        assert factors.shape == draw_shape(given, 0, index)
+        assert factors.shape.finger_width == (1.3,) * 5
+        assert factors.pose == draw_group("pose", given, 0, index, factors.shape)
+        assert vary(factors, "pose", given, 0, index) == factors
+    assert factors.pose != sample_factors(FactorConfig(pose=touching), 0, index).pose
 
 
 def test_left_hands_mirror_right_ones():

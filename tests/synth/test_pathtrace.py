@@ -9,6 +9,7 @@ from auxhand.synth import pathtrace, raster
 from auxhand.synth.build import build_scene
 from auxhand.synth.config import FactorConfig
 from auxhand.synth.distributions import sample_factors
+from auxhand.synth.modalities import render_hand
 from auxhand.synth.occluders import superellipsoid
 from auxhand.synth.pathtrace import environment, subdivide
 from auxhand.synth.scene import Light, Scene
@@ -66,6 +67,14 @@ def test_the_same_seed_gives_the_same_bytes(scene):
     first = pathtrace.render(scene, samples=2).rgba
     np.testing.assert_array_equal(pathtrace.render(scene, samples=2).rgba, first)
     assert (pathtrace.render(scene, samples=2, seed=1).rgba != first).any()
+
+
+def test_noise_is_another_in_every_picture():
+    factors = sample_factors(FactorConfig(), 4, 2)
+    other = replace(factors, sensor=replace(factors.sensor, seed=factors.sensor.seed + 1))
+    pictures = [render_hand(f, SIZE, "pathtrace").rendering.rgba for f in (factors, factors, other)]
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+    assert (pictures[0] != pictures[2]).any()
 
 
 @pytest.mark.parametrize("direction", [(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0)])

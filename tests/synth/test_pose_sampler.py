@@ -10,6 +10,8 @@ from auxhand.hand.anatomy import feasible, is_feasible, rotations_from_angles
 from auxhand.hand.skeleton import FINGERS
 from auxhand.hand.surface import HandSurface
 from auxhand.synth import collision, touch
+from auxhand.synth.config import FactorConfig
+from auxhand.synth.distributions import draw_shape, kinematics_of
 from auxhand.synth.gestures import FAMILIES, FINGER_STATES, GESTURES, THUMBS
 from auxhand.synth.kinematics import Kinematics
 from auxhand.synth.pose_sampler import KINDS, LIMITS, PoseConfig, crossing, sample_pose
@@ -194,14 +196,19 @@ def test_wrong_configurations_are_named(arguments, words):
         PoseConfig(**arguments)
 
 
-def test_crossed_fingers_cross():
-    config = PoseConfig(shares={"crossed": 1})
-    drawn = [
-        sample_pose(config, np.random.default_rng([1, i]), KINEMATICS, WIDTH) for i in range(40)
-    ]
-    across, apart = crossing(KINEMATICS(np.stack([pose.angles for pose in drawn])).xyz)
-    assert (across > 0.003).mean() >= 0.85
-    assert (apart < 0.028).mean() >= 0.9
+def test_crossed_fingers_cross_on_hands_of_all_shapes():
+    demands = []
+    for i in range(40):
+        shape = draw_shape(FactorConfig(), 1, i)
+        kinematics, width = kinematics_of(shape), np.array(shape.finger_width)
+        pose = sample_pose(
+            PoseConfig(shares={"crossed": 1}), np.random.default_rng([1, i]), kinematics, width
+        )
+        across, apart = crossing(kinematics(pose.angles[None]).xyz)
+        thickness = collision.radii(kinematics.rest, width)[[7, 11]].sum()
+        demands.append([across[0] >= 0.004, apart[0] <= thickness + 0.009])
+        assert pose.penetration < 2 * PoseConfig().penetration
+    assert np.mean(demands) >= 0.95
     straight, _ = crossing(KINEMATICS(np.zeros((1, 15, 3))).xyz)
     assert straight < -0.015
 

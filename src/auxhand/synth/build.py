@@ -28,6 +28,8 @@ wrist, a sleeve included."""
 
 _FLESH = 0.01
 """Metres of flesh about the joints that the hand's box takes in."""
+_ROOM = 0.05
+"""Metres between the camera and whatever of hand and arm is nearest to it, at least."""
 _SLEEVE_EDGE = 0.006
 """Metres over which cloth rises from the skin to its full thickness."""
 
@@ -102,7 +104,7 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
     in_hand = joints
     rotation = factors.view.rotation()
     vertices, joints = vertices @ rotation.T, joints @ rotation.T
-    K, shift = _frame(joints, factors.camera, size)
+    K, shift = _frame(joints, float(vertices[:, 2].min()), factors.camera, size)
     vertices, joints = vertices + shift, joints + shift
     faces = surface.faces.numpy().astype(np.int32)
     rest = skin_maps().rest
@@ -207,19 +209,22 @@ def _moved_off(vertices: Array, axis: Array, offset: Array) -> Array:
     return moved
 
 
-def _frame(joints: Array, camera: CameraFactors, size: int) -> tuple[Array, Array]:
+def _frame(joints: Array, nearest: float, camera: CameraFactors, size: int) -> tuple[Array, Array]:
     """K (3, 3) and the translation (3,) that put the hand's box in the middle of the image.
 
     The principal point is the image's centre. The box is that of the projected joints, grown by the
-    flesh about them; it fills `camera.fill` of the image's side.
+    flesh about them; it fills `camera.fill` of the image's side. `nearest` is the depth of the
+    nearest vertex of hand and arm before they are moved: a camera inside an arm would be no camera.
     """
     depths = joints[:, 2]
-    shift = np.array([0.0, 0.0, camera.distance - (depths.min() + depths.max()) / 2])
+    middle = (depths.min() + depths.max()) / 2
+    distance = max(camera.distance, middle - nearest + _ROOM)
+    shift = np.array([0.0, 0.0, distance - middle])
     for _ in range(4):  # perspective: where the box's middle lies depends on where it is
         xy = (joints + shift)[:, :2] / (depths + shift[2])[:, None]
-        shift[:2] -= (xy.min(0) + xy.max(0)) / 2 * camera.distance
+        shift[:2] -= (xy.min(0) + xy.max(0)) / 2 * distance
     xy = (joints + shift)[:, :2] / (depths + shift[2])[:, None]
-    extent = np.ptp(xy, axis=0).max() + 2 * _FLESH / camera.distance
+    extent = np.ptp(xy, axis=0).max() + 2 * _FLESH / distance
     focal = camera.fill * size / extent
     centre = (size - 1) / 2
     return np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1.0]]), shift

@@ -7,6 +7,7 @@ own random stream, so that fixing or changing one group leaves the others as the
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -74,9 +75,16 @@ def sample_factors(config: FactorConfig, seed: int, index: int) -> Factors:
     Raises:
         ValueError: `config.fixed` names a factor that does not exist.
     """
-    shape = draw_group("shape", config, seed, index)
+    shape = draw_shape(config, seed, index)
     drawn = {group: draw_group(group, config, seed, index, shape) for group in GROUPS}
     return Factors(**drawn).fixed(config.fixed)
+
+
+def draw_shape(config: FactorConfig, seed: int, index: int) -> ShapeFactors:
+    """The shape of sample `index`, with what is fixed of it: the hand that its pose is for."""
+    drawn: ShapeFactors = draw_group("shape", config, seed, index)
+    given = config.fixed.get("shape", {})
+    return replace(drawn, **{name: tuple(numbers) for name, numbers in given.items()})
 
 
 def draw_group(

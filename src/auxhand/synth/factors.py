@@ -100,7 +100,8 @@ class CameraFactors:
     """The camera; its axis passes through the middle of the hand's box.
 
     Attributes:
-        distance: metres from the camera to the middle of the hand along the axis.
+        distance: metres from the camera to the middle of the hand along the axis; in effect more
+            where the arm would else reach the camera.
         fill: longer side of the hand's box (joints, and flesh about them) over the image's side;
             with the distance it decides the field of view.
     """

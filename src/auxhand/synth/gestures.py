@@ -88,15 +88,14 @@ class Gesture(NamedTuple):
         thumb: a key of `THUMBS`.
         spread: degrees between neighbouring extended fingers, about.
         touches: what the thumb's pad touches.
-        crossing: degrees by which index and middle finger lean over each other; their tips are
-            then on each other's side.
+        crossing: index and middle finger lie over each other, their tips on each other's side.
     """
 
     fingers: str
     thumb: str
     spread: float = 7
     touches: tuple[Touch, ...] = ()
-    crossing: float = 0
+    crossing: bool = False
 
 
 def _tips(*fingers: str, tolerance: float = 0.002, followers: str = "") -> tuple[Touch, ...]:
@@ -164,10 +163,10 @@ COUNTING: dict[str, Gesture] = {
 }
 
 CROSSED: dict[str, Gesture] = {
-    "crossed": Gesture("EECC", "over", 0, crossing=19),
-    "crossed, thumb out": Gesture("EECC", "out", 0, crossing=19),
-    "crossed, loose": Gesture("EEBB", "relaxed", 0, crossing=19),
-    "crossed, open": Gesture("EEEE", "out", 2, crossing=19),
+    "crossed": Gesture("EECC", "over", 0, crossing=True),
+    "crossed, thumb out": Gesture("EECC", "out", 0, crossing=True),
+    "crossed, loose": Gesture("EEBB", "relaxed", 0, crossing=True),
+    "crossed, open": Gesture("EEEE", "out", 2, crossing=True),
 }
 
 FISTS: dict[str, Gesture] = {

@@ -122,5 +122,8 @@ def render_hand(factors: Factors, size: int, renderer: Renderer = "raster") -> M
         ModuleNotFoundError: the path tracer is not installed.
     """
     scene, labels = build_scene(factors, size)
-    draw = raster.render if renderer == "raster" else pathtrace.render
-    return Modalities(factors, scene, labels, draw(scene))
+    if renderer == "raster":
+        return Modalities(factors, scene, labels, raster.render(scene))
+    # The paths' noise, like the sensor's, is another in every picture.
+    rendering = pathtrace.render(scene, seed=factors.sensor.seed)
+    return Modalities(factors, scene, labels, rendering)

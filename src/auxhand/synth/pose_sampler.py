@@ -30,9 +30,9 @@ _CANDIDATES = 12
 _SOLVED_CANDIDATES = 4
 """Poses per attempt; fewer where contacts are solved for, which costs more."""
 
-_CROSSED, _TOGETHER = 0.004, 0.026
-"""Metres by which the tips of crossed fingers lie on each other's side at least, and apart at most.
-"""
+_CROSSED, _TOGETHER = 0.004, 0.009
+"""Metres by which the tips of crossed fingers lie on each other's side at least, and by which they
+are further apart than the fingers are thick at most."""
 
 _DIP_PER_PIP = 2 / 3
 _SPREADING = np.array([1.4, 0.15, -0.8, -1.9])
@@ -139,6 +139,21 @@ class Hand(NamedTuple):
             return np.clip(angles, LIMITS[..., 0], LIMITS[..., 1]), np.zeros(len(angles))
         return touch.solve(self.kinematics, angles, touches, self.radii, LIMITS)
 
+    @property
+    def thickness(self) -> float:
+        """Metres between the axes of index and middle finger where they touch, at their middle."""
+        return float(self.radii[FINGERS["index"][2]] + self.radii[FINGERS["middle"][2]])
+
+    def crossing(self) -> tuple[float, float]:
+        """Degrees between index and middle finger that bring their tips to each other's side, and
+        that lift one of them off the other where they cross."""
+        index, middle = FINGERS["index"], FINGERS["middle"]
+        rest, lengths = self.kinematics.rest, self.kinematics.lengths[1]
+        apart = float(np.linalg.norm(rest[index[0]] - rest[middle[0]])) + _CROSSED
+        sines = np.array([apart / lengths.sum(), self.thickness / lengths[:2].sum()])
+        lean, lift = np.rad2deg(np.arcsin(np.minimum(sines, 1)))
+        return float(lean), float(lift)
+
 
 def sample_pose(
     config: PoseConfig, rng: np.random.Generator, kinematics: Kinematics, finger_width: Array
@@ -165,7 +180,9 @@ def sample_pose(
         flaw = np.maximum(depth / config.penetration - 1, 0) + np.maximum(misses - 1.5, 0)
         if plan.crossed:
             across, apart = crossing(xyz)
-            flaw += np.maximum(1 - across / _CROSSED, 0) + np.maximum(apart / _TOGETHER - 1, 0)
+            flaw += np.maximum(1 - across / _CROSSED, 0) + np.maximum(
+                apart / (hand.thickness + _TOGETHER) - 1, 0
+            )
         best = int(np.argmin(flaw))
         if flaw[best] < least:
             chosen, least = Pose(kind, plan.name, angles[best], float(depth[best])), flaw[best]
@@ -208,8 +225,8 @@ def _from_family(family: str) -> Callable[[PoseConfig, Hand, np.random.Generator
             name,
             lambda count: _gesture(gesture, hand, rng, count, config.variation),
             gesture.touches,
-            _SOLVED_CANDIDATES if gesture.touches else _CANDIDATES,
-            gesture.crossing > 0,
+            _SOLVED_CANDIDATES if gesture.touches else (1 + 4 * gesture.crossing) * _CANDIDATES,
+            gesture.crossing,
         )
 
     return plan
@@ -311,8 +328,9 @@ def _gesture(
     toward_thumb = lean + spread * _SPREADING + 1.5 * variation * rng.standard_normal((count, 4))
     if gesture.crossing:
         over = rng.choice([-1.0, 1.0], (count, 1))
-        toward_thumb[:, :2] += gesture.crossing * np.array([-0.6, 0.4])
-        angles[:, 1:3, 0, 0] += rng.uniform(7, 13, (count, 1)) * over * [-1, 1]
+        lean, lift = hand.crossing()
+        toward_thumb[:, :2] += rng.uniform(1.0, 1.5, (count, 1)) * lean * [-0.6, 0.4]
+        angles[:, 1:3, 0, 0] += rng.uniform(0.7, 1.5, (count, 1)) * lift * over * [-0.5, 0.5]
         # The upper finger's tip comes down onto the lower one.
         angles[:, 1:3, 1, 0] += rng.uniform(10, 35, (count, 1)) * (over * [1, -1] > 0)
     bend = np.clip(angles[:, 1:, 0, 0] / 80, 0, 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from auxhand.synth.config import FactorConfig
-from auxhand.synth.distributions import GROUPS, draw_group
+from auxhand.synth.distributions import GROUPS, draw_group, draw_shape
 from auxhand.synth.factors import Factors
 
 
@@ -45,7 +45,7 @@ def vary(
         )
     shape = factors.shape
     if "shape" in chosen:
-        shape = draw_group("shape", config, seed, index)
+        shape = draw_shape(config, seed, index)
     drawn = {group: draw_group(group, config, seed, index, shape) for group in chosen}
     fixed = {group: value for group, value in config.fixed.items() if group in chosen}
     kept = {group: getattr(factors, group) for group in GROUPS if group not in chosen}
