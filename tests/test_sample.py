@@ -17,7 +17,7 @@ from auxhand.sample import HandBatch, HandPose, HandSample
 SIZE = 16
 OPTIONAL = (
     *("image", "K", "joints_uv", "joints_xyz", "joint_valid", "joint_visible"),
-    *("depth", "mask", "presence", "cloud"),
+    *("depth", "mask", "presence", "cloud", "mano"),
 )
 TENSORS = tuple(f.name for f in fields(HandBatch) if f.type == "Tensor")
 
@@ -44,6 +44,7 @@ def full(seed: int = 0, side: str = "right") -> HandSample:
         mask=(random(SIZE, SIZE) > 0.5).float(),
         presence=torch.tensor(1.0),
         cloud=random(100 + seed, 3),
+        mano=random(58),
         content=f"background {seed}",
         source=f"test/{seed}",
         crop=crop,
@@ -146,7 +147,7 @@ def test_mistakes_are_named(samples, message):
 
 def test_to_and_pin_reach_every_tensor(monkeypatch):
     batch = HandSample.collate([full(0), without(full(1), ["cloud", "joints_xyz"])])
-    assert len(TENSORS) == 11
+    assert len(TENSORS) == 12
     moved = batch.to("meta")
     for name in TENSORS:
         assert getattr(moved, name).device.type == "meta"

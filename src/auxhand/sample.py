@@ -19,6 +19,7 @@ from auxhand.hand.skeleton import NUM_JOINTS
 
 RIGHT, LEFT = "right", "left"
 SIDES: tuple[str, str] = (RIGHT, LEFT)
+MANO_PARAMETERS = 16 * 3 + 10
 
 _TensorFunction = Callable[[Tensor], Tensor]
 
@@ -39,6 +40,9 @@ class HandSample:
         mask: (H, W) float32 in {0, 1}, 1 = hand.
         presence: () float32, 1 = a hand to be estimated is here, 0 = none is.
         cloud: (N, 3) metres, visible surface, in the camera frame of `K`.
+        mano: (58,) pose and shape of the MANO model (Ch. 2.4.2): axis-angles of its 16 joints in
+            its own order, the whole hand's in the camera frame of `K` first, radians; then 10 shape
+            coefficients.
         content: a tag image (3, H, W) or an identifier of what is not pose (Ch. 4.3.3).
         source: where the sample comes from (dataset and index or file).
         crop: the transform from the original image and camera to this crop.
@@ -55,6 +59,7 @@ class HandSample:
     mask: Tensor | None = None
     presence: Tensor | None = None
     cloud: Tensor | None = None
+    mano: Tensor | None = None
     content: Tensor | str | None = None
     source: str = ""
     crop: Crop | None = None
@@ -81,6 +86,7 @@ class HandSample:
             "mask": (height, width),
             "presence": (),
             "cloud": (cloud_points, 3),
+            "mano": (MANO_PARAMETERS,),
         }
         tensors: dict[str, Tensor] = {}
         valid: dict[str, Tensor] = {}
@@ -154,6 +160,7 @@ class HandBatch:
     mask: Tensor
     presence: Tensor
     cloud: Tensor
+    mano: Tensor
     valid: dict[str, Tensor]
     content: tuple[Tensor | str | None, ...]
     source: tuple[str, ...]

@@ -39,6 +39,7 @@ def fake_row(index: int, size: int = 24) -> dict:
         joints_xyz=xyz,
         joint_valid=np.ones(21, bool),
         joint_visible=rng.random(21) > 0.3,
+        mano=rng.normal(size=58),
         presence=1.0,
         source=f"fake/{index}",
         factors={"light": [1, 2], "angle": 0.5},

@@ -26,7 +26,7 @@ import torch
 from torch.utils.data import Dataset
 
 from auxhand.hand.skeleton import NUM_JOINTS
-from auxhand.sample import SIDES, HandSample
+from auxhand.sample import MANO_PARAMETERS, SIDES, HandSample
 
 Array = npt.NDArray[Any]
 Row = dict[str, Any]
@@ -51,6 +51,7 @@ SCHEMA = pa.schema(
         "joints_xyz": pa.list_(pa.float64()),
         "joint_valid": pa.list_(pa.bool_()),
         "joint_visible": pa.list_(pa.bool_()),
+        "mano": pa.list_(pa.float64()),
         "presence": pa.float64(),
         "source": pa.string(),
         "factors": pa.string(),
@@ -64,6 +65,7 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "joints_xyz": (NUM_JOINTS, 3),
     "joint_valid": (NUM_JOINTS,),
     "joint_visible": (NUM_JOINTS,),
+    "mano": (MANO_PARAMETERS,),
 }
 _ROW_GROUP = 128
 
@@ -155,6 +157,7 @@ def make_row(
     joints_xyz: Array | None = None,
     joint_valid: Array | None = None,
     joint_visible: Array | None = None,
+    mano: Array | None = None,
     presence: float | None = None,
     source: str | None = None,
     factors: Mapping[str, Any] | None = None,
@@ -169,7 +172,8 @@ def make_row(
         mask: (H, W), nonzero = hand.
         parts: (H, W) uint8 labels of the parts of the hand, 0 = none.
         K: (3, 3); joints_uv: (21, 2) pixels; joints_xyz: (21, 3) metres; joint_valid and
-            joint_visible: (21,) bool; all in pixels and camera frame of `image`.
+            joint_visible: (21,) bool; mano: (58,), see `HandSample`; all in pixels and camera frame
+            of `image`.
         side: "right" or "left".
         presence: 1 = a hand is here, 0 = none is.
         source: where the sample comes from.
@@ -186,6 +190,7 @@ def make_row(
         "joints_xyz": joints_xyz,
         "joint_valid": joint_valid,
         "joint_visible": joint_visible,
+        "mano": mano,
     }
     row: Row = {
         "index": index,

@@ -328,8 +328,8 @@ def _gesture(
     toward_thumb = lean + spread * _SPREADING + 1.5 * variation * rng.standard_normal((count, 4))
     if gesture.crossing:
         over = rng.choice([-1.0, 1.0], (count, 1))
-        lean, lift = hand.crossing()
-        toward_thumb[:, :2] += rng.uniform(1.0, 1.5, (count, 1)) * lean * [-0.6, 0.4]
+        across, lift = hand.crossing()
+        toward_thumb[:, :2] += rng.uniform(1.0, 1.5, (count, 1)) * across * [-0.6, 0.4]
         angles[:, 1:3, 0, 0] += rng.uniform(0.7, 1.5, (count, 1)) * lift * over * [-0.5, 0.5]
         # The upper finger's tip comes down onto the lower one.
         angles[:, 1:3, 1, 0] += rng.uniform(10, 35, (count, 1)) * (over * [1, -1] > 0)
