@@ -1,0 +1,82 @@
+"""Arrays and numbers out of pickle files, and nothing else.
+
+A pickle can run any code when it is loaded, and hand datasets and models are published as pickles
+by strangers. `load_arrays` builds only what such files need: Python's own containers, numbers and
+texts, NumPy arrays and SciPy's sparse matrices. chumpy, with which the first MANO files were
+written, no longer installs; its objects become `Chumpy`, which holds their state and does nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+_NUMPY = {
+    ("multiarray", "_reconstruct"),
+    ("multiarray", "scalar"),
+    ("numeric", "_frombuffer"),
+    ("", "ndarray"),
+    ("", "dtype"),
+}
+_SPARSE = ("csc_matrix", "csr_matrix", "coo_matrix", "csc_array", "csr_array", "coo_array")
+
+
+class Chumpy:
+    """The state of a chumpy object: whatever a pickle says of it, as attributes."""
+
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
+
+    def array(self) -> Array:
+        """Its value, where it is a plain array (`chumpy.ch.Ch`).
+
+        Raises:
+            ValueError: it is computed from others.
+        """
+        if not isinstance(value := self.__dict__.get("x"), np.ndarray):
+            raise ValueError("a chumpy object that holds no plain array")
+        return value
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        parts = module.split(".")
+        if parts[0] == "numpy":
+            inner = parts[-1] if len(parts) > 1 else ""
+            if (inner, name) in _NUMPY:
+                # numpy.core of old files is numpy._core now.
+                return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        if parts[:2] == ["scipy", "sparse"] and name in _SPARSE:
+            return super().find_class("scipy.sparse", name)
+        if parts[0] == "chumpy":
+            return Chumpy
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in protocol 2
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def load_arrays(path: str | Path) -> Any:
+    """What a pickle of arrays and numbers holds, also one of Python 2 (texts as Latin-1).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that is no pickle, or holds anything but containers, numbers, texts,
+            NumPy arrays, sparse matrices and chumpy objects; nothing of it has been run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        return _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise ValueError(f"{path} is no pickle of arrays and numbers ({error})") from error
