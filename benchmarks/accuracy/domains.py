@@ -6,6 +6,9 @@
         --config configs/synth/source.yaml configs/synth/source_test.yaml --no-cutouts
     auxhand synth data/domains/target --count 6000 --seed 100 --config configs/synth/target.yaml \\
         --renderer pathtrace --no-cutouts
+    auxhand synth data/domains/target-val --count 500 --seed 101 \\
+        --config configs/synth/target.yaml configs/synth/target_val.yaml \\
+        --renderer pathtrace --no-cutouts
     auxhand synth data/domains/target-test --count 1000 --seed 102 \\
         --config configs/synth/target.yaml configs/synth/target_test.yaml \\
         --renderer pathtrace --no-cutouts
@@ -64,6 +67,9 @@ def main() -> None:
         begun = time.monotonic()
         folders = ", ".join(str(options.data / domain) for domain in domains)
         settings = [*BUDGET, f"data.init_args.train=[{folders}]"]
+        if name == "target":  # too few to hold some out
+            settings += [f"data.init_args.val={options.data / 'target-val'}"]
+            settings += ["data.init_args.val_count=null"]
         folder = Path("runs/domains") / f"{name}_{options.seed}"
         bundle = train(CONFIG, folder, options.seed, settings)
         for domain, row in rows.items():
