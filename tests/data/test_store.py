@@ -98,6 +98,7 @@ def test_dataset_returns_what_was_written(tmp_path):
 
 def test_dataset_travels_to_workers(tmp_path):
     dataset = PreparedDataset(write(tmp_path / "d"))
+    assert dataset.row(3)["index"] == 3
     pickled = pickle.dumps(dataset)
     assert len(pickled) < 20_000
     assert pickle.loads(pickled).row(4) == dataset.row(4)

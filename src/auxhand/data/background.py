@@ -6,6 +6,7 @@ randomness comes from the generator that is passed in, so a picture is a functio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 Array = npt.NDArray[Any]
 Size = int | tuple[int, int]
@@ -155,7 +157,7 @@ def _colors(rng: np.random.Generator, count: int) -> Array:
 
 
 def _to_uint8(image: Array) -> Array:
-    pixels: Array = np.clip(image, 0, 255).astype(np.uint8)
+    pixels: Array = image.clip(0, 255).astype(np.uint8)
     return pixels
 
 
@@ -166,35 +168,36 @@ def _gradient(rng: np.random.Generator, height: int, width: int) -> Array:
     return _to_uint8(cv2.resize(corners, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
-def _noise(rng: np.random.Generator, height: int, width: int) -> Array:
+def _texture(rng: np.random.Generator, height: int, width: int) -> Array:
     """Multi-octave noise, coloured or grey: cloth, plaster, foliage out of focus."""
     image = _gradient(rng, height, width).astype(np.float32)
-    colored = rng.random() < 0.5
+    channels = 3 if rng.random() < 0.5 else 1
     for cells in (3, 8, 20, 60):
-        grid = rng.normal(0, rng.uniform(0, 25), (cells, cells, 3 if colored else 1))
-        grid = np.repeat(grid, 1 if colored else 3, 2).astype(np.float32)
-        image += cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
+        grid = np.float32(rng.uniform(0, 25)) * _noise(rng, (cells, cells, channels))
+        image += cv2.resize(grid, (width, height)).reshape(height, width, channels)
     return _to_uint8(image)
 
 
 def _stripes(rng: np.random.Generator, height: int, width: int) -> Array:
     """Soft-edged stripes or checks at a random angle: shirts, blinds, tiles, keyboards."""
-    angle, period = rng.uniform(0, np.pi), rng.uniform(0.06, 0.5) * width
+    angle, period = rng.uniform(0, math.pi), rng.uniform(0.06, 0.5) * width
     sharp = rng.uniform(0.5, 4)
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
 
     def wave(theta: float) -> Array:
-        u = (np.cos(theta) * x + np.sin(theta) * y) * (2 * np.pi / period)
-        return np.asarray(np.clip(sharp * np.sin(u + rng.uniform(0, 2 * np.pi)), -1, 1))
+        frequency, phase = 2 * math.pi / period, rng.uniform(0, 2 * math.pi)
+        u = frequency * math.cos(theta) * x + (frequency * math.sin(theta) * y + phase)
+        return np.asarray((sharp * np.sin(u)).clip(-1, 1))
 
     pattern = wave(angle)
     if rng.random() < 0.5:
-        pattern = pattern * wave(angle + np.pi / 2)
-    a, b = _colors(rng, 2).astype(np.float32)
+        pattern = pattern * wave(angle + math.pi / 2)
+    a, b = _colors(rng, 2)
     if rng.random() < 0.6:
-        b = a + (b - a) * np.float32(rng.uniform(0.1, 0.5))
-    share = (0.5 + 0.5 * pattern)[..., None].astype(np.float32)
-    return _to_uint8(a + (b - a) * share)
+        b = a + (b - a) * rng.uniform(0.1, 0.5)
+    # From b where the pattern is -1 to a where it is 1.
+    mix = np.stack([(a - b) / 2, (a + b) / 2], 1).astype(np.float32)
+    return _to_uint8(cv2.transform(pattern, mix))
 
 
 def _clutter(rng: np.random.Generator, height: int, width: int) -> Array:
@@ -207,7 +210,7 @@ def _clutter(rng: np.random.Generator, height: int, width: int) -> Array:
 
 _PROCEDURAL: tuple[Callable[[np.random.Generator, int, int], Array], ...] = (
     _gradient,
-    _noise,
+    _texture,
     _stripes,
     _clutter,
 )
@@ -218,21 +221,24 @@ def _draw_shapes(rng: np.random.Generator, image: Array) -> None:
     height, width = image.shape[:2]
     size = np.array([width, height])
     count = int(rng.integers(1, 8))
-    for color in _colors(rng, count):
-        if rng.random() < 0.5:
-            corners = rng.uniform(0, 1, 2) + rng.normal(0, 0.25, (rng.integers(3, 6), 2))
+    colors = _colors(rng, count).tolist()
+    # All that is random at once: a call for each number would cost more than the drawing.
+    polygons, kinds = rng.random((count, 2)) < 0.5, rng.integers(3, 6, count)
+    places, extents = rng.random((count, 2)), rng.random((count, 2))
+    spread, turns = rng.normal(0, 0.25, (count, 5, 2)), rng.normal(0, 0.3, count)
+    for i in range(count):
+        if polygons[i, 0]:
+            corners = places[i] + spread[i, : kinds[i]]
         else:
-            low = rng.uniform(-0.2, 1, 2)
-            w, h = np.exp(rng.uniform(np.log(0.03), np.log(0.9), 2))
-            corners = low + np.array([[0, 0], [w, 0], [w, h], [0, h]])
-            if rng.random() < 0.5:
-                t = rng.normal(0, 0.3)
-                corners = (corners - low) @ np.array(
-                    [[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]
-                )
-                corners += low
+            w, h = (0.03 * 30 ** extents[i]).tolist()
+            t = turns[i] if polygons[i, 1] else 0.0
+            c, s = math.cos(t), math.sin(t)
+            across, down = (w * c, -w * s), (h * s, h * c)
+            corners = 1.2 * places[i] - 0.2 + [
+                (0.0, 0.0), across, (across[0] + down[0], across[1] + down[1]), down
+            ]
         points = (corners * size).astype(np.int32)
-        cv2.fillPoly(image, [points], color.tolist(), lineType=cv2.LINE_AA)
+        cv2.fillPoly(image, [points], colors[i], lineType=cv2.LINE_AA)
 
 
 _FACE = ((-0.4, -0.2, 0.15, 0.08), (0.4, -0.2, 0.15, 0.08), (0.0, 0.5, 0.3, 0.1))
@@ -324,21 +330,33 @@ def composite(rgba: Array, background: Array) -> Array:
         raise ValueError(f"sizes differ: {rgba.shape[:2]} before {background.shape[:2]}")
     if rgba.dtype == np.uint8:
         rgba = rgba.astype(np.float32) * np.float32(1 / 255)
-    alpha, front = cv2.extractChannel(rgba, 3), cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB)
     image = background.copy()
-    cv2.copyTo(front, (alpha >= 1).view(np.uint8), image)
-    # The way to linear light and back is most of the cost, and only the hand's edge needs it.
-    edge = (alpha > 0) & (alpha < 1)
-    behind = srgb_to_linear(background[edge])
-    light = behind + alpha[edge, None] * (srgb_to_linear(front[edge]) - behind)
-    image[edge] = linear_to_srgb(light)
+    _put_before(rgba, image, _TO_LINEAR, _TO_SRGB)
     return image
+
+
+@njit(cache=True, nogil=True)
+def _put_before(rgba: Array, image: Array, to_linear: Array, to_srgb: Array) -> None:
+    """`composite` onto `image`. Only the hand's edge needs the way to linear light and back."""
+    half, steps = np.float32(0.5), np.float32(_STEPS)
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            alpha = rgba[y, x, 3]
+            if alpha >= 1:
+                image[y, x] = rgba[y, x, :3]
+            elif alpha > 0:
+                for c in range(3):
+                    front = to_linear[int(min(max(rgba[y, x, c], 0), 1) * steps + half)]
+                    behind = to_linear[int(min(max(image[y, x, c], 0), 1) * steps + half)]
+                    light = behind + alpha * (front - behind)
+                    image[y, x, c] = to_srgb[int(light * steps + half)]
 
 
 _IDENTITY = np.eye(3)
 _LUMA = np.tile([0.299, 0.587, 0.114], (3, 1))
 _ABOUT_GREY = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
 """Cross product with the grey axis (1, 1, 1) / sqrt(3), for Rodrigues' formula."""
+_ABOUT_GREY_TWICE = _ABOUT_GREY @ _ABOUT_GREY
 
 
 def color_matrix(
@@ -356,7 +374,7 @@ def color_matrix(
     (0 = grey, by the luma of Rec. 601), contrast scales about `pivot`, brightness and white
     balance multiply (per channel).
     """
-    turn = _IDENTITY + np.sin(hue) * _ABOUT_GREY + (1 - np.cos(hue)) * (_ABOUT_GREY @ _ABOUT_GREY)
+    turn = _IDENTITY + math.sin(hue) * _ABOUT_GREY + (1 - math.cos(hue)) * _ABOUT_GREY_TWICE
     gain = brightness * np.asarray(balance)[:, None]
     matrix = np.empty((3, 4), np.float32)
     matrix[:, :3] = gain * contrast * ((_LUMA + saturation * (_IDENTITY - _LUMA)) @ turn)
@@ -364,20 +382,24 @@ def color_matrix(
     return matrix
 
 
-_NOISE = np.random.default_rng(0).standard_normal(1 << 20, dtype=np.float32)
-"""A stock of noise, of which each picture gets another stretch: drawing it anew costs ten times
-as much as using it."""
+_STOCK = np.random.default_rng(0).standard_normal(1 << 20, dtype=np.float32)
+"""A stock of noise, of which each use gets another stretch: drawing it anew costs ten times as
+much."""
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Standard normal float32."""
+    count = math.prod(shape)
+    if count >= _STOCK.size:
+        return rng.standard_normal(shape, dtype=np.float32)
+    start = rng.integers(_STOCK.size - count)
+    return _STOCK[start : start + count].reshape(shape)
 
 
 def sensor_noise(image: Array, rng: np.random.Generator, read: float, shot: float) -> Array:
     """Add Gaussian noise of variance read^2 + shot^2 x, x the picture's value, per channel."""
-    deviation = np.sqrt(np.float32(read**2) + np.float32(shot**2) * np.clip(image, 0, 1))
-    if image.size < _NOISE.size:
-        start = rng.integers(_NOISE.size - image.size)
-        noise = _NOISE[start : start + image.size].reshape(image.shape)
-    else:
-        noise = rng.standard_normal(image.shape, dtype=np.float32)
-    return np.asarray(image + deviation * noise)
+    variance = np.float32(shot**2) * image.clip(0, 1) + np.float32(read**2)
+    return np.asarray(image + np.sqrt(variance) * _noise(rng, image.shape))
 
 
 def blur(image: Array, sigma: float) -> Array:

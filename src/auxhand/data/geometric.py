@@ -96,12 +96,13 @@ def place_crop(
     turned = uv @ turn.T
     low, high = turned.min(0), turned.max(0)
     side = max(float((high - low).max()), 1.0) / fraction
-    center = torch.from_numpy(turn.T @ ((low + high) / 2 - side * np.asarray(shift)))
+    center = (turn.T @ ((low + high) / 2 - side * np.asarray(shift))).tolist()
     mirror = sample.side == LEFT
     if sample.K is not None and corrected:
         return view_crop(sample.K.double(), center, side, size, angle, mirror)
+    # Without a camera it is the centre that gives the crop its precision.
     K = None if sample.K is None else sample.K.double()
-    return plain_crop(center, side, size, angle, K, mirror)
+    return plain_crop(torch.tensor(center, dtype=torch.float64), side, size, angle, K, mirror)
 
 
 def _extent(sample: HandSample, image_size: tuple[int, int] | None) -> Array:
@@ -152,25 +153,20 @@ def warp(image: Array, crop: Crop, border: int = cv2.BORDER_CONSTANT) -> Array:
     Where the crop shows the image more than 1.5 times smaller, it is averaged down first by the
     nearest whole factor, else fine detail would alias.
     """
-    A = crop.A.double().numpy()
-    factor = round(shrink) if (shrink := _shrink(A, crop.size)) > 1.5 else 1
-    height, width = image.shape[:2]
-    if factor > 1:
-        small = max(1, round(width / factor)), max(1, round(height / factor))
+    back = np.linalg.inv(crop.A.double().numpy())
+    height, width = crop.size
+    # Pixels of the original per pixel of the crop: for x = B x' / w the Jacobian's determinant is
+    # det B / w^3, here at the crop's centre.
+    w = back[2, 0] * (width - 1) / 2 + back[2, 1] * (height - 1) / 2 + back[2, 2]
+    shrink = math.sqrt(abs(np.linalg.det(back) / w**3))
+    if shrink > 1.5:
+        sizes = image.shape[1], image.shape[0]
+        small = tuple(max(1, round(side / round(shrink))) for side in sizes)
         image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-        sx, sy = small[0] / width, small[1] / height
-        A = A @ np.linalg.inv([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
-    target = crop.size[1], crop.size[0]
-    return cv2.warpPerspective(image, A, target, flags=cv2.INTER_LINEAR, borderMode=border)
-
-
-def _shrink(A: Array, size: tuple[int, int]) -> float:
-    """Pixels of the original per pixel of the crop, at the crop's centre.
-
-    For x' = A x / w the Jacobian's determinant is det A / w^3, and there w = 1 / (A^-1 x')_3.
-    """
-    source = np.linalg.solve(A, [(size[1] - 1) / 2, (size[0] - 1) / 2, 1])
-    return 1 / math.sqrt(abs(np.linalg.det(A) * source[2] ** 3))
+        sx, sy = small[0] / sizes[0], small[1] / sizes[1]
+        back = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]]) @ back
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpPerspective(image, back, (width, height), flags=flags, borderMode=border)
 
 
 def warp_depth(depth: Array, crop: Crop) -> Array:

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
@@ -186,10 +185,10 @@ def view_crop(
         K_inverse = np.linalg.inv(original)
     except np.linalg.LinAlgError as error:
         raise ValueError(f"K is not invertible: {original.tolist()}") from error
-    ray = K_inverse @ [*center, 1.0]
+    ray = (K_inverse @ [*center, 1.0]).tolist()
     c, s, m = math.cos(angle), math.sin(angle), -1.0 if mirror else 1.0
     turn = np.array([[m * c, -m * s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-    R = turn @ _to_axis(ray)
+    R = turn @ _to_axis(*ray)
     stretch = math.hypot(*ray) ** 3 * abs(np.linalg.det(original))
     focal, middle = size / side * math.sqrt(stretch), (size - 1) / 2
     K_crop = np.array([[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]])
@@ -325,7 +324,8 @@ def mirror_R(R: Tensor) -> Tensor:
 def _transform(A: Tensor, uv: Tensor) -> Tensor:
     """(..., N, 2) through a homography."""
     expect("uv", uv, 2)
-    return dehomogenise(torch.cat([uv, torch.ones_like(uv[..., :1])], dim=-1) @ A.to(uv).mT)
+    columns = A.to(uv).mT
+    return dehomogenise(uv @ columns[..., :2, :] + columns[..., 2:, :])
 
 
 @full_precision
@@ -343,13 +343,15 @@ def _inverse(A: Tensor) -> Tensor:
     return inverse.to(A.dtype)
 
 
-def _to_axis(ray: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """`camera.rotation_to_axis` of one ray (3,), in numbers."""
-    x, y, z = ray.tolist()
-    across = math.hypot(x, y)
-    angle = math.atan2(across, z)
-    about = (angle * y / across, -angle * x / across, 0.0) if across > 0 else (angle, 0.0, 0.0)
-    return Rotation.from_rotvec(about).as_matrix()
+def _to_axis(x: float, y: float, z: float) -> npt.NDArray[np.float64]:
+    """`camera.rotation_to_axis` of one ray, in numbers."""
+    length = math.hypot(x, y, z)
+    x, y, z = x / length, y / length, z / length
+    # 1 + z, which cancels in the rear half.
+    w = 1 + z if z >= 0 else (x * x + y * y) / (1 - z)
+    if w == 0:
+        return np.diag([1.0, -1.0, -1.0])
+    return np.array([[1 - x * x / w, -x * y / w, -x], [-x * y / w, 1 - y * y / w, -y], [x, y, z]])
 
 
 def _mirror(mirror: bool, device: torch.device) -> Tensor:
@@ -371,18 +373,19 @@ def _arguments(
     center_uv: Tensor | Sequence[float], side_px: float | Tensor, size: int, K: Tensor | None
 ) -> tuple[list[float], float, torch.dtype, torch.device]:
     """Checked centre and side as numbers, and the type and device of the result (those of K)."""
-    center = center_uv if isinstance(center_uv, Tensor) else torch.tensor(center_uv)
-    if center.shape != (2,):
-        raise ValueError(f"center_uv must have shape (2,), got {tuple(center.shape)}")
+    if np.shape(center_uv) != (2,):
+        raise ValueError(f"center_uv must have shape (2,), got {np.shape(center_uv)}")
     if K is not None and K.shape != (3, 3):
         raise ValueError(f"K must have shape (3, 3), got {tuple(K.shape)}")
     side = float(side_px)
-    numbers = [float(x) for x in center_uv]  # a tensor would round a list to single precision
-    if not (side > 0 and size > 0 and all(math.isfinite(x) for x in (side, *numbers))):
+    center = [float(x) for x in center_uv]  # a tensor would round a list to single precision
+    if not (side > 0 and size > 0 and all(math.isfinite(x) for x in (side, *center))):
         raise ValueError(
-            f"a crop needs a finite centre and a positive side and size, got centre {numbers}, "
+            f"a crop needs a finite centre and a positive side and size, got centre {center}, "
             f"side {side}, size {size}"
         )
-    like = K if K is not None else center
+    like = K if K is not None else center_uv
+    if not isinstance(like, Tensor):
+        return center, side, torch.get_default_dtype(), torch.device("cpu")
     dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
-    return numbers, side, dtype, like.device
+    return center, side, dtype, like.device
