@@ -1,22 +1,29 @@
 VENV := .venv
 PY := $(VENV)/bin/python
-STAMP := $(VENV)/.installed
+PACKAGE := $(VENV)/.package
+TOOLS := $(VENV)/.tools
+INSTALL = $(PY) -m uv pip install -q -p $(PY) -c constraints.txt
 
 .PHONY: demo test lint
 
-$(STAMP): pyproject.toml constraints.txt
+$(PACKAGE): pyproject.toml constraints.txt
 	test -x $(PY) || python3 -m venv $(VENV)
 	$(PY) -m pip install -q uv
-	$(PY) -m uv pip install -q -p $(PY) -c constraints.txt -e ".[dev,export,pathtrace,ray]"
+	$(INSTALL) -e .
 	touch $@
 
-demo: $(STAMP)
+# what tests and checks need beside it
+$(TOOLS): $(PACKAGE)
+	$(INSTALL) -e ".[dev,export,pathtrace,ray]"
+	touch $@
+
+demo: $(PACKAGE)
 	$(VENV)/bin/auxhand predict src/auxhand/assets/photos --out demo
 
-test: $(STAMP)
+test: $(TOOLS)
 	$(PY) -m pytest
 
-lint: $(STAMP)
+lint: $(TOOLS)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy

@@ -2,8 +2,11 @@ import math
 
 import pytest
 import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from torch.utils.data import DataLoader
 
-from auxhand.optim import Schedule
+from auxhand.optim import Schedule, WeightAverage
 
 
 def test_warmup_hold_and_cosine_in_closed_form():
@@ -35,3 +38,65 @@ def test_scheduler_sets_the_rate_of_each_step():
 def test_shares_outside_the_unit_interval_are_refused(wrong):
     with pytest.raises(ValueError, match="share"):
         Schedule(**wrong)
+
+
+class Counter(LightningModule):
+    """Its weight is the number of steps it was trained for."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.register_buffer("twice", torch.zeros(()))
+        self.validated = []
+
+    def training_step(self, batch, batch_idx):
+        self.twice += 2
+        return -self.weight
+
+    def validation_step(self, batch, batch_idx):
+        self.validated.append((self.weight.item(), self.twice.item()))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+def count(folder, average, epochs, resume=None):
+    """A counter trained for epochs of one step, validated and saved after each."""
+    counter, one = Counter(), DataLoader([0])
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        callbacks=[average, ModelCheckpoint(folder, "{epoch}", save_top_k=-1)],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=1,
+    )
+    trainer.fit(counter, one, one, ckpt_path=resume, weights_only=True)
+    return counter
+
+
+def test_the_average_is_the_weights_until_it_starts(tmp_path):
+    average = WeightAverage(decay=0.5, update_starting_at_step=2)
+    counter = count(tmp_path, average, epochs=5)
+    expected = [0, 1, 2, 3, 3.5, 4.25]
+    assert counter.validated == [(w, 2 * w) for w in expected]
+    assert (counter.weight.item(), counter.twice.item()) == (4.25, 8.5)
+    for epoch, value in enumerate(expected[1:]):
+        saved = torch.load(tmp_path / f"epoch={epoch}.ckpt", weights_only=True)
+        assert saved["state_dict"]["weight"].item() == value
+        assert saved["current_model_state"]["weight"].item() == epoch + 1
+
+
+def test_a_training_shorter_than_the_averages_start_ends_with_its_weights(tmp_path):
+    counter = count(tmp_path, WeightAverage(decay=0.5, update_starting_at_step=600), epochs=3)
+    assert (counter.weight.item(), counter.twice.item()) == (3, 6)
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+@pytest.mark.filterwarnings("error:.*callbacks used to create the checkpoint")
+def test_lightnings_own_average_is_resumed(tmp_path, epoch):
+    count(tmp_path, EMAWeightAveraging(decay=0.5, update_starting_at_step=2), epochs=epoch + 1)
+    average = WeightAverage(decay=0.5, update_starting_at_step=2)
+    saved = tmp_path / f"epoch={epoch}.ckpt"
+    assert count(tmp_path / "on", average, epochs=5, resume=saved).weight.item() == 4.25

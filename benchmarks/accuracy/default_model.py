@@ -71,7 +71,7 @@ def main() -> None:
         return mean_hand(tqdm(batches, desc="mean hand", unit="batch"))
 
     def model(name: str) -> tuple[Predictor, int]:
-        bundle = HandPoseEstimator.load(None if name == "default" else Path(name)).bundle
+        bundle = HandPoseEstimator.load(name).bundle
         return lambda batch: bundle.network(batch.image), bundle.input_size
 
     for name in args.models:

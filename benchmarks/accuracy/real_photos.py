@@ -181,7 +181,7 @@ def main() -> None:
             print(f"{name}: there already")
             continue
         started = time.monotonic()
-        estimator = HandPoseEstimator.load(None if name == "default" else Path(name))
+        estimator = HandPoseEstimator.load(name)
         if not estimator.finds:
             raise SystemExit(f"{name}: a model without uv or presence cannot find hands in photos")
         counting = args.photos / "finger-counting"

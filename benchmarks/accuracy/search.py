@@ -118,7 +118,7 @@ def main() -> None:
     if not photos:
         raise SystemExit(f"no photos *.jpg in {options.backgrounds}")
     torch.set_num_threads(1)
-    estimator = HandPoseEstimator.load(None if options.model == "default" else Path(options.model))
+    estimator = HandPoseEstimator.load(options.model)
     tests = scenes(PreparedDataset(options.data), photos, options.count, options.seed)
     begun = time.monotonic()
     values = measure(estimator, tqdm(tests, total=options.count, unit="photo"))

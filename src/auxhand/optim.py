@@ -1,11 +1,14 @@
-"""Learning-rate schedules that methods share: factors of the base rate as functions of progress."""
+"""What optimisation adds to any method: learning-rate schedules, the average of the weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -44,3 +47,39 @@ class Schedule:
     def scheduler(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
         """The schedule as a PyTorch scheduler, to be stepped once an optimiser step."""
         return LambdaLR(optimizer, lambda step: self.factor(step, total_steps))
+
+
+class WeightAverage(EMAWeightAveraging):
+    """Exponential moving average of the weights, which is what is validated, saved and shipped.
+
+    Until its first update the average is the current weights; Lightning's own would be those before
+    training. Everything else, and the form of checkpoints, is Lightning's.
+    """
+
+    @property
+    def state_key(self) -> str:
+        """Lightning's, so that each reads the other's checkpoints."""
+        return EMAWeightAveraging.__qualname__
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Validate the average."""
+        self._follow(pl_module)
+        super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save the average as `state_dict`, the current weights as `current_model_state`."""
+        self._follow(pl_module)
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the average in the module."""
+        self._follow(pl_module)
+        super().on_train_end(trainer, pl_module)
+
+    def _follow(self, pl_module: LightningModule) -> None:
+        """Before the first update: set the average to the current weights."""
+        average = self._average_model
+        if average is not None and average.n_averaged == 0:
+            average.module.load_state_dict(pl_module.state_dict())

@@ -61,6 +61,11 @@ def test_arguments_reach_the_command(run_with):
     assert seen == [7]
 
 
+@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (1, 1)])
+def test_the_exit_code_is_the_commands(run_with, returned, code):
+    assert run_with(lambda args: returned) == code
+
+
 @pytest.mark.parametrize("argv", [["--count", "many"], ["--cuont", "1"]])
 def test_wrong_arguments_are_one_line(run_with, capsys, argv):
     assert run_with(lambda args: None, *argv) == 2
@@ -115,9 +120,19 @@ def test_command_help(run_with, capsys):
     assert "usage: auxhand predict" in capsys.readouterr().out
 
 
-def test_help_does_not_import_torch():
-    code = (
-        "import sys; from auxhand.cli.main import main; main(['-h']); print('torch' in sys.modules)"
+@pytest.mark.parametrize("argv", [["--help"], *([name, "--help"] for name in cli.COMMANDS)])
+def test_help_does_not_import_torch(argv):
+    code = """if True:
+        import sys
+        from auxhand.cli.main import main
+        try:
+            main(sys.argv[1:])
+        except SystemExit:
+            pass
+        print("torch" in sys.modules)
+    """
+    out = subprocess.run(
+        [sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.startswith("usage: auxhand")
     assert out.stdout.strip().endswith("False")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from auxhand.cli import predict
+from auxhand.cli import photo, predict
 from auxhand.cli.main import main
 from auxhand.geometry.camera import project
 from auxhand.hand.skeleton import JOINT_NAMES
@@ -55,7 +55,7 @@ def auxhand(*arguments):
 def test_a_folder_from_end_to_end(photos, bundle, tmp_path, capsys):
     out = tmp_path / "out"
     assert auxhand(photos, tmp_path / "gone.jpg", "--out", out, "--model", bundle,
-                   "--threshold", 0) == 0  # fmt: skip
+                   "--threshold", 0) == 1  # fmt: skip
     captured = capsys.readouterr()
     errors = captured.err.splitlines()
     assert len(errors) == 3
@@ -113,8 +113,8 @@ def test_large_photos_answer_in_their_own_pixels(bundle, tmp_path, monkeypatch):
     small = Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8))
     small.resize((320, 240), Image.Resampling.NEAREST).save(tmp_path / "large.png")
     small.save(tmp_path / "small.png")
-    load = predict.load_photo
-    monkeypatch.setattr(predict, "load_photo", lambda path: load(path, max_side=80))
+    load = photo.load_photo
+    monkeypatch.setattr(photo, "load_photo", lambda path: load(path, max_side=80))
     for name, box in (("large", "40,40,160,160"), ("small", "10,10,40,40")):
         assert auxhand(tmp_path / f"{name}.png", "--out", tmp_path, "--model", bundle,
                        "--box", box) == 0  # fmt: skip
@@ -148,7 +148,7 @@ def test_a_hundred_photos_load_the_model_once(bundle, tmp_path, monkeypatch, cap
         estimator, "load_bundle", lambda folder: loads.append(folder) or load(folder)
     )
     monkeypatch.setattr(estimator, "LOOKS", 1)
-    monkeypatch.setattr(predict, "write_results", lambda *arguments: None)
+    monkeypatch.setattr(photo, "write_results", lambda *arguments: None)
     assert auxhand(tmp_path / "*.png", "--out", tmp_path / "out", "--model", bundle,
                    "--box", "2,2,12,12", "--side", "left") == 0  # fmt: skip
     assert loads == [bundle]
@@ -212,7 +212,28 @@ def test_nothing_to_read(bundle, capsys, tmp_path):
 def test_a_box_outside_costs_its_photo_only(photos, bundle, capsys, tmp_path):
     Image.new("RGB", (300, 300), "grey").save(photos / "wide.png")
     assert auxhand(photos / "grey.png", photos / "wide.png", "--out", tmp_path / "out",
-                   "--model", bundle, "--box", "150,150,100,100") == 0  # fmt: skip
+                   "--model", bundle, "--box", "150,150,100,100") == 1  # fmt: skip
     captured = capsys.readouterr()
-    assert "grey.png: the box" in captured.err
+    assert "grey.png: the box 150,150,100,100 is not in the photo of 80 x 60" in captured.err
     assert "2 photos: 1 hands found, 0 without a hand, 1 failed" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("box", "code"),
+    [("79,59,9,9", 0), ("80,0,9,9", 2), ("0,60,9,9", 2), ("-8,-8,9,9", 0), ("-9,0,9,9", 2)],
+)
+def test_where_the_photo_ends(photos, bundle, tmp_path, box, code):
+    assert auxhand(photos / "grey.png", "--out", tmp_path / "out", "--model", bundle,
+                   f"--box={box}") == code  # fmt: skip
+
+
+def test_the_shipped_model_has_a_name(tmp_path):
+    shipped = estimator.files("auxhand") / "assets"
+    given = sorted((shipped / "photos").iterdir())[0]
+    said = []
+    for model in (["--model", "default"], ["--model", shipped / "default"], []):
+        assert auxhand(given, "--out", tmp_path, *model) == 0
+        said.append(json.loads((tmp_path / f"{given.stem}.json").read_text()))
+    assert [each.pop("model") for each in said] == ["default", str(shipped / "default"), "default"]
+    assert said[0] == said[1] == said[2]
+    assert said[0]["hand"] is not None

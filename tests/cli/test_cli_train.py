@@ -1,4 +1,5 @@
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ trainer:
   callbacks:
     - class_path: lightning.pytorch.callbacks.ModelCheckpoint
       init_args: {{save_last: true}}
-    - class_path: lightning.pytorch.callbacks.EMAWeightAveraging
+    - class_path: auxhand.optim.WeightAverage
       init_args: {{decay: 0.5}}
 model:
   class_path: auxhand.methods.supervised.Supervised
@@ -104,6 +105,59 @@ def test_the_bundle_is_the_averaged_network_with_its_provenance(tmp_path, write_
     assert {"val/epe_mm", "val/pck_05"} <= set(bundle.metadata["metrics"])
     pose = bundle.network(torch.rand(1, 3, 64, 64))
     assert pose.uv.shape == (1, 21, 2)
+
+
+def test_before_the_average_starts_the_bundle_is_the_weights(tmp_path, write_config):
+    settings = ["trainer.max_epochs=1", "trainer.callbacks.init_args.update_starting_at_step=600"]
+    assert main(["train", str(write_config("run")), "--set", *settings]) == 0
+    network = load_bundle(tmp_path / "run" / "bundle").network.state_dict()
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    for name, weights in checkpoint["current_model_state"].items():
+        torch.testing.assert_close(network[name.removeprefix("network.")], weights, rtol=0, atol=0)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("average", ["auxhand.optim.WeightAverage", "EMAWeightAveraging"])
+def test_a_finished_run_that_is_run_again_keeps_its_bundle(tmp_path, write_config, capsys, average):
+    config = write_config("run")
+    config.write_text(config.read_text().replace("auxhand.optim.WeightAverage", average))
+    command = ["train", str(config), "--set", "trainer.max_epochs=1"]
+    bundle, last = tmp_path / "run" / "bundle", tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert main(command) == 0
+    first = contents(bundle)
+    assert main(command) == 0
+    assert "was finished before" in capsys.readouterr().out
+    assert contents(bundle) == first
+    # A bundle that is missing or older than the checkpoint is made of it.
+    (bundle / "model.safetensors").write_bytes(b"of an earlier run")
+    os.utime(bundle / "bundle.json", ns=(0, last.stat().st_mtime_ns - 10**9))
+    assert main(command) == 0
+    assert contents(bundle)["model.safetensors"] == first["model.safetensors"]
+
+
+def test_restarting_leaves_the_earlier_run_behind(tmp_path, write_config):
+    config = str(write_config("run"))
+    assert main(["train", config]) == 0
+    assert main(["train", config, "--restart", "--set", "trainer.max_epochs=1"]) == 0
+    checkpoints = tmp_path / "run" / "checkpoints"
+    steps = {
+        name: torch.load(checkpoints / name, weights_only=True)["global_step"]
+        for name in ("earlier.ckpt", "last.ckpt")
+    }
+    assert steps == {"earlier.ckpt": 6, "last.ckpt": 2}
+    assert load_bundle(tmp_path / "run" / "bundle").metadata["images_seen"] == 8
+
+
+def test_the_bundles_command_can_be_pasted(tmp_path, write_config):
+    config = write_config("run").rename(tmp_path / "my run.yaml")
+    phases = "data.init_args.phases=[{epoch: 0, size: 32, difficulty: 0.0}]"
+    argv = ["train", str(config), "--set", "trainer.max_epochs=1", phases]
+    assert main(argv) == 0
+    metadata = load_bundle(tmp_path / "run" / "bundle").metadata
+    assert shlex.split(metadata["command"]) == ["auxhand", *argv]
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,7 @@ def run(args: Namespace) -> None:
     started = time.monotonic()
     metrics = PoseMetrics(args.protocol)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    folder = None if args.model == "default" else Path(args.model)
-    bundle = HandPoseEstimator.load(folder, device).bundle
+    bundle = HandPoseEstimator.load(args.model, device).bundle
     crops = EvaluationCrops(PreparedDataset(args.data), bundle.input_size)
     values = evaluate(
         lambda batch: bundle.network(batch.image),

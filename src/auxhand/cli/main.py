@@ -1,7 +1,8 @@
 """The `auxhand` command: picks a command's module, runs it, turns mistakes into one line of error.
 
 A command NAME is a module `auxhand.cli.NAME` with `parser()` (its jsonargparse parser) and
-`run(args)`. It is imported only when chosen, so that `auxhand --help` does not wait for PyTorch.
+`run(args)`, which returns its exit code, or nothing for 0. The module is imported only when chosen,
+and imports PyTorch only when it runs, so that no `--help` waits for it.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `auxhand ARGV...` and return its exit code.
 
-    0 is success, 2 a user's mistake (one line on stderr; the traceback too if the environment
-    variable AUXHAND_TRACEBACK is set), 130 an interruption by Ctrl-C.
+    0 is success, 1 that a part of the work failed, 2 a user's mistake (one line on stderr; the
+    traceback too if the environment variable AUXHAND_TRACEBACK is set), 130 an interruption by
+    Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = command.parser()
         parser.prog = f"auxhand {name}"
         parser.exit_on_error = False
-        command.run(parser.parse_args(rest))
+        return command.run(parser.parse_args(rest)) or 0
     except KeyboardInterrupt:
         complain(f"auxhand {name}", "interrupted")
         return INTERRUPTED
@@ -56,7 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         complain(f"auxhand {name}", describe(error))
         return USAGE_ERROR
-    return 0
 
 
 def _overview() -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
+
+EARLIER = "earlier.ckpt"
 
 
 def parser() -> ArgumentParser:
@@ -25,13 +28,17 @@ def parser() -> ArgumentParser:
         help="override entries of the file, e.g. data.init_args.batch_size=16",
     )
     parser.add_argument(
-        "--restart", action="store_true", help="ignore the checkpoints of an earlier run"
+        "--restart",
+        action="store_true",
+        help=f"begin anew; the last checkpoint of an earlier run becomes checkpoints/{EARLIER}",
     )
     return parser
 
 
 def run(args: Namespace) -> None:
     """Train, resuming from the run's last checkpoint, and write the bundle of the result.
+
+    A run that was finished before says so and keeps its bundle.
 
     Raises:
         FileNotFoundError: no such configuration.
@@ -43,12 +50,13 @@ def run(args: Namespace) -> None:
     if malformed:
         raise ValueError(f"--set takes KEY=VALUE, got {malformed[0]!r}")
 
+    import torch
     from lightning import LightningDataModule, LightningModule, Trainer
     from lightning.pytorch.cli import LightningCLI
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from auxhand.evaluation.report import commit
-    from auxhand.inference.bundle import save_bundle
+    from auxhand.inference.bundle import DESCRIPTION, save_bundle
 
     class CLI(LightningCLI):
         """Logs and checkpoints lie in the run's folder, `trainer.default_root_dir`."""
@@ -77,23 +85,36 @@ def run(args: Namespace) -> None:
         leave_cores(getattr(cli.datamodule, "workers", 0))
     folder = Path(cli.trainer.default_root_dir)
     last = folder / "checkpoints" / "last.ckpt"
-    resume = last.is_file() and not args.restart
-    if resume:
+    if args.restart and last.is_file():  # Lightning would leave it there as the last one
+        last.replace(last.with_name(EARLIER))
+    steps_before = None
+    if last.is_file():
         print(f"resuming from {last}")
-    checkpoint = last if resume else None
+        steps_before = torch.load(last, "cpu", weights_only=True)["global_step"]
+    checkpoint = last if last.is_file() else None
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:  # what Lightning makes of Ctrl-C
         print(f"interrupted; the same command resumes from {last}")
         raise KeyboardInterrupt from None
     bundle = folder / "bundle"
+    if cli.trainer.global_step == steps_before:
+        print("the run was finished before")
+        if is_newer(bundle / DESCRIPTION, last):
+            print(f"model: {bundle}")
+            return
+        # Lightning skipped the training and its end, where the average takes the weights' place; a
+        # checkpoint has what is to be shipped as its `state_dict`.
+        cli.model.load_state_dict(torch.load(last, "cpu", weights_only=True)["state_dict"])
     save_bundle(
         bundle,
         cli.model.estimator(),
         cli.datamodule.schedule.phases[-1].size,
         {
             "configuration": str(args.config),
-            "command": " ".join(["auxhand train", str(args.config), *args.set]),
+            "command": shlex.join(
+                ["auxhand", "train", str(args.config), *(["--set", *args.set] if args.set else [])]
+            ),
             "commit": commit(),
             "images_seen": cli.trainer.global_step
             * cli.datamodule.batch_size
@@ -102,6 +123,11 @@ def run(args: Namespace) -> None:
         },
     )
     print(f"checkpoints and logs: {folder}\nmodel: {bundle}")
+
+
+def is_newer(file: Path, other: Path) -> bool:
+    """Is a file there that was written after another one."""
+    return file.is_file() and file.stat().st_mtime_ns >= other.stat().st_mtime_ns
 
 
 def leave_cores(workers: int) -> None:

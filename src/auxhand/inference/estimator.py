@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
+from os import PathLike
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -26,6 +27,9 @@ from auxhand.sample import LEFT, RIGHT, SIDES, HandPose
 
 Side = Literal["auto", "left", "right"]
 Box = Sequence[float]
+
+DEFAULT = "default"
+"""Name of the model that AuxHand ships; a folder of that name is ./default."""
 
 FOV = 60.0
 """Degrees over the photo's longer side, where the camera is not known."""
@@ -186,8 +190,8 @@ class HandPoseEstimator:
         self._proportions = bone_lengths(hand) / self.hand_size
 
     @staticmethod
-    def load(folder: Path | None = None, device: str = "cpu") -> HandPoseEstimator:
-        """The estimator of a bundle; without a folder, of the weights that AuxHand ships.
+    def load(model: str | PathLike[str] = DEFAULT, device: str = "cpu") -> HandPoseEstimator:
+        """The estimator of a bundle's folder, or of the weights that AuxHand ships ("default").
 
         A network that cannot find hands gets the shipped one as its finder, if that is there.
 
@@ -195,15 +199,16 @@ class HandPoseEstimator:
             FileNotFoundError: no such bundle, or the default one is not installed.
             ValueError: a bundle that cannot be read (`load_bundle`), or no such device.
         """
-        default = Path(str(files("auxhand") / "assets" / "default"))
-        if folder is None and not default.is_dir():
+        shipped = Path(str(files("auxhand") / "assets" / "default"))
+        if model == DEFAULT and not shipped.is_dir():
             raise FileNotFoundError(
-                f"the default weights are not installed ({default}); name a bundle, as "
+                f"the default weights are not installed ({shipped}); name a bundle, as "
                 "`auxhand train` writes it (for `auxhand predict`: --model FOLDER)"
             )
-        estimator = HandPoseEstimator(load_bundle(folder or default), device)
-        if folder is not None and default.is_dir() and not estimator.finds:
-            estimator.finder = HandPoseEstimator.load(None, device)
+        folder = shipped if model == DEFAULT else Path(model)
+        estimator = HandPoseEstimator(load_bundle(folder), device)
+        if model != DEFAULT and shipped.is_dir() and not estimator.finds:
+            estimator.finder = HandPoseEstimator.load(DEFAULT, device)
         return estimator
 
     @cached_property
