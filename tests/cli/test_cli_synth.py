@@ -96,6 +96,15 @@ def test_later_configurations_win(tmp_path):
         ("fixed: {pose: {angles: [0.1]}}", "pose.angles must be 45 numbers"),
         ("- a list", "a list"),
         ("a: [", "parsing"),
+        ("pose:", "factors.yaml: pose takes some of"),
+        ("camera: 3", "factors.yaml: camera takes some of near"),
+        ("left:", "factors.yaml: left is empty"),
+        ("pose: {shares: }", "pose.shares is empty"),
+        ("fixed:", "fixed is empty"),
+        ("pose: {attempts: 0}", "factors.yaml: pose.attempts"),
+        ("view: {pitch: [-100, 0]}", "factors.yaml: view.pitch"),
+        ("people: [3, 3]", "factors.yaml: people"),
+        ("left: .nan", "left must be a number"),
     ],
 )
 def test_wrong_configurations_cost_one_line(tmp_path, capsys, text, words):
@@ -106,6 +115,23 @@ def test_wrong_configurations_cost_one_line(tmp_path, capsys, text, words):
     assert words in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "wrong"),
+    [
+        ("pose: {variation: 1}", "pose: 3", "b.yaml: pose"),
+        ("pose: 3", "pose: {variation: 1}", "a.yaml: pose"),
+        ("camera: {near: {a: 1}}", "camera: {near: [0.5, 0.6]}", "a.yaml: .*near"),
+        ("camera: {near: [0.5, 0.6]}", "camera: {near: {a: 1}}", "b.yaml: .*near"),
+        ("pose: {shares: {fist: 1}}", "pose: {shares: {fist: 0}}", "b.yaml: .*shares"),
+    ],
+)
+def test_of_several_configurations_the_wrong_one_is_named(tmp_path, first, second, wrong):
+    (tmp_path / "a.yaml").write_text(first)
+    (tmp_path / "b.yaml").write_text(second)
+    with pytest.raises(ValueError, match=wrong):
+        load_config(tmp_path / "a.yaml", tmp_path / "b.yaml")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Factors, what they are drawn from, and the scenes they make."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 import pytest
@@ -16,6 +16,8 @@ from auxhand.synth.config import (
     CameraConfig,
     FactorConfig,
     LightConfig,
+    OccluderConfig,
+    SensorConfig,
     ShapeConfig,
     ViewConfig,
 )
@@ -101,11 +103,87 @@ def test_fixed_factors_stay():
         (lambda: FactorConfig(fixed={"sleeve": {"start": 0.1}}), "sleeve takes all of"),
         (lambda: FactorConfig(view=ViewConfig(roll=(10, -10))), "view.roll"),
         (lambda: FactorConfig(camera=CameraConfig(near=(0.01, 0.5))), "camera.near"),
+        (lambda: FactorConfig(left=1.5), "left must be in 0 to 1, got 1.5"),
+        (lambda: FactorConfig(left=float("nan")), "left must be a number"),
+        (lambda: FactorConfig(view=ViewConfig(pitch=(-90, 91))), "view.pitch must be in -90 to 90"),
+        (lambda: FactorConfig(view=ViewConfig(sides=(0, 0, 0))), "view.sides are weights"),
+        (lambda: FactorConfig(light=LightConfig(count=(1, -1, 0, 0))), "light.count must be 0 or"),
+        (lambda: FactorConfig(background=BackgroundConfig(kinds=(0, 0, 0, 0))), "background.kinds"),
+        (lambda: FactorConfig(sensor=SensorConfig(quality=(0, 50))), "sensor.quality .* 1 to 100"),
+        (lambda: FactorConfig(sensor=SensorConfig(blur_share=-0.1)), "sensor.blur_share"),
+        (lambda: FactorConfig(shape=ShapeConfig(finger_length=0.5)), "shape.finger_length"),
+        (lambda: FactorConfig(occluders=OccluderConfig(radii=(0, 0.1))), "occluders.radii"),
     ],
 )
 def test_wrong_configurations_are_named(config, words):
     with pytest.raises(ValueError, match=words):
         config()
+
+
+def test_every_number_of_the_configuration_has_limits():
+    """A number that no limit holds for would be a KeyError, as would a limit for no entry."""
+    for group in fields(FactorConfig):
+        if group.name in ("pose", "fixed"):
+            continue
+        value = getattr(FactorConfig(), group.name)
+        for entry in fields(value) if is_dataclass(value) else ():
+            worst = replace(value, **{entry.name: _like(getattr(value, entry.name), np.nan)})
+            with pytest.raises(ValueError, match=f"{group.name}.{entry.name} must be a"):
+                FactorConfig(**{group.name: worst})
+
+
+def _like(value, number):
+    return (number,) * len(value) if isinstance(value, tuple) else number
+
+
+def test_the_most_extreme_shapes_have_bones():
+    config = FactorConfig(
+        shape=ShapeConfig(3.0, 0.1, 0.1, 0.1, finger_width=0.14, length=0.5, width=0.5)
+    )
+    for index in range(300):
+        shape = sample_factors(config, 0, index).shape
+        assert min(*shape.bone_scale, *shape.finger_width) > 0
+
+
+@pytest.mark.parametrize(
+    ("fixed", "words"),
+    [
+        ({"side": "up"}, "side must be right or left, got 'up'"),
+        ({"background": 1.5}, "background must be a whole number"),
+        ({"camera": {"distance": "far"}}, "camera.distance must be a number, got 'far'"),
+        ({"camera": {"distance": 0.0}}, "camera.distance must be in 0.2 to 6"),
+        ({"camera": {"distance": True}}, "camera.distance must be a number"),
+        ({"shape": {"bone_scale": [1.0] * 19}}, "bone_scale must be 20 numbers, got 19"),
+        ({"pose": {"angles": [None] * 45}}, r"angles\[0\] must be a number"),
+        ({"pose": {"kind": 3}}, "pose.kind must be a str"),
+        ({"light": {"sky": [1, 1]}}, "light.sky must be 3 numbers, got 2"),
+        ({"light": {"directions": [[0, 0, -1]]}}, "as many directions, colours, shadows"),
+        (
+            {"light": {"directions": [[0, 0, -2]], "colours": [[1, 1, 1]], "shadows": [True]}},
+            "directions must be of length 1",
+        ),
+        ({"light": {"shadows": ["no"]}}, r"shadows\[0\] must be a bool"),
+        ({"skin": {"tone": 2}}, "skin.tone must be in 0 to 1"),
+        ({"skin": {"polish": [0, 2, 0]}}, r"skin.polish\[1\] must be in 0 to 1"),
+        ({"skin": None}, "skin takes some of"),
+        ({"sleeve": {}}, "sleeve takes all of .*got nothing"),
+        ({"sensor": {"quality": 101}}, "sensor.quality must be in 1 to 100"),
+    ],
+)
+def test_fixed_factors_are_checked_before_anything_is_drawn(fixed, words):
+    with pytest.raises(ValueError, match=words):
+        FactorConfig(fixed=fixed)
+
+
+def test_factors_that_were_drawn_can_be_fixed(many):
+    for index, factors in enumerate(many):
+        config = FactorConfig(fixed=factors.to_dict())
+        assert sample_factors(config, 99, index) == factors
+
+
+def test_an_empty_group_fixes_nothing():
+    config = FactorConfig(fixed={"shape": {}, "camera": {}})
+    assert sample_factors(config, 0, 3) == sample_factors(FactorConfig(), 0, 3)
 
 
 def test_missing_factors_are_named(many):

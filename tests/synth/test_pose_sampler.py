@@ -187,7 +187,16 @@ def test_without_variation_a_gesture_is_one_pose():
     [
         ({"shares": {"fists": 1.0}}, "no kind of pose 'fists'"),
         ({"gestures": {"waving": 1.0}}, "no gesture 'waving'"),
-        ({"shares": {"fist": -1.0}}, "negative"),
+        ({"shares": {"fist": -1.0}}, "0 or more, got -1"),
+        ({"shares": {"fist": float("nan")}}, "'fist' must be a number"),
+        (
+            {"shares": {"crossed": 1}, "gestures": dict.fromkeys(FAMILIES["crossed"], 0)},
+            "'crossed'",
+        ),
+        ({"shares": {"between": 1}, "gestures": dict.fromkeys(GESTURES, 0)}, "'between'"),
+        ({"attempts": 0}, "attempts must be in 1"),
+        ({"variation": -1.0}, "variation"),
+        ({"penetration": 0.0}, "penetration"),
         ({"shares": {"fist": 0.0}}, "sum to zero"),
     ],
 )

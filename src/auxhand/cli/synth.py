@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
@@ -143,7 +144,8 @@ def load_config(*paths: Path) -> FactorConfig:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no YAML, an unknown factor, or a value of the wrong kind.
+        ValueError: no YAML, an unknown factor, or a value of the wrong kind or size; names the file
+            and the entry.
     """
     from omegaconf import DictConfig, ListConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -151,7 +153,10 @@ def load_config(*paths: Path) -> FactorConfig:
 
     from auxhand.synth.config import FactorConfig
 
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(FactorConfig)
     merged: DictConfig | ListConfig = OmegaConf.create({})
+    config = FactorConfig()
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(
@@ -159,15 +164,26 @@ def load_config(*paths: Path) -> FactorConfig:
             )
         try:
             loaded = OmegaConf.load(path)
-        except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+            if not OmegaConf.is_dict(loaded):
+                raise ValueError("must hold lines like `left: 0.5`, not a list or a text")
+            merged = OmegaConf.merge(merged, loaded)
+            values = OmegaConf.to_container(merged)
+            _check_groups(FactorConfig, values)
+            parsed = parser.parse_object(values)
+            config = FactorConfig(**parser.instantiate_classes(parsed).as_dict())
+        except (YAMLError, OmegaConfBaseException, ArgumentError, OSError, ValueError) as error:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
-        if not OmegaConf.is_dict(loaded):
-            raise ValueError(f"{path} must hold lines like `left: 0.5`, not a list or a text")
-        merged = OmegaConf.merge(merged, loaded)
-    factors = ArgumentParser(exit_on_error=False)
-    factors.add_class_arguments(FactorConfig)
-    try:
-        parsed = factors.parse_object(OmegaConf.to_container(merged))
-        return FactorConfig(**factors.instantiate_classes(parsed).as_dict())
-    except (ArgumentError, ValueError) as error:
-        raise ValueError(f"{', '.join(map(str, paths))}: {error}") from error
+    return config
+
+
+def _check_groups(kind: Any, values: Any, where: str = "") -> None:
+    """Check that groups hold entries, and that no entry is left empty that must have a value."""
+    for name, hint in get_type_hints(kind).items():
+        value = values.get(name, ...)
+        if is_dataclass(hint) and isinstance(value, dict):
+            _check_groups(hint, value, f"{where}{name}.")
+        elif is_dataclass(hint) and value is not ...:
+            entries = ", ".join(get_type_hints(hint))
+            raise ValueError(f"{where}{name} takes some of {entries}; got {value}")
+        elif value is None and type(None) not in get_args(hint):
+            raise ValueError(f"{where}{name} is empty: give it a value, or leave the line out")

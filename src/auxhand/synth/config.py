@@ -9,13 +9,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from auxhand.synth.factors import check_fixed
+from auxhand.synth.limits import LIMITS, SEED, SHARE, WEIGHT, Limits, check_fixed, check_number
 from auxhand.synth.pose_sampler import PoseConfig
 
 Range = tuple[float, float]
 """The least and the most; what is drawn is uniform between them."""
 
-_NEAREST, _FURTHEST = 0.2, 6.0
+_WEIGHTS = ("view.sides", "light.count", "background.kinds")
+"""Weights of what is chosen between: none negative, not all zero."""
+_INTEGERS = ("people", "background.seeds")
+"""Numbers from the first to an end that is left out."""
+_BONES: Limits = (0.0, 0.1)
+"""Of deviations that are cut off at 2.2 of them and added up: no bone is turned inside out."""
+_DEGREES: Limits = (0.0, 180.0)
+_TURN: Limits = (-360.0, 360.0)
+_LIMITS: Mapping[str, Limits] = {
+    **dict.fromkeys(_WEIGHTS, WEIGHT),
+    **dict.fromkeys(_INTEGERS, SEED),
+    "left": SHARE,
+    "shape.coefficients": (0.0, 3.0),
+    **dict.fromkeys(("shape.finger_length", "shape.bone_length", "shape.palm_length"), _BONES),
+    "shape.finger_width": (0.0, 0.14),
+    **dict.fromkeys(("shape.length", "shape.width"), (0.5, 2.0)),
+    **dict.fromkeys(("wrist.flexion", "wrist.deviation"), (0.0, 45.0)),
+    "view.upright": SHARE,
+    **dict.fromkeys(("view.upright_roll", "view.upright_pitch", "view.upright_yaw"), _DEGREES),
+    **dict.fromkeys(("view.roll", "view.yaw"), _TURN),
+    "view.pitch": (-90.0, 90.0),  # beyond a pole it is another roll and yaw
+    **dict.fromkeys(("camera.near", "camera.far"), LIMITS["camera.distance"]),
+    "camera.far_share": SHARE,
+    "camera.fill": LIMITS["camera.fill"],
+    "light.exposure": (0.0, 10.0),
+    **dict.fromkeys(("light.ambient", "light.back", "light.shadow", "light.tint"), SHARE),
+    "light.occlusion": LIMITS["light.occlusion"],
+    **{name: limits for name, limits in LIMITS.items() if name.startswith("skin.")},
+    "sleeve.share": SHARE,
+    "sleeve.start": LIMITS["sleeve.start"],
+    "sleeve.thickness": LIMITS["sleeve.thickness"],
+    "background.distractors": SHARE,
+    **dict.fromkeys(("sensor.blur_share", "sensor.noise_share", "sensor.jpeg_share"), SHARE),
+    "sensor.blur": LIMITS["sensor.blur"],
+    "sensor.exposure": (0.0, 4.0),
+    "sensor.balance": SHARE,
+    "sensor.noise": SHARE,
+    "sensor.quality": LIMITS["sensor.quality"],
+    **dict.fromkeys(("occluders.held", "occluders.front"), SHARE),
+    "occluders.radii": (0.001, 0.3),
+    "occluders.room": (0.1, 3.0),
+    "occluders.nearness": (0.0, 0.9),
+}
+"""What the numbers of each entry may be; `PoseConfig` checks its own."""
 
 
 @dataclass(frozen=True)
@@ -228,23 +271,33 @@ class FactorConfig:
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check ranges and names.
+        """Check every number, and the fixed factors.
 
         Raises:
-            ValueError: a range that ends before it starts, a camera inside the hand or further than
-                depth can be stored, a fixed factor that does not exist.
+            ValueError: names the entry whose number is out of its limits, whose range ends before
+                it starts or whose weights are all zero, or the fixed factor that cannot be.
         """
         check_fixed(self.fixed)
-        for group in fields(self):
-            for name, value in getattr(getattr(self, group.name), "__dict__", {}).items():
-                if isinstance(value, tuple) and len(value) == 2 and not value[0] <= value[1]:
-                    raise ValueError(f"{group.name}.{name} must be (least, most), got {value}")
-        for name, numbers in (("people", self.people), ("background.seeds", self.background.seeds)):
-            if numbers is not None and not 0 <= numbers[0] < numbers[1]:
-                raise ValueError(f"{name} must be (first, end) with first < end, got {numbers}")
-        for name in ("near", "far"):
-            least, most = getattr(self.camera, name)
-            if least < _NEAREST or most > _FURTHEST:
-                raise ValueError(
-                    f"camera.{name} must lie in {_NEAREST} to {_FURTHEST} m, got {(least, most)}"
-                )
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name in _LIMITS:
+                _check(entry.name, value)
+            elif entry.name not in ("pose", "fixed"):
+                for name, number in vars(value).items():
+                    _check(f"{entry.name}.{name}", number)
+
+
+def _check(name: str, value: Any) -> None:
+    """Check the numbers of one entry."""
+    if value is None:
+        return
+    for number in value if isinstance(value, tuple) else (value,):
+        check_number(name, number, _LIMITS[name], whole=name in (*_INTEGERS, "sensor.quality"))
+    if name in _WEIGHTS:
+        if not sum(value) > 0:
+            raise ValueError(f"{name} are weights, which cannot all be zero")
+    elif name in _INTEGERS:
+        if not value[0] < value[1]:
+            raise ValueError(f"{name} must be (first, end) with first < end, got {value}")
+    elif isinstance(value, tuple) and not value[0] <= value[1]:
+        raise ValueError(f"{name} must be (least, most), got {value}")

@@ -243,31 +243,10 @@ class Factors:
         merged = self.to_dict()
         for name, value in values.items():
             old = merged.get(name)
-            merged[name] = {**old, **value} if old and value and isinstance(old, dict) else value
+            if isinstance(old, dict) and value is not None:
+                value = {**old, **value}
+            merged[name] = value
         return Factors.from_dict(merged)
-
-
-def check_fixed(values: Mapping[str, Any]) -> None:
-    """Check that `Factors.fixed` can take these values whatever was drawn.
-
-    Raises:
-        ValueError: a factor that does not exist, or a group that may be absent and is not complete.
-    """
-    groups = _types(Factors)
-    for name, value in values.items():
-        if name not in groups:
-            raise ValueError(f"no factor {name!r} to fix; there are: {', '.join(groups)}")
-        group, optional = _group(groups[name]), type(None) in get_args(groups[name])
-        if group is None or (value is None and optional):
-            _build(groups[name], value, f"a fixed {name}")
-            continue
-        known = set(_types(group))
-        given = set(value) if isinstance(value, Mapping) else {repr(value)}
-        if not given <= known or (optional and given != known):
-            which = "all of" if optional else "some of"
-            raise ValueError(
-                f"a fixed {name} takes {which} {', '.join(sorted(known))}; got {', '.join(given)}"
-            )
 
 
 def _build(hint: Any, values: Any, where: str) -> Any:
@@ -277,17 +256,17 @@ def _build(hint: Any, values: Any, where: str) -> Any:
             raise ValueError(f"{where} must be a list, got {values!r}")
         kind = get_args(hint)[0]
         return tuple(_build(kind, value, f"{where}[{i}]") for i, value in enumerate(values))
-    group = _group(hint)
+    group = group_of(hint)
     if values is None or group is None:
         return _tuples(values)
-    types = _types(group)
+    types = types_of(group)
     if not isinstance(values, Mapping) or set(values) != set(types):
         got = sorted(values) if isinstance(values, Mapping) else repr(values)
         raise ValueError(f"{where} must have {sorted(types)}, got {got}")
     return group(**{n: _build(types[n], v, f"{where}.{n}") for n, v in values.items()})
 
 
-def _group(hint: Any) -> Any:
+def group_of(hint: Any) -> Any:
     """The dataclass in a type hint, also in "X | None"; None where there is none, or a tuple."""
     if get_origin(hint) is tuple:
         return None
@@ -295,7 +274,8 @@ def _group(hint: Any) -> Any:
 
 
 @cache
-def _types(kind: Any) -> dict[str, Any]:
+def types_of(kind: Any) -> dict[str, Any]:
+    """Type hints of the entries of a dataclass."""
     return get_type_hints(kind)
 
 

@@ -20,6 +20,7 @@ from auxhand.hand.skeleton import FINGERS, WRIST
 from auxhand.synth import collision, touch
 from auxhand.synth.gestures import FAMILIES, FINGER_STATES, GESTURES, THUMBS, Gesture, Touch
 from auxhand.synth.kinematics import Kinematics
+from auxhand.synth.limits import WEIGHT, check_number
 
 Array = NDArray[np.float64]
 
@@ -74,10 +75,11 @@ class PoseConfig:
     attempts: int = 8
 
     def __post_init__(self) -> None:
-        """Check the names.
+        """Check the names and numbers.
 
         Raises:
-            ValueError: an unknown kind or gesture, negative weights, or nothing to choose from.
+            ValueError: an unknown kind or gesture, a number out of its limits, or nothing to choose
+                from.
         """
         for what, weights, known in (
             ("kind of pose", self.shares, KINDS),
@@ -86,10 +88,15 @@ class PoseConfig:
             for name, weight in weights.items():
                 if name not in known:
                     raise ValueError(f"no {what} {name!r}; there are: {', '.join(known)}")
-                if weight < 0:
-                    raise ValueError(f"the weight of {what} {name!r} is negative: {weight}")
+                check_number(f"the weight of {what} {name!r}", weight, WEIGHT)
         if sum(self.shares.values()) <= 0:
             raise ValueError("the shares of the kinds of pose sum to zero")
+        for kind, names in {**FAMILIES, "between": GESTURES}.items():
+            if self.shares.get(kind, 0) > 0 and not any(self.gestures.get(n, 1) for n in names):
+                raise ValueError(f"pose.gestures leaves no gesture for {kind!r}, which has a share")
+        check_number("pose.variation", self.variation, (0, 10))
+        check_number("pose.penetration", self.penetration, (1e-4, 1))
+        check_number("pose.attempts", self.attempts, (1, 1000), whole=True)
 
 
 class Pose(NamedTuple):
