@@ -25,6 +25,11 @@ _NUMPY = {
     ("", "ndarray"),
     ("", "dtype"),
 }
+_PYTHON = {
+    ("_codecs", "encode"),  # how Python 3 writes bytes in protocols 0 to 2
+    *((module, "_reconstructor") for module in ("copy_reg", "copyreg")),  # and objects
+    *((module, name) for module in ("__builtin__", "builtins") for name in ("object", "set")),
+}
 _SPARSE = ("csc_matrix", "csr_matrix", "coo_matrix", "csc_array", "csr_array", "coo_array")
 
 
@@ -36,14 +41,22 @@ class Chumpy:
             self.__dict__.update(state)
 
     def array(self) -> Array:
-        """Its value, where it is a plain array (`chumpy.ch.Ch`).
+        """Its value, where it is a plain array (`chumpy.ch.Ch`) or a choice of entries of one
+        (`chumpy.reordering.Select`).
 
         Raises:
-            ValueError: it is computed from others.
+            ValueError: it is computed in another way.
         """
-        if not isinstance(value := self.__dict__.get("x"), np.ndarray):
+        state = self.__dict__
+        if isinstance(value := state.get("x"), np.ndarray):
+            return value
+        source, chosen, shape = (state.get(n) for n in ("a", "idxs", "preferred_shape"))
+        if isinstance(source, Chumpy):
+            source = source.array()
+        if not (isinstance(source, np.ndarray) and isinstance(chosen, np.ndarray)):
             raise ValueError("a chumpy object that holds no plain array")
-        return value
+        selected: Array = source.ravel()[chosen]
+        return selected.reshape(shape)
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -60,7 +73,7 @@ class _ArraysOnly(pickle.Unpickler):
             return Chumpy
         if (module, name) == ("collections", "OrderedDict"):
             return dict
-        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in protocol 2
+        if (module, name) in _PYTHON:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
