@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from auxhand.data.geometric import (
     FRACTION,
@@ -174,6 +175,32 @@ def test_a_left_hand_is_the_mirrored_right_hand(hand_row):
     torch.testing.assert_close(a.image, b.image, atol=0.01, rtol=0)
     assert (a.mask - b.mask).abs().mean() < 1e-3
     assert (a.side, b.side) == ("right", "left")
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_mano_turns_with_the_camera(side):
+    rng = np.random.default_rng(4)
+    K = torch.tensor([[150.0, 0, 60], [0, 150, 50], [0, 0, 1]], dtype=torch.float64)
+    xyz = torch.from_numpy(rng.normal(0, 0.04, (21, 3)) + [0.1, 0.05, 0.5])
+    angles = rng.normal(0, 0.7, (16, 3))
+    mano = torch.from_numpy(np.concatenate([angles.ravel(), rng.normal(size=10)]))
+    sample = HandSample(K=K, side=side, joints_xyz=xyz, joints_uv=project(K, xyz), mano=mano)
+    crop = place_crop(sample, 64, 0.7, 0.4)
+    turned = crop_labels(sample, crop).mano
+    assert crop.mirrored == (side == "left")
+    torch.testing.assert_close(turned[48:], mano[48:])
+    # A chain of two joints of a model, and its mirror image as the model of the other side.
+    mirror = np.diag([-1.0, 1, 1]) if side == "left" else np.eye(3)
+    offset, point = rng.normal(size=(2, 3))
+
+    def posed(parameters, flip):
+        whole, joint = (
+            Rotation.from_rotvec(parameters[3 * i : 3 * i + 3]).as_matrix() for i in (0, 1)
+        )
+        return whole @ (flip @ offset + joint @ (flip @ point))
+
+    before, after = posed(mano.numpy(), np.eye(3)), posed(turned.numpy(), mirror)
+    np.testing.assert_allclose(after, crop.R.numpy() @ before, atol=1e-12)
 
 
 def test_without_joints_the_whole_image_is_the_crop(hand_row):

@@ -14,10 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import roma
 import torch
 from torch import Tensor
 
-from auxhand.geometry.crop import Crop, plain_crop, view_crop
+from auxhand.geometry.crop import Crop, mirror_R, mirror_xyz, plain_crop, view_crop
 from auxhand.hand.skeleton import ROOT, WRIST
 from auxhand.sample import LEFT, HandSample
 
@@ -141,10 +142,26 @@ def crop_labels(sample: HandSample, crop: Crop) -> HandSample:
         joint_visible=sample.joint_visible,
         presence=sample.presence,
         cloud=None if sample.cloud is None else crop.xyz_to_crop(sample.cloud),
+        mano=None if sample.mano is None else mano_in_crop(sample.mano, crop),
         content=sample.content,
         source=sample.source,
         crop=crop,
     )
+
+
+def mano_in_crop(mano: Tensor, crop: Crop) -> Tensor:
+    """MANO parameters (58,) of a hand as the crop's camera sees it (see `HandSample.mano`).
+
+    The whole hand turns with the camera. A mirrored hand is one of the other side's model, whose
+    joints turn by M R M.
+    """
+    turns = roma.rotvec_to_rotmat(mano[:48].view(16, 3))
+    turn = crop.R.to(turns)
+    if crop.mirrored:
+        # R G v = (R M) (M G M) (M v), and M v is a point of the mirrored model.
+        turns, turn = mirror_R(turns), mirror_xyz(turn)
+    turns[0] = turn @ turns[0]
+    return torch.cat([roma.rotmat_to_rotvec(turns).flatten(), mano[48:]])
 
 
 def warp(image: Array, crop: Crop, border: int = cv2.BORDER_CONSTANT) -> Array:
