@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import cv2
@@ -101,7 +101,10 @@ def modality_sheet() -> np.ndarray:
 
 def main() -> None:
     assert len(PART_COLOURS) == len(PARTS)
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="where the pictures go, e.g. docs/images")
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
     for name, sheet in (
         ("synth_factors", factor_sheet),
         ("synth_renderers", renderer_sheet),

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from auxhand.data.store import PreparedDataset
 from auxhand.evaluation.baselines import MeanHand, mean_hand, mean_pose, true_uv_mean_depth
 from auxhand.evaluation.protocol import EvaluationCrops, PoseMetrics, Predictor, evaluate
-from auxhand.evaluation.report import Row, commit, is_done, read_rows, table, write_rows
+from auxhand.evaluation.report import is_done, read_rows, record, table
 from auxhand.inference.estimator import HandPoseEstimator
 
 SIZE = 64
@@ -59,9 +59,7 @@ def main() -> None:
         predict, size = make()
         batches = tqdm(EvaluationCrops(heldout, size).batches(), desc=name, unit="batch")
         values = evaluate(predict, batches, PoseMetrics())
-        minutes = round((time.monotonic() - started) / 60, 2)
-        metrics = {key: [value] for key, value in values.items()}
-        write_rows(args.out, [Row(name, metrics, command, minutes=minutes, commit=commit())])
+        record(args.out, name, [values], command, started)
 
     @cache
     def mean() -> MeanHand:

@@ -28,7 +28,7 @@ from pathlib import Path
 from supervised import evaluate_bundle, train
 
 from auxhand.data.store import PreparedDataset
-from auxhand.evaluation.report import Row, commit, is_done, read_rows, table, write_rows
+from auxhand.evaluation.report import is_done, read_rows, record, table
 
 CONFIG = Path("configs/laptop/supervised.yaml")
 DOMAINS = ("source", "target")
@@ -74,9 +74,7 @@ def main() -> None:
         bundle = train(CONFIG, folder, options.seed, settings)
         for domain, row in rows.items():
             metrics = evaluate_bundle(bundle, PreparedDataset(options.data / f"{domain}-test"))
-            values = {key: [value] for key, value in metrics.items()}
-            minutes = round((time.monotonic() - begun) / 60, 1)
-            write_rows(options.out, [Row(row, values, command, [options.seed], minutes, commit())])
+            record(options.out, row, [metrics], command, begun, [options.seed])
     print(table(read_rows(options.out)))
 
 

@@ -41,7 +41,7 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from auxhand.data.geometric import to_tensor, warp
-from auxhand.evaluation.report import Row, commit, is_done, read_rows, write_rows
+from auxhand.evaluation.report import is_done, read_rows, record
 from auxhand.geometry.crop import Crop, box_center_side, plain_crop
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.image import load_photo
@@ -191,9 +191,7 @@ def main() -> None:
             **silhouettes(estimator, counting / "silhouettes"),
             **empty(estimator, counting / "photos" / "Set1" / "0"),
         }
-        metrics = {key: [value] for key, value in values.items()}
-        minutes = round((time.monotonic() - started) / 60, 2)
-        write_rows(args.out, [Row(name, metrics, command, minutes=minutes, commit=commit())])
+        record(args.out, name, [values], command, started)
     for row in read_rows(args.out):
         print(row.name)
         for key, values in row.metrics.items():

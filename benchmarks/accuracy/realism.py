@@ -23,7 +23,7 @@ from pathlib import Path
 from real_photos import sign_digits
 from supervised import train
 
-from auxhand.evaluation.report import Row, commit, is_done, read_rows, table, write_rows
+from auxhand.evaluation.report import is_done, read_rows, record, table
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.synth.config import FactorConfig, OccluderConfig, SensorConfig, SkinConfig, ViewConfig
 from auxhand.synth.factory import Job, generate
@@ -82,10 +82,8 @@ def main() -> None:
         folder = Path("runs/realism") / f"{number}_{options.seed}"
         settings = [*BUDGET, f"data.init_args.train={data}"]
         estimator = HandPoseEstimator.load(train(CONFIG, folder, options.seed, settings))
-        values = sign_digits(estimator, options.photos / "sign-digits")
-        metrics = {key: [value] for key, value in values.items()}
-        minutes = round((time.monotonic() - begun) / 60, 1)
-        write_rows(options.out, [Row(name, metrics, command, [options.seed], minutes, commit())])
+        metrics = sign_digits(estimator, options.photos / "sign-digits")
+        record(options.out, name, [metrics], command, begun, [options.seed])
     print(table(read_rows(options.out)))
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from supervised import evaluate_bundle, train
 
 from auxhand.data.store import PreparedDataset
-from auxhand.evaluation.report import Row, commit, is_done, read_rows, table, write_rows
+from auxhand.evaluation.report import is_done, read_rows, record, table
 
 CONFIG = Path("configs/laptop/supervised.yaml")
 BODY = "model.init_args.network.init_args.body"
@@ -89,9 +89,7 @@ def main() -> None:
         metrics = evaluate_bundle(bundle, test)
         metrics["images"] = float(images)
         metrics["cpu_minutes"] = round((time.process_time() - processor) / 60, 1)
-        minutes = round((time.monotonic() - begun) / 60, 1)
-        values = {key: [value] for key, value in metrics.items()}
-        write_rows(options.out, [Row(name, values, command, [options.seed], minutes, commit())])
+        record(options.out, name, [metrics], command, begun, [options.seed])
     print(table(read_rows(options.out)))
 
 

@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from auxhand.data.background import composite
 from auxhand.data.store import PreparedDataset, decode_image, decode_labels
-from auxhand.evaluation.report import Row, commit, table, write_rows
+from auxhand.evaluation.report import record, table
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.image import load_photo
 
@@ -122,15 +122,8 @@ def main() -> None:
     tests = scenes(PreparedDataset(options.data), photos, options.count, options.seed)
     begun = time.monotonic()
     values = measure(estimator, tqdm(tests, total=options.count, unit="photo"))
-    row = Row(
-        options.model,
-        {name: [value] for name, value in values.items()},
-        shlex.join(["python", *sys.argv]),
-        [options.seed],
-        round((time.monotonic() - begun) / 60, 2),
-        commit(),
-    )
-    write_rows(options.out, [row])
+    command = shlex.join(["python", *sys.argv])
+    row = record(options.out, options.model, [values], command, begun, [options.seed])
     print(table([row]))
 
 

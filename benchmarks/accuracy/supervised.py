@@ -20,7 +20,7 @@ from pathlib import Path
 from auxhand.cli.main import main as auxhand
 from auxhand.data.store import PreparedDataset
 from auxhand.evaluation.protocol import EvaluationCrops, PoseMetrics, evaluate
-from auxhand.evaluation.report import Row, commit, is_done, read_rows, table, write_rows
+from auxhand.evaluation.report import is_done, read_rows, record, table
 from auxhand.inference.bundle import load_bundle
 
 CONFIGS = Path("configs/laptop/representations")
@@ -82,10 +82,7 @@ def main() -> None:
             evaluate_bundle(train(config, runs / f"{name}_{seed}", seed), test)
             for seed in options.seeds
         ]
-        metrics = {key: [value[key] for value in values] for key in values[0]}
-        minutes = round((time.monotonic() - begun) / 60, 1)
-        row = Row(name, metrics, command, list(options.seeds), minutes, commit())
-        write_rows(options.out, [row])
+        record(options.out, name, values, command, begun, options.seeds)
     print(table(read_rows(options.out)))
 
 

@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from auxhand.data.store import shard_path
-from auxhand.evaluation.report import Row, commit, table, write_rows
+from auxhand.evaluation.report import record, table
 from auxhand.synth.factory import Job, make_shard
 
 
@@ -39,24 +39,16 @@ def main() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     job = Job(options.count, 2, options.size)
-    begun = time.perf_counter()
+    begun = time.monotonic()
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
         for shard in tqdm(range(job.shards()), unit="shard"):
             make_shard(job, Path(folder), shard)
             shard_path(folder, shard).unlink()
             peaks.append(peak_megabytes())
-    row = Row(
-        name=f"synth memory, {options.count} samples of {options.size} px",
-        metrics={
-            "peak_mb_first_tenth": [peaks[max(0, len(peaks) // 10 - 1)]],
-            "peak_mb": [peaks[-1]],
-        },
-        command=" ".join(["python", *sys.argv]),
-        minutes=(time.perf_counter() - begun) / 60,
-        commit=commit(),
-    )
-    write_rows(options.out, [row])
+    name = f"synth memory, {options.count} samples of {options.size} px"
+    values = {"peak_mb_first_tenth": peaks[max(0, len(peaks) // 10 - 1)], "peak_mb": peaks[-1]}
+    row = record(options.out, name, [values], " ".join(["python", *sys.argv]), begun)
     print(table([row]))
 
 

@@ -16,7 +16,7 @@ import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from auxhand.evaluation.report import Row, commit, table, write_rows
+from auxhand.evaluation.report import record, table
 from auxhand.synth.build import build_scene
 from auxhand.synth.config import FactorConfig
 from auxhand.synth.distributions import sample_factors
@@ -58,24 +58,17 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     rows = []
     for size in options.sizes:
-        begun = time.perf_counter()
+        begun = time.monotonic()
         with context.Pool(n, _start, (context.Barrier(n),)) as pool:
             jobs = [(count * k, count, size, options.seed) for k in range(n)]
             cold, wall, cpu = zip(*pool.starmap(draw, jobs, chunksize=1), strict=True)
-        rows.append(
-            Row(
-                name=f"raster {size} px" + (f", {n} processes" if n > 1 else ""),
-                metrics={
-                    "render_img_s": [n * count / max(wall)],
-                    "render_img_per_cpu_s": [n * count / sum(cpu)],
-                    "first_image_s": [max(cold)],
-                },
-                command=" ".join(["python", *sys.argv]),
-                minutes=(time.perf_counter() - begun) / 60,
-                commit=commit(),
-            )
-        )
-    write_rows(options.out, rows)
+        name = f"raster {size} px" + (f", {n} processes" if n > 1 else "")
+        values = {
+            "render_img_s": n * count / max(wall),
+            "render_img_per_cpu_s": n * count / sum(cpu),
+            "first_image_s": max(cold),
+        }
+        rows.append(record(options.out, name, [values], " ".join(["python", *sys.argv]), begun))
     print(table(rows))
 
 

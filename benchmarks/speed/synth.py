@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import torch
 
-from auxhand.evaluation.report import Row, commit, table, write_rows
+from auxhand.evaluation.report import record, table
 from auxhand.synth.factory import Job, generate, make_sample
 
 CPU_SAMPLES = 100
@@ -45,28 +45,23 @@ def main() -> None:
     cpu = (time.process_time() - begun_cpu) / CPU_SAMPLES
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "hands"
-        begun = time.perf_counter()
+        begun = time.monotonic()
         generate(out, job, options.workers)
-        seconds = time.perf_counter() - begun
+        seconds = time.monotonic() - begun
         files = sorted(out.glob("data-*"), key=lambda path: path.stat().st_mtime)
         ends = [path.stat().st_mtime for path in files]
         size = sum(path.stat().st_size for path in files)
     first = options.workers - 1
     rate = shard * (len(ends) - options.workers) / (ends[-1] - ends[first])
-    row = Row(
-        name=f"synth {options.size} px",
-        metrics={
-            "samples_s": [rate],
-            "start_s": [seconds - options.count / rate],
-            "cpu_ms_sample": [1000 * cpu],
-            "workers": [options.workers],
-            "kilobytes_sample": [size / options.count / 1000],
-        },
-        command=" ".join(["python", *sys.argv]),
-        minutes=seconds / 60,
-        commit=commit(),
-    )
-    write_rows(options.out, [row])
+    values = {
+        "samples_s": rate,
+        "start_s": seconds - options.count / rate,
+        "cpu_ms_sample": 1000 * cpu,
+        "workers": options.workers,
+        "kilobytes_sample": size / options.count / 1000,
+    }
+    command = " ".join(["python", *sys.argv])
+    row = record(options.out, f"synth {options.size} px", [values], command, begun)
     print(table([row]))
 
 

@@ -22,7 +22,7 @@ from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 
 from auxhand.cli.train import leave_cores
-from auxhand.evaluation.report import Row, commit, table, write_rows
+from auxhand.evaluation.report import record, table
 
 WARM_UP = 30
 
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96, help="side of the crops in pixels")
     parser.add_argument("--out", type=Path, default=Path("results/speed.json"))
     options = parser.parse_args()
-    begun = time.perf_counter()
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         cli = LightningCLI(
             LightningModule,
@@ -97,20 +97,15 @@ def main() -> None:
     torch.set_num_threads(all_cores)
     bare = bare_seconds(cli.model, clock.batch, options.steps, bfloat16)
     images = len(clock.batch)
-    row = Row(
-        name=f"training {options.size} px",
-        metrics={
-            "loop_img_s": [images / loop],
-            "same_threads_img_s": [images / bare_alike],
-            "all_cores_img_s": [images / bare],
-            "over_same": [loop / bare_alike],
-            "over_all": [loop / bare],
-        },
-        command=" ".join(["python", *sys.argv]),
-        minutes=(time.perf_counter() - begun) / 60,
-        commit=commit(),
-    )
-    write_rows(options.out, [row])
+    values = {
+        "loop_img_s": images / loop,
+        "same_threads_img_s": images / bare_alike,
+        "all_cores_img_s": images / bare,
+        "over_same": loop / bare_alike,
+        "over_all": loop / bare,
+    }
+    command = " ".join(["python", *sys.argv])
+    row = record(options.out, f"training {options.size} px", [values], command, begun)
     print(table([row]))
 
 

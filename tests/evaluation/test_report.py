@@ -1,6 +1,7 @@
 """Tables, results files, curves."""
 
 import json
+import time
 
 import cv2
 import pytest
@@ -14,6 +15,7 @@ from auxhand.evaluation.report import (
     plot_pck,
     read_curve,
     read_rows,
+    record,
     table,
     write_curve,
     write_rows,
@@ -59,6 +61,17 @@ def test_rows_merge_by_name(tmp_path) -> None:
     assert content["machine"] == machine()
     assert set(content["rows"][0]) == {"name", "metrics", "seeds", "minutes", "command", "commit"}
     assert [p.name for p in path.parent.iterdir()] == ["alignment.json"]
+
+
+def test_a_row_is_recorded(tmp_path) -> None:
+    path, begun = tmp_path / "speed.json", time.monotonic() - 90
+    metrics = [{"epe_mm": 13.0, "own": 1.0}, {"epe_mm": 14.0, "own": 2.0}]
+    row = record(path, "S4 RC2CHP", metrics, "b", begun, [0, 1])
+    values = {"epe_mm": [13.0, 14.0], "own": [1.0, 2.0]}
+    assert row == Row("S4 RC2CHP", values, "b", [0, 1], pytest.approx(1.5, abs=0.3), commit())
+    assert read_rows(path) == [row]
+    with pytest.raises(ValueError, match="zip"):
+        record(path, "one seed too many", metrics, "b", begun, [0, 1, 2])
 
 
 def test_other_json_is_not_overwritten(tmp_path) -> None:

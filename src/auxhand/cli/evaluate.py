@@ -47,14 +47,12 @@ def run(args: Namespace) -> None:
     from auxhand.data.store import PreparedDataset
     from auxhand.evaluation.protocol import EvaluationCrops, PoseMetrics, evaluate
     from auxhand.evaluation.report import (
-        Row,
-        commit,
         plot_pck,
         read_curve,
         read_rows,
+        record,
         table,
         write_curve,
-        write_rows,
     )
     from auxhand.inference.estimator import HandPoseEstimator
 
@@ -72,17 +70,10 @@ def run(args: Namespace) -> None:
     if not values:
         raise ValueError(f"{args.data}: no sample has the joints that this model predicts")
 
-    row = Row(
-        f"{args.model} on {args.data}, {args.protocol}",
-        {name: [value] for name, value in values.items()},
-        shlex.join(
-            ["auxhand", "evaluate", args.model, str(args.data), "--protocol", args.protocol]
-        ),
-        minutes=round((time.monotonic() - started) / 60, 2),
-        commit=commit(),
-    )
     results, drawing = args.out / RESULTS, args.out / CURVE
-    write_rows(results, [row])
+    command = ["auxhand", "evaluate", args.model, str(args.data), "--protocol", args.protocol]
+    name = f"{args.model} on {args.data}, {args.protocol}"
+    row = record(results, name, [values], shlex.join(command), started)
     if "epe_mm" in values:
         write_curve(_curve_file(args.out, row.name), *metrics.pck_curve())
     rows = read_rows(results)

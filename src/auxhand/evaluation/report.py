@@ -14,6 +14,7 @@ import os
 import platform
 import statistics
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -122,6 +123,34 @@ def write_rows(path: str | os.PathLike[str], rows: Sequence[Row]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(path)
+
+
+def record(
+    path: str | os.PathLike[str],
+    name: str,
+    metrics: Sequence[Mapping[str, float]],
+    command: str,
+    begun: float,
+    seeds: Sequence[int] = (0,),
+) -> Row:
+    """Write a row that this code has just made, and return it.
+
+    Args:
+        path: the results file, see `write_rows`.
+        name, command, seeds: see `Row`.
+        metrics: values of the metrics for each seed, all of the same metrics.
+        begun: `time.monotonic()` when making it began.
+
+    Raises:
+        ValueError: not as many values as seeds, or the file is another one.
+    """
+    values = {
+        key: [each[key] for each, _ in zip(metrics, seeds, strict=True)] for key in metrics[0]
+    }
+    minutes = round((time.monotonic() - begun) / 60, 2)
+    row = Row(name, values, command, list(seeds), minutes, commit())
+    write_rows(path, [row])
+    return row
 
 
 def is_done(path: str | os.PathLike[str], name: str, command: str) -> bool:
