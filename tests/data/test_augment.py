@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from auxhand.data.augment import EASY, HARD, Augmentation, augment, generator
 from auxhand.data.background import Backgrounds
+from auxhand.data.cloud import surface
 from auxhand.data.photometric import Photometric, cast_shadow, light_hand, occlude, take_picture
-from auxhand.data.store import decode_mask, encode_png
+from auxhand.data.store import PARTS, decode_depth, decode_mask, encode_png
 from auxhand.geometry.camera import project
+from auxhand.geometry.crop import uv_box
 
 PLAIN = Backgrounds(distractor_share=0.0)
 OFF = Photometric(**{f.name: 1.0 if f.name == "resolution" else 0.0 for f in fields(Photometric)})
@@ -231,3 +233,58 @@ def test_a_thing_in_the_cut_out_is_no_hand(hand_row):
     assert torch.equal(part.image, whole.image)
     assert 0.3 < float(part.mask.sum() / whole.mask.sum()) < 0.7
     assert (part.mask <= whole.mask).all()
+
+
+def test_clouds_lie_on_the_hand_and_turn_with_the_crop(hand_row):
+    row = hand_row(0, side="left")
+    whole = surface(row)
+    K = torch.tensor(row["K"], dtype=torch.float64).view(3, 3)
+    u, v = project(K, whole).round().long().T
+    stored = torch.from_numpy(decode_depth(row["depth"])).double()
+    torch.testing.assert_close(whole[:, 2], stored[v, u])
+    assert len(whole) == int((stored > 0).sum())
+    never = replace(EASY, absent_share=0.0, misplaced_share=0.0, other_side_share=0.0)
+    first, second = (
+        augment(row, 48, generator(0, visit), never, Backgrounds(), cloud_points=30)
+        for visit in (1, 2)
+    )
+    assert first.cloud.shape == (30, 3)
+    back = first.crop.xyz_to_original(first.cloud)
+    assert torch.cdist(back, whole).amin(1).max() < 1e-7
+    assert len(torch.unique(back, dim=0)) == 30
+    chosen = {tuple(point.round(decimals=6).tolist()) for point in back}
+    again = second.crop.xyz_to_original(second.cloud)
+    assert len(chosen & {tuple(point.round(decimals=6).tolist()) for point in again}) < 30
+    without = augment(row, 48, generator(0, 1), never, Backgrounds())
+    assert without.cloud is None
+    assert torch.equal(without.image, first.image)
+
+
+def test_the_arm_is_no_part_of_a_cloud(hand_row):
+    row = hand_row(1)
+    mask = decode_mask(row["mask"])
+    parts = np.where(mask > 0, 1, 0).astype(np.uint8)
+    parts[: len(parts) // 2] *= PARTS.index("arm")
+    with_parts = surface({**row, "parts": encode_png(parts)})
+    depth = decode_depth(row["depth"])
+    assert len(with_parts) == ((depth > 0) & (parts == 1)).sum() < len(surface(row))
+    assert surface({**row, "depth": None}) is None
+    assert surface({**row, "mask": encode_png(np.zeros_like(parts))}) is None
+
+
+def test_translation_is_uniform_and_as_large_as_stated(hand_row):
+    row = hand_row(0, rgba=False)
+    still = replace(
+        EASY,
+        **dict.fromkeys(("absent_share", "misplaced_share", "other_side_share", "shift"), 0.0),
+        rotation=0.0,
+        translation=0.1,
+    )
+    moved = []
+    for visit in range(200):
+        sample = augment(row, 50, generator(3, visit), still, Backgrounds())
+        box = uv_box(sample.joints_uv)
+        moved.append((box[:2] + box[2:] / 2 - 24.5) / 50)
+    moved = torch.stack(moved)
+    assert moved.abs().max() < 0.115  # view correction moves a box's middle a little
+    np.testing.assert_allclose(moved.std(0), 0.1 / 3**0.5, rtol=0.15)

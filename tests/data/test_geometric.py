@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -181,7 +182,7 @@ def test_a_left_hand_is_the_mirrored_right_hand(hand_row):
 def test_mano_turns_with_the_camera(side):
     rng = np.random.default_rng(4)
     K = torch.tensor([[150.0, 0, 60], [0, 150, 50], [0, 0, 1]], dtype=torch.float64)
-    xyz = torch.from_numpy(rng.normal(0, 0.04, (21, 3)) + [0.1, 0.05, 0.5])
+    xyz = torch.from_numpy(rng.normal([0.1, 0.05, 0.5], 0.04, (21, 3)))
     angles = rng.normal(0, 0.7, (16, 3))
     mano = torch.from_numpy(np.concatenate([angles.ravel(), rng.normal(size=10)]))
     sample = HandSample(K=K, side=side, joints_xyz=xyz, joints_uv=project(K, xyz), mano=mano)
@@ -201,6 +202,25 @@ def test_mano_turns_with_the_camera(side):
 
     before, after = posed(mano.numpy(), np.eye(3)), posed(turned.numpy(), mirror)
     np.testing.assert_allclose(after, crop.R.numpy() @ before, atol=1e-12)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.6])
+def test_crops_by_the_mask(angle):
+    mask = torch.zeros(60, 80)
+    mask[20:31, 30:51] = 1  # 21 x 11 pixels, their edges at 29.5, 50.5 and 19.5, 30.5
+    mask[25, 52] = 1  # and one beside them
+    far = HandSample(mask=mask, joints_uv=torch.full((21, 2), 5.0), side="right")
+    crop = place_crop(far, 40, 0.8, angle, by="mask")
+    corners = torch.tensor(
+        [[29.5, 19.5], [29.5, 30.5], [50.5, 19.5], [50.5, 30.5], [52.5, 24.5], [52.5, 25.5]],
+        dtype=torch.float64,
+    )
+    box = uv_box(crop.uv_to_crop(corners))
+    torch.testing.assert_close(box[:2] + box[2:] / 2, torch.full((2,), 19.5).double())
+    assert float(box[2:].max()) == pytest.approx(0.8 * 40)
+    empty = replace(far, mask=torch.zeros(60, 80))
+    joints = place_crop(empty, 40, 0.8, by="mask").uv_to_crop(far.joints_uv)
+    torch.testing.assert_close(joints, torch.full((21, 2), 19.5))
 
 
 def test_without_joints_the_whole_image_is_the_crop(hand_row):

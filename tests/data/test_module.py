@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import lightning
 import numpy as np
 import pytest
 import torch
 
+from auxhand.data.augment import EASY, HARD
 from auxhand.data.module import HandDataModule, Key, KeySampler, Phase, Schedule
 from auxhand.data.store import PreparedDataset, shard_path, write_description, write_shard
 from auxhand.sample import HandBatch
@@ -105,6 +107,19 @@ def test_schedule_knows_the_phase_of_each_epoch():
             Schedule(phases)
     with pytest.raises(ValueError, match="difficulty"):
         Schedule([Phase(0, 64, 1.5)])
+
+
+def test_a_phase_may_have_an_augmentation_of_its_own(hand_dataset):
+    wide = replace(EASY, smallest=0.2, largest=0.2)
+    schedule = Schedule([Phase(0, 32), Phase(1, 32, augmentation=wide)])
+    assert schedule.augmentations == (HARD, wide)
+
+
+def test_clouds_are_as_large_as_asked(hand_dataset):
+    data = make(hand_dataset, cloud_points=40)
+    batch = next(iter(data.train_dataloader()))
+    assert batch.cloud.shape == (4, 40, 3)
+    assert (batch.valid["cloud"] == batch.valid["joints_xyz"]).all()
 
 
 def test_batches_follow_the_schedule_and_never_repeat(hand_dataset):

@@ -6,6 +6,7 @@ import roma
 import torch
 import trimesh
 
+from auxhand.data.store import PARTS
 from auxhand.hand import primitives
 from auxhand.hand.anatomy import bone_lengths
 from auxhand.hand.primitives import (
@@ -22,7 +23,6 @@ from auxhand.hand.primitives import (
 )
 from auxhand.hand.skeleton import BONES, REFERENCE_BONE
 from auxhand.hand.surface import HandSurface
-from auxhand.synth.build import PARTS
 from auxhand.synth.config import FactorConfig, OccluderConfig
 from auxhand.synth.distributions import sample_factors
 from auxhand.synth.modalities import render_hand

@@ -5,13 +5,12 @@ import pytest
 import torch
 
 from auxhand.data.background import Backgrounds
-from auxhand.data.store import decode_image
+from auxhand.data.store import PARTS, decode_image
 from auxhand.geometry.camera import project
 from auxhand.geometry.canonical import rotate
 from auxhand.geometry.heatmap import argmax_subpixel, cells_to_pixels
 from auxhand.geometry.pose25d import relative
 from auxhand.hand.skeleton import FINGERS, ROOT, TIPS
-from auxhand.synth.build import PARTS
 from auxhand.synth.config import FactorConfig
 from auxhand.synth.distributions import sample_factors
 from auxhand.synth.factors import Factors

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor
 
 from auxhand.data.background import Array, Backgrounds, composite
+from auxhand.data.cloud import random_surface
 from auxhand.data.geometric import (
+    CropBy,
     crop_labels,
     place_crop,
     presence,
@@ -48,8 +50,9 @@ class Augmentation:
         upright_share: probability that the hand is first turned upright (wrist to middle MCP up).
         rotation: deviation of the in-plane rotation, degrees.
         any_rotation_share: probability of a rotation in -180..180 degrees instead.
-        smallest, largest: share of the crop's side that the box of the joints takes.
-        shift: how much of the room left the hand's place makes use of, 0 = always centred.
+        smallest, largest: share of the crop's side that the box of joints or mask takes.
+        shift: how much of the room left the hand's place makes use of.
+        translation: by how much at most it is moved besides, each way, in sides of the crop.
         absent_share: probability of a background without a hand.
         misplaced_share: probability of a crop that is off the hand, far too wide or too narrow.
         other_side_share: probability of a crop that shows a left hand instead of a right one.
@@ -62,6 +65,7 @@ class Augmentation:
     smallest: float
     largest: float
     shift: float
+    translation: float
     absent_share: float
     misplaced_share: float
     other_side_share: float
@@ -97,6 +101,7 @@ EASY = Augmentation(
     smallest=0.5,
     largest=0.92,
     shift=0.7,
+    translation=0.035,
     absent_share=0.06,
     misplaced_share=0.06,
     other_side_share=0.03,
@@ -135,6 +140,7 @@ HARD = Augmentation(
     smallest=0.42,
     largest=0.95,
     shift=0.9,
+    translation=0.035,
     absent_share=0.08,
     misplaced_share=0.1,
     other_side_share=0.1,
@@ -179,6 +185,8 @@ def augment(
     augmentation: Augmentation,
     backgrounds: Backgrounds,
     depth: bool = False,
+    cloud_points: int = 0,
+    by: CropBy = "joints",
     where: str = "",
 ) -> HandSample:
     """One training picture of a stored row.
@@ -196,6 +204,8 @@ def augment(
         augmentation: strengths.
         backgrounds: where backgrounds come from.
         depth: also give the hand's depth map.
+        cloud_points: also give that many random points of its visible surface (Ch. 5.4.1).
+        by: what the crop is placed by, see `geometric.place_crop`.
         where: name of the dataset, for messages.
 
     Raises:
@@ -219,11 +229,13 @@ def augment(
         labels = replace(labels, side=LEFT if labels.side == RIGHT else RIGHT)
     place = _misplaced_crop if misplaced else _random_crop
     pixels = _pixels(row, where)
-    crop = place(labels, pixels.shape[:2], size, rng, augmentation)
+    stored = decode_column(row, "mask", decode_mask, where)
+    placed = labels if stored is None else replace(labels, mask=torch.from_numpy(stored))
+    crop = place(placed, pixels.shape[:2], size, rng, augmentation, by)
     sample = crop_labels(labels, crop)
 
     image, hand = _picture(pixels, crop, rng, augmentation.photometric, backgrounds)
-    if (stored := decode_column(row, "mask", decode_mask, where)) is not None:
+    if stored is not None:
         # What is cut out may hold a thing, which is no hand.
         border = cv2.BORDER_CONSTANT if hand is None else cv2.BORDER_REPLICATE
         hand = warp(stored, crop, border) > 0.5
@@ -242,11 +254,13 @@ def augment(
             source=sample.source,
             crop=crop,
         )
+    cloud = random_surface(row, cloud_points, rng, where) if cloud_points else None
     return replace(
         sample,
         presence=None if is_hand is None else torch.tensor(is_hand),
         joint_visible=_still_visible(sample, covered),
         depth=_depth(row, crop, where) if depth else None,
+        cloud=None if cloud is None else crop.xyz_to_crop(cloud),
     )
 
 
@@ -256,18 +270,20 @@ def _random_crop(
     size: int,
     rng: np.random.Generator,
     augmentation: Augmentation,
+    by: CropBy,
 ) -> Crop:
     """A crop about the hand, turned, scaled and shifted at random."""
     angle = math.radians(rng.normal(0, augmentation.rotation))
     fraction = rng.uniform(augmentation.smallest, augmentation.largest)
     room = augmentation.shift * (1 - fraction) / 2
-    shift = rng.uniform(-room, room, 2) + rng.normal(0, 0.02, 2)
+    moved = augmentation.translation
+    shift = rng.uniform(-room, room, 2) + rng.uniform(-moved, moved, 2)
     upright = rng.random() < augmentation.upright_share
     if rng.random() < augmentation.any_rotation_share:
         angle = rng.uniform(-math.pi, math.pi)
     elif upright and labels.joints_uv is not None:
         angle += upright_angle(labels.joints_uv)
-    return place_crop(labels, size, fraction, angle, tuple(shift), image_size=image_size)
+    return place_crop(labels, size, fraction, angle, tuple(shift), image_size=image_size, by=by)
 
 
 def _misplaced_crop(
@@ -276,6 +292,7 @@ def _misplaced_crop(
     size: int,
     rng: np.random.Generator,
     augmentation: Augmentation,
+    by: CropBy,
 ) -> Crop:
     """A crop beside the hand, or one far too wide or too narrow for it.
 
@@ -293,7 +310,9 @@ def _misplaced_crop(
         fraction = rng.uniform(1.5, 2.5)
         shift = tuple(rng.uniform(-0.5, 0.5, 2))
     angle = math.radians(rng.normal(0, augmentation.rotation))
-    return place_crop(labels, size, fraction, angle, shift, corrected=False, image_size=image_size)
+    return place_crop(
+        labels, size, fraction, angle, shift, corrected=False, image_size=image_size, by=by
+    )
 
 
 def _pixels(row: Row, where: str) -> Array:

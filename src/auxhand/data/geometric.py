@@ -1,7 +1,7 @@
 """Where a crop of a hand lies, what becomes of image and labels in it, and when it shows a hand.
 
-A crop is placed by the hand's joints: `fraction` is the share of the crop's side that the longer
-side of their box takes, after turning. With intrinsics the crop is view-corrected
+A crop is placed by the hand's joints, or by its mask: `fraction` is the share of the crop's side
+that the longer side of their box takes, after turning. With intrinsics the crop is view-corrected
 (`geometry.crop.view_crop`), so project(K, joints_xyz) = joints_uv holds in it exactly.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -23,6 +23,9 @@ from auxhand.hand.skeleton import ROOT, WRIST
 from auxhand.sample import LEFT, HandSample
 
 Array = npt.NDArray[Any]
+
+CropBy = Literal["joints", "mask"]
+"""What a crop is placed by: the box of the hand's joints, or of its mask."""
 
 FRACTION = 0.7
 """Share of the side that the joints' box takes in crops for evaluation: mid-way in training."""
@@ -75,23 +78,26 @@ def place_crop(
     shift: tuple[float, float] = (0.0, 0.0),
     corrected: bool = True,
     image_size: tuple[int, int] | None = None,
+    by: CropBy = "joints",
 ) -> Crop:
     """A square crop around a sample's hand, mirrored where it is a left one.
 
     Args:
-        sample: its joints_uv (the valid ones count), K and side.
+        sample: its joints_uv (the valid ones count) or mask, K and side.
         size: side of the crop in pixels.
-        fraction: share of the crop's side that the box of the turned joints takes.
+        fraction: share of the crop's side that the box takes.
         angle: radians by which the content turns (clockwise on screen), before mirroring.
         shift: where the box's centre lies, in sides of the crop from the crop's centre.
         corrected: turn the camera to the crop's centre, where K is known (else a plain crop).
         image_size: (height, width) of the sample's image. Where no joint is known the image counts
             as a crop of a hand already: at `FRACTION` and without a shift, all of it is shown.
+        by: the box is that of the turned joints, or of the turned mask where there is one that is
+            not empty.
 
     Raises:
         ValueError: neither joints nor a size.
     """
-    uv = _extent(sample, image_size)
+    uv = _extent(sample, image_size, by)
     c, s = math.cos(angle), math.sin(angle)
     turn = np.array([[c, -s], [s, c]])
     turned = uv @ turn.T
@@ -106,8 +112,10 @@ def place_crop(
     return plain_crop(torch.tensor(center, dtype=torch.float64), side, size, angle, K, mirror)
 
 
-def _extent(sample: HandSample, image_size: tuple[int, int] | None) -> Array:
+def _extent(sample: HandSample, image_size: tuple[int, int] | None, by: CropBy) -> Array:
     """(N, 2) points whose box is the hand's."""
+    if by == "mask" and sample.mask is not None and bool(sample.mask.any()):
+        return _outline(sample.mask.numpy() > 0.5)
     if sample.joints_uv is not None:
         uv = sample.joints_uv.double().numpy()
         if sample.joint_valid is not None:
@@ -120,6 +128,17 @@ def _extent(sample: HandSample, image_size: tuple[int, int] | None) -> Array:
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
     half = FRACTION / 2 * np.array([width, height])
     return np.stack([middle - half, middle + half])
+
+
+def _outline(mask: Array) -> Array:
+    """(N, 2) corners of the first and last pixel of each row of a mask: its extent, however it is
+    turned."""
+    rows = np.flatnonzero(mask.any(1))
+    first = mask[rows].argmax(1)
+    last = mask.shape[1] - 1 - mask[rows, ::-1].argmax(1)
+    ends = np.concatenate([first - 0.5, last + 0.5])
+    both = np.concatenate([rows, rows])
+    return np.concatenate([np.stack([ends, both + half], 1) for half in (-0.5, 0.5)])
 
 
 def crop_labels(sample: HandSample, crop: Crop) -> HandSample:
@@ -195,14 +214,18 @@ def warp_depth(depth: Array, crop: Crop) -> Array:
 
 
 def evaluation_crop(
-    sample: HandSample, size: int, fraction: float = FRACTION, corrected: bool = True
+    sample: HandSample,
+    size: int,
+    fraction: float = FRACTION,
+    corrected: bool = True,
+    by: CropBy = "joints",
 ) -> HandSample:
-    """The crop of a sample that a network is judged on: placed by its joints, nothing random.
+    """The crop of a sample that a network is judged on: nothing about it is random.
 
     Args:
         sample: with an image; without joints the whole image is taken as the crop.
         size: side of the crop in pixels.
-        fraction: share of the side that the joints' box takes.
+        fraction, by: see `place_crop`.
         corrected: view-corrected, where K is known.
 
     Returns:
@@ -215,7 +238,9 @@ def evaluation_crop(
     if sample.image is None:
         raise ValueError(f"{sample.source}: no image to crop")
     image = sample.image.permute(1, 2, 0).numpy()
-    crop = place_crop(sample, size, fraction, corrected=corrected, image_size=image.shape[:2])
+    crop = place_crop(
+        sample, size, fraction, corrected=corrected, image_size=image.shape[:2], by=by
+    )
     pixels = warp(image, crop, cv2.BORDER_REPLICATE)
     mask = None if sample.mask is None else warp(sample.mask.numpy(), crop) > 0.5
     depth = None if sample.depth is None else warp_depth(sample.depth.numpy(), crop)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -24,7 +24,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from auxhand.data.augment import Augmentation, augment, generator
 from auxhand.data.background import Backgrounds
-from auxhand.data.geometric import evaluation_crop
+from auxhand.data.geometric import CropBy, evaluation_crop
 from auxhand.data.store import PreparedDataset
 from auxhand.sample import HandBatch, HandSample
 
@@ -44,7 +44,8 @@ Views = Literal["all", "upright"]
 
 @dataclass(frozen=True)
 class Phase:
-    """From `epoch` on, crops of `size` pixels at `difficulty` in [0, 1] (`Augmentation.at`).
+    """From `epoch` on, crops of `size` pixels at `difficulty` in [0, 1] (`Augmentation.at`), or
+    with an `augmentation` that is given in full.
 
     With `views` "upright" only rendered hands whose factors say so: palms, backs and edges of
     raised hands, which are learnt several times faster than hands that are turned any way.
@@ -54,6 +55,7 @@ class Phase:
     size: int
     difficulty: float = 1.0
     views: Views = "all"
+    augmentation: Augmentation | None = None
 
 
 class Schedule:
@@ -68,7 +70,9 @@ class Schedule:
         if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
             raise ValueError(f"phases must begin at epoch 0 and ascend, got epochs {starts}")
         self.phases = tuple(phases)
-        self.augmentations = tuple(Augmentation.at(phase.difficulty) for phase in phases)
+        self.augmentations = tuple(
+            phase.augmentation or Augmentation.at(phase.difficulty) for phase in phases
+        )
         self._starts = starts
 
     def number(self, epoch: int) -> int:
@@ -85,13 +89,17 @@ class TrainingSet(Dataset[HandSample]):
         schedule: Schedule,
         backgrounds: Backgrounds,
         seed: int,
-        depth: bool,
+        depth: bool = False,
+        cloud_points: int = 0,
+        by: CropBy = "joints",
     ) -> None:
         self.parts = list(parts)
         self.schedule = schedule
         self.backgrounds = backgrounds
         self.seed = seed
         self.depth = depth
+        self.cloud_points = cloud_points
+        self.by = by
         self._ends = np.cumsum([len(rows) for _, rows in self.parts]).tolist()
 
     def __len__(self) -> int:
@@ -132,6 +140,8 @@ class TrainingSet(Dataset[HandSample]):
             self.schedule.augmentations[phase],
             self.backgrounds,
             depth=self.depth,
+            cloud_points=self.cloud_points,
+            by=self.by,
             where=str(dataset.root),
         )
 
@@ -139,17 +149,20 @@ class TrainingSet(Dataset[HandSample]):
 class EvaluationSet(Dataset[HandSample]):
     """Evaluation crops of a prepared dataset, by `Key`: the epoch gives the size."""
 
-    def __init__(self, dataset: PreparedDataset, rows: range, schedule: Schedule) -> None:
+    def __init__(
+        self, dataset: PreparedDataset, rows: range, schedule: Schedule, by: CropBy = "joints"
+    ) -> None:
         self.dataset = dataset
         self.rows = rows
         self.schedule = schedule
+        self.by = by
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, key: Key) -> HandSample:
         size = self.schedule.phases[self.schedule.number(key.epoch)].size
-        return evaluation_crop(self.dataset[self.rows[key.sample]], size)
+        return evaluation_crop(self.dataset[self.rows[key.sample]], size, by=self.by)
 
 
 class KeySampler(DistributedSampler[Key]):
@@ -225,6 +238,8 @@ class HandDataModule(lightning.LightningDataModule):
         backgrounds: folder of photos; None: procedural backgrounds alone.
         workers: processes that make batches; 0: the training process itself.
         depth: also give depth maps.
+        cloud_points: also give that many random points of the visible hand; 0: none.
+        crop_by: place crops by the true joints or by the true mask (Ch. 5.4.1).
         seed: of order and augmentation.
 
     Raises:
@@ -243,6 +258,8 @@ class HandDataModule(lightning.LightningDataModule):
         backgrounds: str | None = None,
         workers: int = 1,
         depth: bool = False,
+        cloud_points: int = 0,
+        crop_by: CropBy = "joints",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -257,6 +274,8 @@ class HandDataModule(lightning.LightningDataModule):
         self.background_folder = backgrounds
         self.workers = workers
         self.depth = depth
+        self.cloud_points = cloud_points
+        self.crop_by = crop_by
         self.seed = seed
 
     def prepare_data(self) -> None:
@@ -274,7 +293,10 @@ class HandDataModule(lightning.LightningDataModule):
             parts.append((dataset, range(len(dataset) - held_out)))
         folder = None if self.background_folder is None else Path(self.background_folder)
         backgrounds = Backgrounds(folder)
-        return TrainingSet(parts, self.schedule, backgrounds, self.seed, self.depth)
+        return TrainingSet(
+            *(parts, self.schedule, backgrounds, self.seed),
+            *(self.depth, self.cloud_points, self.crop_by),
+        )
 
     @cached_property
     def evaluation_set(self) -> EvaluationSet:
@@ -282,7 +304,8 @@ class HandDataModule(lightning.LightningDataModule):
         dataset = PreparedDataset(self.val_root or self.roots[0])
         count = self._held_out(dataset)
         first = 0 if self.val_root else len(dataset) - count
-        return EvaluationSet(dataset, range(first, first + count), self.schedule)
+        rows = range(first, first + count)
+        return EvaluationSet(dataset, rows, self.schedule, self.crop_by)
 
     def _held_out(self, dataset: PreparedDataset) -> int:
         """Number of validation samples in `dataset`."""
@@ -317,7 +340,7 @@ class HandDataModule(lightning.LightningDataModule):
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self.workers,
-            collate_fn=HandSample.collate,
+            collate_fn=partial(HandSample.collate, cloud_points=self.cloud_points or 1),
             drop_last=drop_last,
             worker_init_fn=_start_worker,
             persistent_workers=self.workers > 0,

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 import torch
 from torch.utils.data import Dataset
 
-from auxhand.hand.skeleton import NUM_JOINTS
+from auxhand.hand.skeleton import FINGERS, NUM_JOINTS
 from auxhand.sample import MANO_PARAMETERS, SIDES, HandSample
 
 Array = npt.NDArray[Any]
@@ -39,6 +39,10 @@ DESCRIPTION = "dataset.json"
 DEPTH_UNIT = 1e-4
 """Metres per step of a stored depth (16 bits reach 6.55 m); 0 stands for no value."""
 JPEG_QUALITY = 92
+
+PARTS = ("background", "palm", *FINGERS, "arm")
+"""What the numbers in `parts` mean: 0 nothing, 1 palm, 2..6 thumb to pinky, 7 what is behind the
+wrist, a sleeve included."""
 
 SCHEMA = pa.schema(
     {
@@ -134,6 +138,15 @@ def decode_mask(data: bytes) -> Array:
     return (_decode(data, cv2.IMREAD_GRAYSCALE) > 127).astype(np.float32)
 
 
+def decode_parts(data: bytes) -> Array:
+    """8-bit PNG bytes -> (H, W) uint8, indices into `PARTS`.
+
+    Raises:
+        ValueError: the bytes are no image.
+    """
+    return _decode(data, cv2.IMREAD_GRAYSCALE)
+
+
 def decode_depth(data: bytes) -> Array:
     """16-bit PNG bytes -> (H, W) float32 metres, 0 = no value.
 
@@ -181,7 +194,7 @@ def make_row(
         rgba: (H, W, 4) uint8, the hand alone with straight alpha, kept as PNG.
         depth: (H, W) metres, 0 = no value, kept in 0.1 mm.
         mask: (H, W), nonzero = hand.
-        parts: (H, W) uint8 labels of the parts of the hand, 0 = none.
+        parts: (H, W) uint8 indices into `PARTS`.
         K: (3, 3); joints_uv: (21, 2) pixels; joints_xyz: (21, 3) metres; joint_valid and
             joint_visible: (21,) bool; mano: (58,), see `HandSample`; all in pixels and camera frame
             of `image`.
@@ -216,6 +229,7 @@ def make_row(
         "factors": None if factors is None else json.dumps(factors, sort_keys=True),
     }
     for name, value in arrays.items():
+        row[name] = None
         if value is not None:
             value = np.asarray(value)
             if value.shape != _SHAPES[name]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from auxhand.data.store import PARTS
 from auxhand.hand.skeleton import FINGERS, WRIST
 from auxhand.hand.surface import FOREARM
 from auxhand.sample import LEFT
@@ -21,10 +22,6 @@ from auxhand.synth.scene import Light, Scene
 from auxhand.synth.skin import SkinMaps, coat, dress, join, paint
 
 Array = NDArray[np.float64]
-
-PARTS = ("background", "palm", *FINGERS, "arm")
-"""Labels of the part segmentation: 0 nothing, 1 palm, 2..6 thumb to pinky, 7 what is behind the
-wrist, a sleeve included."""
 
 _FLESH = 0.01
 """Metres of flesh about the joints that the hand's box takes in."""

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from auxhand.data.store import PARTS
 from auxhand.geometry.canonical import canonical_pose
 from auxhand.geometry.cloud import depth_to_cloud, farthest_points, random_points, voxels
 from auxhand.geometry.crop import mirror_xyz
@@ -23,7 +24,7 @@ from auxhand.geometry.heatmap import gaussian_heatmap, pixels_to_cells
 from auxhand.hand.skeleton import ROOT
 from auxhand.sample import LEFT
 from auxhand.synth import pathtrace, raster
-from auxhand.synth.build import PARTS, Labels, build_scene, face_parts
+from auxhand.synth.build import Labels, build_scene, face_parts
 from auxhand.synth.factors import Factors
 from auxhand.synth.raster import Rendering, visible_joints
 from auxhand.synth.scene import Scene

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
+from auxhand.data.geometric import CropBy
 from auxhand.sample import HandSample
 
 
@@ -26,7 +27,7 @@ class CropRule:
         fraction: share of the square's side that the longer side of that box takes.
     """
 
-    by: Literal["mask", "joints"]
+    by: CropBy
     fraction: float
 
 
