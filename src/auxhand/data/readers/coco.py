@@ -33,7 +33,8 @@ class Coco:
 
     A joint is invalid where its flag is 0 or `joint_valid` of its annotation says so; its
     coordinates are then whatever the file has. An annotation without keypoints (a box alone) makes
-    a sample without joints; boxes are not read. project(K, joints_xyz) equals joints_uv as well as the file has it.
+    a sample without joints; boxes are not read. project(K, joints_xyz) equals joints_uv as well as
+    the file has it (mmpose's RHD rounds to half precision: 0.1 px).
 
     Args:
         root: the folder of the JSON file.

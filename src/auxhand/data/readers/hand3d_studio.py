@@ -101,8 +101,8 @@ def _check_projection(K: Tensor, xyz: Tensor, uv: Tensor, where: str) -> None:
     off = (project(K, xyz) - uv).norm(dim=-1).mean(-1) / size
     if (typical := off.median().item()) > 0.05:
         raise ValueError(
-            f"{where}: keypoint3d projects {typical:.0%} of a hand's size beside keypoint2d, so that "
-            "intrinsic_matrix is not that of the crops or keypoint3d not in the camera's frame"
+            f"{where}: keypoint3d projects {typical:.0%} of a hand's size beside keypoint2d, so "
+            "that intrinsic_matrix is not that of the crops or keypoint3d not in the camera's frame"
         )
 
 

@@ -3,8 +3,8 @@
 Four sequences, each of one actor before four cameras; sequences 1 and 2 are for training, 3 and 4
 for testing, 42,000 images each (Ch. 7.4.1); 3D poses annotated half by hand, in the fashion of
 FreiHAND (Ch. 6.4.2). Neither the papers nor any public loader say in which files it comes, so the
-layout below is ours, FreiHAND's per sequence and camera; anything else is refused. Whose hand it is,
-left or right, the texts do not say.
+layout below is ours, FreiHAND's per sequence and camera; anything else is refused. Left or right,
+the texts do not say.
 """
 
 from __future__ import annotations

@@ -2,11 +2,10 @@
 
 Facts from github.com/facebookresearch/InterHand2.6M (README.md, "Annotation format") and mmpose's
 sample (tests/data/interhand2.6m): three JSON files. Images have file_name, capture, camera,
-frame_idx; annotations joint_valid (42) and hand_type "right", "left" or "interacting". joint_3d has
-world_coord (42, 3) in millimetres by capture and frame, the right hand's 21 joints, then the left's;
-camera has campos, camrot, focal and princpt by capture and camera: xyz = camrot (world - campos).
-Joints that are not valid are at (1, 1, 1) or so. There are no 2D labels: joints_uv is the
-projection.
+frame_idx; annotations joint_valid (42). joint_3d has world_coord (42, 3) in millimetres by capture
+and frame, the right hand's 21 joints, then the left's; camera has campos, camrot, focal and princpt
+by capture and camera: xyz = camrot (world - campos). Joints that are not valid lie anywhere. There
+are no 2D labels: joints_uv is the projection.
 """
 
 from __future__ import annotations

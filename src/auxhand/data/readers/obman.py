@@ -95,7 +95,7 @@ obman/
         self._names = sorted(path.stem for path in (self._folder / "meta").glob("*.pkl"))
         if not self._names:
             raise FileNotFoundError(f"{self._folder / 'meta'} is empty; expected:\n{self.LAYOUT}")
-        self._mano = None if mano is None else load_mano(mano, RIGHT)
+        self._mano = None if mano is None else load_mano(mano, "right")
 
     def __len__(self) -> int:
         return len(self._names)

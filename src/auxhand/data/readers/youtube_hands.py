@@ -2,10 +2,10 @@
 
 Facts from github.com/snap-research/arielai_youtube_3d_hands (README.md, load_db.py): images have
 name, width, height and id; annotations have vertices (778, 3), is_left, image_id and id. Vertices
-are in MANO's order; x and y are pixels of the frame. z is in no camera and no unit, and there are no
-intrinsics, so that samples have neither K nor joints_xyz. The frames are fetched by the user from
-YouTube, today often in another resolution than was labelled (the repository's issue 3): labels are
-scaled to the frame that is there.
+are in MANO's order; x and y are pixels of the frame. z is in no camera and no unit, and there are
+no intrinsics, so that samples have neither K nor joints_xyz. The frames are fetched by the user
+from YouTube, today often in another resolution than was labelled (the repository's issue 3): labels
+are scaled to the frame that is there.
 
 Vertices become joints by the regressor of a MANO file and its fingertips' vertices, which the user
 supplies; MANO_RIGHT.pkl serves both hands, whose vertices correspond.
