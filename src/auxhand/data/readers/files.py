@@ -118,3 +118,28 @@ def one_of(split: str, splits: Collection[str], dataset: str) -> str:
     if split not in splits:
         raise ValueError(f"{dataset} has no split {split!r}; it has: {', '.join(splits)}")
     return split
+
+
+def entry(record: Any, name: str, where: str) -> Any:
+    """`record[name]` of a JSON or pickled dictionary.
+
+    Raises:
+        ValueError: no dictionary, or it has no such entry.
+    """
+    if not isinstance(record, dict) or name not in record:
+        raise ValueError(f"{where}: expected a dictionary with {name!r}, got {record!r:.80}")
+    return record[name]
+
+
+def same_size(image: Tensor, other: Array, path: Path) -> Array:
+    """`other`, if it has as many rows and columns as `image` (3, H, W).
+
+    Raises:
+        ValueError: it has not; `path` is the file it is from.
+    """
+    if other.shape[:2] != image.shape[1:]:
+        raise ValueError(
+            f"{path} is {other.shape[1]} x {other.shape[0]} pixels, but the colour image "
+            f"{image.shape[2]} x {image.shape[1]}: copy both anew"
+        )
+    return other

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from miniature2 import (
+    array,
+    assert_like,
+    hand,
+    reprojected,
+    shown,
+    truncate,
+    write_image,
+    write_json,
+)
+
+from auxhand.data.readers.hsd import Hsd
+
+
+@pytest.fixture
+def root(tmp_path):
+    for sequence in (1, 2, 3, 4):
+        for camera in (1, 2, 3, 4):
+            folder, one = tmp_path / f"sequence{sequence}" / f"camera{camera}", hand(camera - 1)
+            poses = [array(one.xyz), array(one.xyz) + np.array([0, 0, 0.01 * sequence])]
+            write_json(folder / "K.json", one.K.tolist())
+            write_json(folder / "xyz.json", [pose.tolist() for pose in poses])
+            for frame in range(2):
+                write_image(folder / "rgb" / f"{frame:08d}.jpg", one.image)
+    return tmp_path
+
+
+def test_samples_come_back(root):
+    train, test = Hsd(root, "train"), Hsd(root, "test")
+    assert len(train) == len(test) == 2 * 4 * 2
+    assert {s.source.split("/")[2] for s in train} == {"sequence1", "sequence2"}
+    assert {s.source.split("/")[2] for s in test} == {"sequence3", "sequence4"}
+    sample = test[13]  # after eight of sequence 3, and six
+    assert sample.source == "hsd/test/sequence4/camera3/00000001"
+    assert_like(shown(sample), hand(2).image, 6)
+    np.testing.assert_allclose(sample.K, hand(2).K, rtol=1e-6)
+    np.testing.assert_allclose(
+        sample.joints_xyz, array(hand(2).xyz) + np.array([0, 0, 0.04]), atol=1e-6
+    )
+    np.testing.assert_allclose(reprojected(sample), sample.joints_uv, atol=1e-3)
+    np.testing.assert_allclose(test[12].joints_uv, array(hand(2).uv), atol=1e-3)
+    assert sample.joint_valid.all()
+    assert sample.side is None
+
+
+def test_what_is_missing_or_damaged_is_named(root):
+    with pytest.raises(ValueError, match="no split 'val'; it has: train, test"):
+        Hsd(root, "val")
+    part = root / "sequence2" / "camera3"
+    dataset = Hsd(root, "train")
+    truncate(part / "rgb" / "00000001.jpg")
+    with pytest.raises(ValueError, match=r"camera3/rgb/00000001\.jpg is a truncated JPEG"):
+        dataset[13]
+    (part / "rgb" / "00000001.jpg").unlink()
+    with pytest.raises(FileNotFoundError, match=r"camera3/rgb/00000001\.jpg"):
+        dataset[13]
+    write_json(part / "xyz.json", [[[0, 0, 1]] * 20])
+    with pytest.raises(ValueError, match=r"camera3/xyz\.json: expected .*\(1, 21, 3\)"):
+        Hsd(root, "train")
+    write_json(part / "xyz.json", {})
+    with pytest.raises(ValueError, match=r"camera3/xyz\.json is no list"):
+        Hsd(root, "train")
+    (part / "xyz.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no sequence2/camera3/xyz\.json; expected:\nHSD/"):
+        Hsd(root, "train")
+    assert len(Hsd(root, "test")) == 16
