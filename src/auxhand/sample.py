@@ -41,8 +41,8 @@ class HandSample:
         presence: () float32, 1 = a hand to be estimated is here, 0 = none is.
         cloud: (N, 3) metres, visible surface, in the camera frame of `K`.
         mano: (58,) pose and shape of the MANO model (Ch. 2.4.2): axis-angles of its 16 joints in
-            its own order, the whole hand's in the camera frame of `K` first, radians; then 10 shape
-            coefficients.
+            its own order, the whole hand's in the camera frame of `K` first, the fingers' about its
+            mean pose, radians; then 10 shape coefficients.
         content: a tag image (3, H, W) or an identifier of what is not pose (Ch. 4.3.3).
         source: where the sample comes from (dataset and index or file).
         crop: the transform from the original image and camera to this crop.

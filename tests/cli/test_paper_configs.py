@@ -1,4 +1,4 @@
-"""The dissertation's configurations: loadable, trainable on a miniature, alike where they should be."""
+"""The dissertation's configurations: loadable, and trainable on a miniature."""
 
 from pathlib import Path
 

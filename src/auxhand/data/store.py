@@ -9,9 +9,13 @@ resumed. docs/data.md describes the format for other programs.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import logging
 import math
 import os
+import secrets
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +34,8 @@ from torch.utils.data import Dataset
 
 from auxhand.hand.skeleton import FINGERS, NUM_JOINTS
 from auxhand.sample import MANO_PARAMETERS, SIDES, HandSample
+
+_log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
 Row = dict[str, Any]
@@ -274,16 +280,41 @@ def shard_path(root: str | Path, number: int) -> Path:
     return Path(root) / f"data-{number:05d}.parquet"
 
 
-def write_description(root: str | Path, count: int, **information: Any) -> None:
+def write_description(
+    root: str | Path, count: int, *, overwrite: bool = True, **information: Any
+) -> None:
     """Write `dataset.json`: the number of samples and whatever else describes the dataset.
 
     It may be written before the shards, so that a run that was stopped can be told from another.
+
+    Raises:
+        FileExistsError: there is one and `overwrite` is false; of several machines that write it at
+            once, one succeeds.
     """
     path = Path(root) / DESCRIPTION
     text = json.dumps({"format": FORMAT, "count": count, **information}, indent=2, sort_keys=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    # Not the process's number, which two machines may share.
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        unfinished.write_text(text + "\n", encoding="utf-8")
+        if overwrite:
+            unfinished.replace(path)
+        else:
+            _rename_to_new(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _rename_to_new(old: Path, new: Path) -> None:
+    """Rename a file, but fail where the new name is taken, which `Path.rename` replaces."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if new.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new)) from None
+        old.replace(new)
 
 
 def read_description(root: str | Path) -> dict[str, Any]:
@@ -306,6 +337,47 @@ def read_description(root: str | Path) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError(f"{path} does not describe a prepared dataset of format {FORMAT}")
     return dict(description)
+
+
+def claim(root: Path, description: Mapping[str, Any]) -> None:
+    """Write the description, or find the same one there, perhaps of a machine that was faster.
+
+    Args:
+        root: the dataset's folder; made if it is not there.
+        description: with `count`, as JSON can hold it.
+
+    Raises:
+        ValueError: the folder is a file, or holds other data.
+    """
+    if root.exists() and not root.is_dir():
+        raise ValueError(f"{root} is a file: name a folder for the dataset")
+    root.mkdir(parents=True, exist_ok=True)
+    described = root / DESCRIPTION
+    if not described.exists():
+        if any(path.suffix != ".tmp" for path in root.iterdir()) and not described.exists():
+            raise ValueError(f"{root} is not empty and holds no dataset: name another folder")
+        with contextlib.suppress(FileExistsError):
+            write_description(root, overwrite=False, **description)
+    found = read_description(root)
+    other = sorted(n for n, value in description.items() if found.get(n) != value)
+    if other:
+        raise ValueError(
+            f"{root} holds a dataset with another {', '.join(other)}: name another folder, or "
+            "delete this one"
+        )
+
+
+def is_complete(root: Path, shard: int, count: int) -> bool:
+    """Whether a shard is there, with its `count` samples; what cannot be read is made anew."""
+    path = shard_path(root, shard)
+    if not path.is_file():
+        return False
+    try:
+        rows = pq.read_metadata(path).num_rows
+    except (pa.ArrowException, OSError) as error:
+        _log.warning("%s cannot be read and is made anew (%s)", path, str(error).split("\n")[0])
+        return False
+    return bool(rows == count)
 
 
 class PreparedDataset(Dataset[HandSample]):

@@ -3,7 +3,7 @@ import pickle
 import cv2
 import numpy as np
 import pytest
-from miniature2 import hand, shown, truncate, write_image
+from miniature import hand, shown, truncate, write_image
 from PIL import Image
 
 from auxhand.data.readers.folder import Folder

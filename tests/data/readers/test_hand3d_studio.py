@@ -2,7 +2,7 @@ import random
 
 import numpy as np
 import pytest
-from miniature2 import (
+from miniature import (
     array,
     assert_like,
     hand,

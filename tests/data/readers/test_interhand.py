@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from miniature2 import (
+from miniature import (
     INTERHAND,
     OURS,
     array,

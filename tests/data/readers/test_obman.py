@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from miniature2 import (
+from miniature import (
     OURS,
     array,
     assert_like,

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from miniature2 import (
+from miniature import (
     MANO,
     SIZE,
     array,

@@ -1,0 +1,177 @@
+"""`auxhand data check|convert NAME ROOT`: public datasets, and one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+if TYPE_CHECKING:
+    from auxhand.data.convert import Findings
+    from auxhand.data.readers.reader import Reader
+    from auxhand.sample import HandSample
+
+_MOST_PROBLEMS = 20
+_TILE = 200
+
+
+def parser() -> ArgumentParser:
+    """Arguments of `auxhand data`."""
+    parser = ArgumentParser(
+        description="Read a dataset in the layout in which it is published (docs/data.md).",
+        epilog="example: auxhand data check freihand FreiHAND_pub_v2 --split evaluation",
+    )
+    commands = parser.add_subcommands()
+    check = _common("Find what is missing or corrupt, count, and draw a contact sheet.")
+    check.add_argument("--limit", type=int, help="look at this many samples, evenly spaced, alone")
+    check.add_argument(
+        "--sheet", type=Path, default=Path("check.png"), help="contact sheet of 24 samples"
+    )
+    commands.add_subcommand("check", check)
+    convert = _common(
+        "Write a prepared dataset, which training and evaluation read. The same command again goes "
+        "on where a run was interrupted."
+    )
+    convert.add_argument("out", type=Path, help="folder of the prepared dataset")
+    convert.add_argument("--size", type=int, default=256, help="side of the stored squares, pixels")
+    convert.add_argument(
+        "--margin",
+        type=float,
+        default=1.5,
+        help="side of the stored squares over that of the protocol's crop",
+    )
+    commands.add_subcommand("convert", convert)
+    return parser
+
+
+def _common(description: str) -> ArgumentParser:
+    parser = ArgumentParser(description=description)
+    parser.add_argument("name", help="dataset: one of the names of docs/data.md")
+    parser.add_argument("root", type=Path, help="its folder (folder: of photos, or a video file)")
+    parser.add_argument(
+        "--split", help="default: the dataset's first; coco: name of the JSON file without .json"
+    )
+    parser.add_argument("--images", type=Path, help="coco alone: folder of the images")
+    parser.add_argument("--order", help="coco alone: name of the order of its joints")
+    parser.add_argument("--step", type=int, help="folder alone: every N-th frame of a video")
+    parser.add_argument("--camera", help="stb alone: SK (colour and depth) or BB (stereo)")
+    parser.add_argument("--mano", type=Path, help="yt3d and obman: the user's MANO_RIGHT.pkl")
+    return parser
+
+
+def run(args: Namespace) -> None:
+    """Check or convert.
+
+    Raises:
+        FileNotFoundError: a folder, annotation file or image that is missing.
+        ValueError: no such dataset or split, damaged annotations, another dataset in OUT.
+    """
+    from auxhand.data.convert import convert
+
+    options = args[args.subcommand]
+    reader, split = _open(options)
+    name = f"{options.name} {split}"
+    if args.subcommand == "convert":
+        about = {"dataset": options.name, "split": split, "maker": "auxhand data convert"}
+        out = convert(reader, options.out, about, options.size, options.margin)
+        print(f"{len(reader)} samples of {name}: {out}")
+        return
+    problems = _check(reader, name, reader.COUNTS.get(split), options.limit, options.sheet)
+    if problems:
+        raise ValueError(f"{name}: {problems} samples cannot be read, see above")
+
+
+_OPTIONS = ("images", "order", "step", "camera", "mano")
+"""What only some datasets take."""
+
+
+def _open(options: Namespace) -> tuple[Reader, str]:
+    """The reader that the arguments name, and its split.
+
+    Raises:
+        ValueError: no such dataset, or an option that it does not take.
+    """
+    from inspect import signature
+
+    from auxhand.data.readers import READERS
+
+    if options.name not in READERS:
+        raise ValueError(f"no dataset {options.name!r}; there are: {', '.join(READERS)}")
+    kind = READERS[options.name]
+    given = {name: options[name] for name in _OPTIONS if options[name] is not None}
+    if unknown := given.keys() - signature(kind).parameters.keys():
+        raise ValueError(f"{options.name} takes no --{', --'.join(sorted(unknown))}")
+    split = options.split or next(iter(kind.COUNTS), None)
+    if split is None:
+        raise ValueError(f"{options.name} needs --split; expected:\n{kind.LAYOUT}")
+    return kind(options.root, split, **given), split
+
+
+def _check(reader: Reader, name: str, published: int | None, limit: int | None, sheet: Path) -> int:
+    """Read, print what is found, draw; returns the number of samples that cannot be read."""
+    from tqdm import tqdm
+
+    from auxhand.data.convert import Findings, evenly, look
+    from auxhand.viz import grid
+
+    indices = evenly(len(reader), limit)
+    drawn = {indices[i] for i in evenly(len(indices), 24)}
+    tiles, labels, findings = [], [], Findings()
+    looked = look(reader, indices, findings)
+    for index, sample in tqdm(looked, total=len(indices), unit="sample"):
+        if sample is not None and index in drawn:
+            tiles += _tiles(sample, reader)
+            labels += [sample.source or str(index), sample.side or "", ""]
+    print(_report(name, len(reader), published, findings))
+    if tiles:
+        from auxhand.data.store import encode_png
+
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        scratch = sheet.with_name(f".{sheet.name}.tmp")
+        scratch.write_bytes(encode_png(grid(tiles, columns=12, cell=_TILE, labels=labels)))
+        scratch.replace(sheet)
+        print(f"contact sheet: {sheet}")
+    return len(findings.problems)
+
+
+def _report(name: str, count: int, published: int | None, findings: Findings) -> str:
+    import numpy as np
+
+    lines = [f"{name}: {count} samples" + ("" if published is None else f", published {published}")]
+    if published is not None and count != published:
+        lines[0] += f": {'missing' if count < published else 'more'} {abs(count - published)}"
+    lines += [f"  {field}: {n} of {findings.looked}" for field, n in findings.fields.items()]
+    if findings.reprojection:
+        median, most = np.median(findings.reprojection), max(findings.reprojection)
+        lines.append(
+            f"  project(K, xyz) - uv, worst joint: median {median:.3f}, most {most:.3f} px"
+        )
+    lines += [f"  {problem}" for problem in findings.problems[:_MOST_PROBLEMS]]
+    if (more := len(findings.problems) - _MOST_PROBLEMS) > 0:
+        lines.append(f"  and {more} more")
+    return "\n".join(lines)
+
+
+def _tiles(sample: HandSample, reader: Reader) -> list[Any]:
+    """Three pictures of a sample as it would be converted: skeleton, mask and depth."""
+    import numpy as np
+
+    from auxhand.data.convert import prepare
+    from auxhand.viz import draw_mask, draw_skeleton
+
+    row = prepare(sample, reader.CROP, _TILE)
+    image, uv = row["image"], row["joints_uv"]
+    pictures = [image, image, np.zeros_like(image)]
+    if uv is not None:
+        valid = np.ones(len(uv), bool) if row["joint_valid"] is None else row["joint_valid"]
+        z = None if row["joints_xyz"] is None else row["joints_xyz"][:, 2]
+        pictures[0] = draw_skeleton(image, np.where(valid[:, None], uv, np.nan), z)
+    if row["mask"] is not None:
+        pictures[1] = draw_mask(image, row["mask"])
+    if row["depth"] is not None and (there := row["depth"] > 0).any():
+        depth = row["depth"]
+        near, far = np.percentile(depth[there], [2, 98])
+        grey = 255 - 215 * np.clip((depth - near) / max(far - near, 1e-6), 0, 1)
+        pictures[2] = np.repeat(np.where(there, grey, 0).astype(np.uint8)[..., None], 3, 2)
+    return pictures

@@ -1,0 +1,183 @@
+"""From a public dataset to a prepared one, and what there is to say about a dataset on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from auxhand.data.geometric import crop_labels, place_crop, warp, warp_depth
+from auxhand.data.readers.reader import CropRule, Reader
+from auxhand.data.store import (
+    Row,
+    claim,
+    is_complete,
+    make_row,
+    shard_path,
+    write_shard,
+)
+from auxhand.geometry.camera import project
+from auxhand.sample import HandSample
+
+Array = npt.NDArray[Any]
+
+SIZE = 256
+MARGIN = 1.5
+"""Side of a stored square over that of the protocol's crop: what rotation and shift look into."""
+
+SHARD_SIZE = 500
+
+
+def prepare(sample: HandSample, rule: CropRule, size: int = SIZE, margin: float = MARGIN) -> Row:
+    """A sample of a reader as columns of a prepared dataset (`store.make_row`), without an index.
+
+    The image is cropped to a square about the hand, neither turned nor mirrored, so that K and
+    depth keep their meaning. Without joints or mask to place it by, all of the image is kept.
+
+    Args:
+        sample: a whole image with what its dataset knows.
+        rule: the dataset's.
+        size: side of the square in pixels; an image that is kept whole is not resized.
+        margin: see `MARGIN`.
+
+    Raises:
+        ValueError: a sample without an image.
+    """
+    if sample.image is None:
+        raise ValueError(f"{sample.source}: no image")
+    image = (sample.image.permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
+    mask, depth = (None if m is None else m.numpy() for m in (sample.mask, sample.depth))
+    labels = sample
+    if sample.joints_uv is not None or (rule.by == "mask" and mask is not None):
+        crop = place_crop(
+            replace(sample, side=None),
+            size,
+            rule.fraction / margin,
+            corrected=False,
+            image_size=image.shape[:2],
+            by=rule.by,
+        )
+        labels = crop_labels(sample, crop)
+        image = warp(image, crop, cv2.BORDER_REPLICATE)
+        mask = None if mask is None else warp(mask, crop) > 0.5
+        depth = None if depth is None else warp_depth(depth, crop)
+    return {
+        "image": image,
+        "mask": mask,
+        "depth": depth,
+        "side": labels.side,
+        "presence": None if labels.joints_uv is None else 1.0,
+        "source": sample.source,
+        **{name: _array(getattr(labels, name)) for name in _LABELS},
+    }
+
+
+_LABELS = ("K", "joints_uv", "joints_xyz", "joint_valid", "joint_visible", "mano")
+
+
+def _array(value: torch.Tensor | None) -> Array | None:
+    return None if value is None else value.numpy()
+
+
+def convert(
+    reader: Reader,
+    out: Path,
+    description: dict[str, Any],
+    size: int = SIZE,
+    margin: float = MARGIN,
+    rule: CropRule | None = None,
+    progress: bool = True,
+) -> Path:
+    """Write a dataset as a prepared one, or what an interrupted run has left of it.
+
+    Args:
+        reader: the dataset.
+        out: folder of the prepared dataset; made if it is not there.
+        description: what `dataset.json` says besides the settings below.
+        size, margin: see `prepare`.
+        rule: instead of the dataset's own.
+        progress: show a progress bar.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: `out` holds another dataset; a damaged image or annotation.
+        FileNotFoundError: an image that is missing.
+        OSError: `out` cannot be written to.
+    """
+    rule = rule or reader.CROP
+    settings = {"size": size, "margin": margin, "crop": {"by": rule.by, "fraction": rule.fraction}}
+    count = len(reader)
+    claim(out, {"count": count, "shard_size": SHARD_SIZE, **settings, **description})
+    bar = tqdm(total=count, unit="hand", disable=not progress)
+    with bar:
+        for shard, first in enumerate(range(0, count, SHARD_SIZE)):
+            indices = range(first, min(first + SHARD_SIZE, count))
+            if not is_complete(out, shard, len(indices)):
+                rows = [make_row(i, **prepare(reader[i], rule, size, margin)) for i in indices]
+                write_shard(shard_path(out, shard), rows)
+            bar.update(len(indices))
+    return out
+
+
+@dataclass
+class Findings:
+    """What a look at a dataset found.
+
+    Attributes:
+        looked: samples that were read.
+        fields: of those, how many have each field of a `HandSample`.
+        problems: messages about samples that could not be read.
+        reprojection: (looked,) pixels, largest distance of project(K, joints_xyz) to joints_uv
+            over a sample's valid joints, of samples that have all three.
+    """
+
+    looked: int = 0
+    fields: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    reprojection: list[float] = field(default_factory=list)
+
+
+_FIELDS = (
+    *("image", "K", "side", "joints_uv", "joints_xyz", "joint_visible", "depth", "mask", "cloud"),
+    "mano",
+)
+
+
+def look(
+    reader: Reader, indices: Iterable[int], findings: Findings
+) -> Iterator[tuple[int, HandSample | None]]:
+    """Read samples one by one and write down what is found; yields index and sample, None for one
+    that cannot be read."""
+    for index in indices:
+        findings.looked += 1
+        try:
+            sample = reader[index]
+        except (OSError, ValueError) as error:
+            findings.problems.append(" ".join(str(error).split()))
+            yield index, None
+            continue
+        findings.fields.update(n for n in _FIELDS if getattr(sample, n) is not None)
+        if sample.K is not None and sample.joints_xyz is not None and sample.joints_uv is not None:
+            uv = project(sample.K.double(), sample.joints_xyz.double())
+            away = torch.linalg.vector_norm(uv - sample.joints_uv, dim=-1)
+            valid = slice(None) if sample.joint_valid is None else sample.joint_valid
+            if len(away[valid]):
+                findings.reprojection.append(float(away[valid].max()))
+        yield index, sample
+
+
+def evenly(count: int, most: int | None) -> Sequence[int]:
+    """At most `most` evenly spaced numbers of 0 .. count - 1."""
+    if most is None or most >= count:
+        return range(count)
+    return [count * i // most for i in range(most)]
