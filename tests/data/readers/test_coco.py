@@ -131,6 +131,12 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
         Coco(tmp_path, "mine")
 
 
+def test_annotations_that_are_none_are_refused(tmp_path):
+    write_json(tmp_path / "mine.json", {"images": [], "annotations": [[1, 2]]})
+    with pytest.raises(ValueError, match=r"mine\.json: expected a dictionary with 'image_id'"):
+        Coco(tmp_path, "mine")
+
+
 @pytest.mark.parametrize(
     ("annotation", "message"),
     [

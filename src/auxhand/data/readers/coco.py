@@ -85,13 +85,13 @@ def _samples(
     where = str(root / f"{split}.json")
     images = {entry(image, "id", where): image for image in entry(content, "images", where)}
     annotations = entry(content, "annotations", where)
+    of_image = [images.get(entry(annotation, "image_id", where)) for annotation in annotations]
     places = [f"{where}, annotation {a.get('id', i)}" for i, a in enumerate(annotations)]
     keypoints = [_keypoints(a, place) for a, place in zip(annotations, places, strict=True)]
     tells_visible = any(k is not None and bool((k[:, 2] == 2).any()) for k in keypoints)
     samples = []
     for index, (annotation, place) in enumerate(zip(annotations, places, strict=True)):
-        image = images.get(entry(annotation, "image_id", place))
-        if image is None:
+        if (image := of_image[index]) is None:
             raise ValueError(f"{place}: there is no image {annotation['image_id']}")
         xyz, K, given = _xyz(annotation, place), _K(annotation, image, place), keypoints[index]
         flags = _valid(annotation, given, place)
@@ -111,7 +111,7 @@ def _samples(
 
 def _keypoints(annotation: Any, place: str) -> Tensor | None:
     """(21, 3) u, v and flag, in the file's order."""
-    if not isinstance(annotation, dict) or (values := annotation.get("keypoints")) is None:
+    if (values := annotation.get("keypoints")) is None:
         return None
     flat = isinstance(values, list) and len(values) == 3 * NUM_JOINTS
     return numbers(values, (3 * NUM_JOINTS,) if flat else (NUM_JOINTS, 3), place).view(-1, 3)

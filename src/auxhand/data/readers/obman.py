@@ -13,8 +13,8 @@ github.com/hassony2/obman_render: blender_grasps.py, coordutils.py, camutils.py,
   the image's edge. They are kept as published: labels lie half a pixel to the right and below.
 - `depth` has the scene in its first channel as OpenCV reads it (then hand and object alone): 0 is
   the background, 1..255 run from `depth_max` to `depth_min` along z in the authors' loader, which
-  others follow. (Their published renderer writes the opposite; `data check` shows which it is.) One
-  step is 1/254 of the range, the error half of that.
+  others follow. (Their published renderer writes the opposite; if depths of the hand do not lie at
+  its joints, this is where to look.) One step is 1/254 of the range, the error half of that.
 - `segm` likewise: 22 and 24 are palm and fingers of the right hand (21 and 23 of the left), what of
   them the object leaves visible; 100 is the object.
 - `pca_pose` (45,) are coefficients of all 45 principal components about the flat hand: axis-angles
