@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from auxhand.data import store
 from auxhand.data.store import PreparedDataset, decode_depth, decode_image, decode_mask
 from auxhand.synth import factory
 from auxhand.synth.config import FactorConfig
@@ -77,13 +78,13 @@ def test_shards_that_cannot_be_read_are_made_anew(made, tmp_path, caplog):
 def test_machines_that_start_at_once_agree_or_are_refused(made, tmp_path, monkeypatch):
     """Another machine writes its description between our look and our writing."""
     out = tmp_path / "out"
-    write = factory.write_description
+    write = store.write_description
 
     def overtaken(root, **arguments):
         write(root, **{**arguments, "seed": other})
         write(root, **arguments)
 
-    monkeypatch.setattr(factory, "write_description", overtaken)
+    monkeypatch.setattr(store, "write_description", overtaken)
     other = JOB.seed
     generate(out, JOB, workers=1, progress=False)
     assert digests(out) == digests(made)

@@ -16,6 +16,7 @@ from importlib.metadata import version
 
 COMMANDS: dict[str, str] = {
     "predict": "3D hand pose in photos: overlay, JSON and 3D view",
+    "data": "check a public dataset on disk, or convert it",
     "synth": "make a labelled, multi-modal dataset of rendered hands",
     "train": "train a method from a configuration file",
     "evaluate": "EPE, PCK and AUC of a model on a dataset",

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import torch
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from auxhand.data.readers.depth import register
 from auxhand.data.readers.files import numbers, one_of, read_image, read_pixels, require
@@ -114,7 +115,7 @@ def _read_labels(path: Path) -> torch.Tensor:
     """
     try:
         joints = loadmat(path)["handPara"]
-    except (KeyError, ValueError, TypeError, NotImplementedError, OSError) as error:
+    except (KeyError, ValueError, TypeError, NotImplementedError, OSError, MatReadError) as error:
         raise ValueError(
             f"{path} is no MATLAB file with handPara ({error}): copy it anew"
         ) from error

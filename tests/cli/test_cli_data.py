@@ -1,0 +1,158 @@
+"""`auxhand data` from the command line, on a miniature FreiHAND."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from miniature import array, assert_like, hand, shown, truncate, write_image, write_json
+
+from auxhand.cli.main import main
+from auxhand.data import convert as conversion
+from auxhand.data.convert import Findings, evenly, look, prepare
+from auxhand.data.readers.freihand import FreiHAND
+from auxhand.data.readers.reader import CropRule
+from auxhand.data.store import PreparedDataset, decode_image
+from auxhand.geometry.camera import project
+from auxhand.geometry.crop import uv_box
+from auxhand.sample import HandSample
+
+HANDS = [h for h in map(hand, range(8)) if h.side == "right"][:3]
+
+
+@pytest.fixture
+def freihand(tmp_path):
+    """The evaluation split with labels."""
+    root = tmp_path / "FreiHAND_pub_v2"
+    for i, one in enumerate(HANDS):
+        write_image(root / "evaluation" / "rgb" / f"{i:08d}.jpg", one.image)
+    write_json(root / "evaluation_K.json", [h.K.tolist() for h in HANDS])
+    write_json(root / "evaluation_xyz.json", [array(h.xyz).tolist() for h in HANDS])
+    return root
+
+
+def run(*arguments):
+    return main(["data", *map(str, arguments)])
+
+
+def test_check_counts_and_draws(freihand, tmp_path, capsys):
+    sheet = tmp_path / "new" / "sheet.png"
+    arguments = ("check", "freihand", freihand, "--split", "evaluation", "--sheet", sheet)
+    assert run(*arguments) == 0
+    said = capsys.readouterr().out
+    assert "freihand evaluation: 3 samples, published 3960: missing 3957" in said
+    assert "joints_xyz: 3 of 3" in said
+    assert "mask" not in said
+    assert "median 0.000, most 0.000 px" in said
+    assert str(sheet) in said
+    drawn = decode_image(sheet.read_bytes())
+    assert drawn.shape[1] > 1000
+    assert drawn.std() > 10
+
+
+def test_check_names_what_is_damaged(freihand, tmp_path, capsys):
+    truncate(freihand / "evaluation" / "rgb" / "00000001.jpg")
+    (freihand / "evaluation" / "rgb" / "00000002.jpg").unlink()
+    sheet = tmp_path / "sheet.png"
+    assert run("check", "freihand", freihand, "--split", "evaluation", "--sheet", sheet) == 2
+    said = capsys.readouterr()
+    assert "00000001.jpg is a truncated JPEG" in said.out
+    assert "no file" in said.out
+    assert "2 samples cannot be read" in said.err
+    assert sheet.is_file()
+
+
+def test_converted_samples_are_the_hands_and_a_stopped_run_goes_on(
+    freihand, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(conversion, "SHARD_SIZE", 2)
+    out = tmp_path / "prepared"
+    arguments = ("convert", "freihand", freihand, out, "--split", "evaluation", "--size", 80)
+    image = freihand / "evaluation" / "rgb" / "00000002.jpg"
+    whole = image.read_bytes()
+    truncate(image)
+    assert run(*arguments) == 2
+    assert "00000002.jpg is a truncated JPEG" in capsys.readouterr().err
+    assert sorted(p.name for p in out.iterdir()) == ["data-00000.parquet", "dataset.json"]
+    image.write_bytes(whole)
+    assert run(*arguments) == 0
+    assert f"3 samples of freihand evaluation: {out}" in capsys.readouterr().out
+    description = json.loads((out / "dataset.json").read_text())
+    assert description["crop"] == {"by": "joints", "fraction": 0.8}
+    dataset = PreparedDataset(out)
+    assert len(dataset) == 3
+    for i in range(3):
+        sample = dataset[i]
+        assert sample.image.shape == (3, 80, 80)
+        box = uv_box(sample.joints_uv)
+        assert float(box[2:].max()) == pytest.approx(80 * 0.8 / 1.5)
+        np.testing.assert_allclose(box[:2] + box[2:] / 2, 39.5, atol=1e-6)
+        np.testing.assert_allclose(sample.joints_xyz, array(HANDS[i].xyz), atol=1e-12)
+        torch.testing.assert_close(project(sample.K, sample.joints_xyz), sample.joints_uv)
+        assert (sample.side, float(sample.presence)) == ("right", 1.0)
+        assert sample.source == f"freihand/evaluation/{i:08d}"
+    assert run(*arguments[:-1], 96) == 2
+    assert "another size" in capsys.readouterr().err
+
+
+def test_mistakes_cost_one_line(freihand, tmp_path, capsys):
+    for arguments, words in {
+        ("check", "freihands", freihand): "no dataset 'freihands'; there are: rhd, stb",
+        ("check", "freihand", tmp_path): "no training/rgb",
+        ("check", "freihand", freihand, "--split", "test"): "no split 'test'",
+        ("check", "freihand", freihand, "--order", "rhd"): "takes no --order",
+        ("check", "coco", freihand): "coco needs --split",
+    }.items():
+        assert run(*arguments) == 2
+        said = capsys.readouterr().err
+        assert words in said
+        assert said.count("\n") == 1
+
+
+def test_a_left_hand_is_stored_as_it_is_and_masks_place_crops():
+    one = next(h for h in map(hand, range(8)) if h.side == "left")
+    sample = HandSample(
+        image=torch.from_numpy(one.image).permute(2, 0, 1) / 255,
+        K=torch.from_numpy(one.K),
+        side="left",
+        joints_uv=torch.from_numpy(array(one.uv)),
+        joints_xyz=torch.from_numpy(array(one.xyz)),
+        mask=torch.from_numpy(one.mask.astype(np.float32)),
+        depth=torch.from_numpy(one.depth.astype(np.float32)),
+    )
+    row = prepare(sample, CropRule("mask", 1.0), size=96, margin=1.0)
+    assert row["side"] == "left"
+    np.testing.assert_allclose(row["joints_xyz"], array(one.xyz))
+    rows, columns = np.nonzero(row["mask"])
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 == pytest.approx(96, abs=2)
+    seen = row["depth"][row["mask"]]
+    assert (seen > 0).mean() > 0.95
+    assert np.median(seen[seen > 0]) == pytest.approx(np.median(one.depth[one.mask]), rel=0.02)
+
+
+def test_photos_without_labels_are_kept_whole():
+    one = hand(0)
+    image = torch.from_numpy(one.image).permute(2, 0, 1) / 255
+    row = prepare(HandSample(image=image, source="photo"), CropRule("joints", 0.8))
+    assert_like(row["image"], shown(HandSample(image=image)), 0.01)
+    assert row["joints_uv"] is row["presence"] is row["mask"] is None
+    with pytest.raises(ValueError, match="photo: no image"):
+        prepare(HandSample(source="photo"), CropRule("joints", 0.8))
+
+
+def test_a_wrong_camera_shows_in_what_is_found(freihand):
+    reader = FreiHAND(freihand, "evaluation")
+    findings = Findings()
+    list(look(reader, range(3), findings))
+    assert max(findings.reprojection) < 1e-6
+
+    class Off(FreiHAND):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            sample.K[0, 2] += 5
+            return sample
+
+    findings = Findings()
+    list(look(Off(freihand, "evaluation"), evenly(3, 2), findings))
+    assert findings.looked == 2
+    np.testing.assert_allclose(findings.reprojection, 5, atol=1e-6)
