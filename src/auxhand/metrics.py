@@ -28,7 +28,7 @@ MILLIMETRES = 1000.0
 AUC_STEPS = 100
 """Intervals between the thresholds of a PCK curve: 0.5 mm on 0-50 mm, 0.3 mm on 20-50 mm."""
 
-Alignment = Literal["none", "root", "scale", "procrustes"]
+Alignment = Literal["none", "root", "centroid", "scale", "procrustes"]
 """What is forgiven before distances are taken; see `align`."""
 
 
@@ -115,12 +115,13 @@ def lift_pose(
     closed_form: bool = False,
     root: int = ROOT,
     bone: tuple[int, int] = REFERENCE_BONE,
+    length: float | None = None,
 ) -> Lifted | None:
     """Bring predictions into metres with the true root depth and reference length.
 
-    A pose with `xyz` is that times the true reference length; any other is `uv` and `d` lifted
-    through K. A pose is known if its root and both ends of its reference bone are labelled (and,
-    for uv and d, K).
+    A pose with `xyz` is that times the reference length; any other is `uv` and `d` lifted through
+    K. A pose is known if what is told of it is labelled: its root and both ends of its reference
+    bone, less those that `closed_form` and `length` make needless (and, for uv and d, K).
 
     Args:
         pose: the prediction, `xyz` and `d` in lengths of `bone`.
@@ -129,15 +130,20 @@ def lift_pose(
             the true one; `xyz` needs no depth and is not concerned.
         root: the joint whose true depth is told.
         bone: the (parent, child) whose true length is told.
+        length: metres that the bone is taken to have, whatever is true.
 
     Returns:
         None where the method predicts no 3D pose.
     """
     true = batch.joints_xyz
-    known = batch.joint_mask("joints_xyz")[:, [root, *bone]].all(dim=1)
-    length = reference_length(true, bone)
+    told = [*([] if closed_form and length else [root]), *([] if length else bone)]
+    labelled = batch.joint_mask("joints_xyz")
+    known = labelled[:, told].all(dim=1) & labelled.any(dim=1)
+    lengths = reference_length(true, bone)
+    if length is not None:
+        lengths = torch.full_like(lengths, length)
     if pose.xyz is not None:
-        return Lifted(pose.xyz * length[:, None, None], known, torch.ones_like(known))
+        return Lifted(pose.xyz * lengths[:, None, None], known, torch.ones_like(known))
     if pose.uv is None or pose.d is None:
         return None
     known = known & batch.valid["K"]
@@ -147,8 +153,8 @@ def lift_pose(
     d = pose.d - pose.d[:, root, None]
     if closed_form:
         xyz, _, solved = lift_closed_form(pose.uv, d, K, bone)
-        return Lifted(xyz * length[:, None, None], known, solved)
-    xyz = lift(pose.uv, d, K, true[:, root, 2], length)
+        return Lifted(xyz * lengths[:, None, None], known, solved)
+    xyz = lift(pose.uv, d, K, true[:, root, 2], lengths)
     return Lifted(xyz, known, torch.ones_like(known))
 
 
@@ -159,10 +165,11 @@ def align(
 
     - "none": nothing is moved.
     - "root": translation that brings joint `root` onto the true one, which stays in the mean.
+    - "centroid": translation with the least squared distance.
     - "scale": scale and translation with the least squared distance.
     - "procrustes": rotation, scale and translation with the least squared distance.
 
-    The last two fit the valid joints alone.
+    The last three fit the valid joints alone.
 
     Args:
         predicted, true: (B, J, 3), same unit.
@@ -173,13 +180,20 @@ def align(
     Returns:
         The aligned poses (B, J, 3) and the (B, J) joints to be counted: the valid ones, less those
         of poses whose alignment is not determined (no valid root; fewer than 2 valid joints for
-        "scale", 3 for "procrustes").
+        "centroid" and "scale", 3 for "procrustes").
     """
     if how == "none":
         return predicted, valid
     if how == "root":
         shift = true[:, root] - predicted[:, root]
         return predicted + shift[:, None], valid & valid[:, root, None]
+    if how == "centroid":
+        count = valid.sum(dim=1, keepdim=True)
+        weight = valid / count.clamp(min=1)
+        shift = torch.einsum(
+            "bj,bjd->bd", weight.to(true), torch.where(valid[..., None], true - predicted, 0.0)
+        )
+        return predicted + shift[:, None], valid & (count >= 2)
     fit: Callable[[Tensor, Tensor], Tensor]
     if how == "scale":
         fit, needed = fit_scale_translation, 2

@@ -95,9 +95,14 @@ def test_curve_files(tmp_path) -> None:
     for one, other in zip(read_curve(tmp_path / "curve.csv"), (thresholds, curve), strict=True):
         torch.testing.assert_close(one.float(), other, rtol=1e-5, atol=1e-5)
     plot_pck(tmp_path / "curve.png", {"a model": (thresholds, curve)})
-    (tmp_path / "other.csv").write_text("1, 2, 3\n4, 5, 6\n")
-    with pytest.raises(ValueError, match=r"other\.csv: a PCK curve has two columns, not 3"):
-        read_curve(tmp_path / "other.csv")
+    (tmp_path / "other").write_text("20   0.5 0.9 \n25;\t0.75; \n30, 1\n\n")
+    thresholds, curve = read_curve(tmp_path / "other")
+    torch.testing.assert_close(thresholds, torch.tensor([20.0, 25, 30]).double())
+    torch.testing.assert_close(curve, torch.tensor([0.5, 0.75, 1]).double())
+    for text in ("0.1\n0.2\n0.3\n", "mm pck\n1 2\n", ""):
+        (tmp_path / "other").write_text(text)
+        with pytest.raises(ValueError, match="other is no PCK curve"):
+            read_curve(tmp_path / "other")
     image = cv2.imread(str(tmp_path / "curve.png"))
     assert image.shape == (600, 825, 3)
     assert (image < 128).any()

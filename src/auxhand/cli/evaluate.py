@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RESULTS, CURVE = "evaluation.json", "pck_curve.png"
 
@@ -23,7 +28,15 @@ def parser() -> ArgumentParser:
     parser.add_argument(
         "--protocol",
         default="known_root_scale",
-        help="known_root_scale, closed_form_root, scale_fitted or procrustes",
+        help="known_root_scale, closed_form_root, scale_fitted, procrustes or centroid; or a "
+        "dataset's: rhd, stb, freihand, obman, hsd, h3d, yt3d, do",
+    )
+    parser.add_argument(
+        "--curves",
+        type=Path,
+        nargs="*",
+        default=[],
+        help='published PCK curves to draw beside ours: files of lines "mm, PCK", or folders',
     )
     parser.add_argument(
         "--out",
@@ -45,7 +58,8 @@ def run(args: Namespace) -> None:
     from tqdm import tqdm
 
     from auxhand.data.store import PreparedDataset
-    from auxhand.evaluation.protocol import EvaluationCrops, PoseMetrics, evaluate
+    from auxhand.evaluation.datasets import protocol_named
+    from auxhand.evaluation.protocol import EvaluationCrops, evaluate
     from auxhand.evaluation.report import (
         plot_pck,
         read_curve,
@@ -57,10 +71,12 @@ def run(args: Namespace) -> None:
     from auxhand.inference.estimator import HandPoseEstimator
 
     started = time.monotonic()
-    metrics = PoseMetrics(args.protocol)
+    protocol = protocol_named(args.protocol)
+    metrics = protocol.metrics()
+    published = _published(args.curves)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bundle = HandPoseEstimator.load(args.model, device).bundle
-    crops = EvaluationCrops(PreparedDataset(args.data), bundle.input_size)
+    crops = EvaluationCrops(PreparedDataset(args.data), bundle.input_size, protocol.crop)
     values = evaluate(
         lambda batch: bundle.network(batch.image),
         tqdm(crops.batches(), desc="evaluating", unit="batch"),
@@ -80,9 +96,35 @@ def run(args: Namespace) -> None:
     files = {row.name: _curve_file(args.out, row.name) for row in rows}
     curves = {name: read_curve(file) for name, file in files.items() if file.is_file()}
     if curves:
-        plot_pck(drawing, curves)
+        plot_pck(drawing, curves, published)
     print(table(rows))
     print(f"results: {results}" + (f"\nPCK curve: {drawing}" if curves else ""))
+
+
+def _published(paths: Sequence[Path]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Curves by the names of their files; of a folder those that can be read, others are named.
+
+    Raises:
+        FileNotFoundError: no such file or folder.
+        ValueError: a file that is named and holds no curve, or nothing that can be read.
+    """
+    from auxhand.evaluation.report import read_curve
+
+    curves = {}
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"no curve {path}")
+        inside = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        for file in inside:
+            try:
+                curves[file.stem] = read_curve(file)
+            except ValueError as error:
+                if not path.is_dir():
+                    raise
+                print(f"left out: {error}")
+    if paths and not curves:
+        raise ValueError(f"no PCK curves in {', '.join(map(str, paths))}")
+    return curves
 
 
 def _curve_file(folder: Path, row: str) -> Path:

@@ -13,6 +13,9 @@ closed_form_root   as above, but the root depth is solved from the reference len
 scale_fitted       lifted as in known_root_scale, then the scale and translation with the least
                    squared distance to the true pose, each pose by itself.
 procrustes         the same with rotation.
+centroid           the root depth is solved from the reference length, as in closed_form_root; then
+                   the translation with the least squared distance to the true joints. For datasets
+                   without a labelled root.
 
 `auxhand.metrics.lift_pose` says which poses count.
 """
@@ -29,13 +32,14 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.aggregation import MeanMetric
 
-from auxhand.data.geometric import evaluation_crop
+from auxhand.data.geometric import FRACTION, evaluation_crop
+from auxhand.data.readers.reader import CropRule
 from auxhand.data.store import PreparedDataset
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
 from auxhand.metrics import AUC, EPE, PCK, Alignment, PCKCurve, lift_pose
 from auxhand.sample import HandBatch, HandPose, HandSample
 
-Protocol = Literal["known_root_scale", "closed_form_root", "scale_fitted", "procrustes"]
+Protocol = Literal["known_root_scale", "closed_form_root", "scale_fitted", "procrustes", "centroid"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 ALIGNMENT: dict[Protocol, Alignment] = {
@@ -43,9 +47,17 @@ ALIGNMENT: dict[Protocol, Alignment] = {
     "closed_form_root": "root",
     "scale_fitted": "scale",
     "procrustes": "procrustes",
+    "centroid": "centroid",
 }
+_CLOSED_FORM: tuple[Protocol, ...] = ("closed_form_root", "centroid")
 
 Samples = PreparedDataset | Subset[HandSample] | Sequence[HandSample]
+
+CROP = CropRule("joints", FRACTION)
+"""How hands are cropped where no dataset's protocol says otherwise."""
+
+AUC_RANGES = ((20.0, 50.0), (0.0, 50.0))
+"""Millimetres over which the 3D AUC is taken (Ch. 2.5, 7.4.1)."""
 
 Predictor = Callable[[HandBatch], HandPose]
 """Whatever makes poses: a network looks at `batch.image` alone, a baseline at what it may know."""
@@ -57,19 +69,20 @@ class EvaluationCrops(Dataset[HandSample]):
     Args:
         samples: with images.
         size: side of the crops in pixels, the method's input.
+        rule: what places them.
     """
 
-    def __init__(
-        self, samples: PreparedDataset | Subset[HandSample] | Sequence[HandSample], size: int
-    ) -> None:
+    def __init__(self, samples: Samples, size: int, rule: CropRule = CROP) -> None:
         self.samples = samples
         self.size = size
+        self.rule = rule
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> HandSample:
-        return evaluation_crop(self.samples[index], self.size)
+        rule = self.rule
+        return evaluation_crop(self.samples[index], self.size, rule.fraction, by=rule.by)
 
     def batches(self, batch_size: int = 64) -> DataLoader[HandSample]:
         """All of them in their order, collated to `HandBatch`."""
@@ -81,7 +94,8 @@ class PoseMetrics(nn.Module):
 
     Args:
         protocol: see the module.
-        root, bone: see `lift_pose`; the root is also the joint brought onto the true one.
+        root, bone, length: see `lift_pose`; the root is also the joint brought onto the true one.
+        auc_ranges: (low, high) in mm of each AUC.
     """
 
     def __init__(
@@ -89,6 +103,8 @@ class PoseMetrics(nn.Module):
         protocol: Protocol = "known_root_scale",
         root: int = ROOT,
         bone: tuple[int, int] = REFERENCE_BONE,
+        length: float | None = None,
+        auc_ranges: Sequence[tuple[float, float]] = AUC_RANGES,
     ) -> None:
         super().__init__()
         if protocol not in PROTOCOLS:
@@ -96,18 +112,22 @@ class PoseMetrics(nn.Module):
         self.protocol = protocol
         self.root = root
         self.bone = bone
+        self.length = length
         how = ALIGNMENT[protocol]
         self.in_3d = MetricCollection(
             {
                 "epe_mm": EPE(how, root),
                 "pa_epe_mm": EPE("procrustes", root),
-                "auc_20_50": AUC(20.0, 50.0, align=how, root=root),
-                "auc_0_50": AUC(0.0, 50.0, align=how, root=root),
+                **{
+                    f"auc_{low:g}_{high:g}": AUC(low, high, align=how, root=root)
+                    for low, high in auc_ranges
+                },
             },
             compute_groups=False,
         )
         self.pck_05 = PCK(0.05)
-        self.curve = PCKCurve(align=how, root=root)
+        highest = max(high for _, high in auc_ranges)
+        self.curve = PCKCurve(high=highest, align=how, root=root)
         self.solved = MeanMetric()
 
     def update(self, pose: HandPose, batch: HandBatch) -> None:
@@ -115,8 +135,8 @@ class PoseMetrics(nn.Module):
         if pose.uv is not None:
             size = float(max(batch.image.shape[-2:]))
             self.pck_05.update(pose.uv, batch.joints_uv, size, batch.joint_mask("joints_uv"))
-        closed_form = self.protocol == "closed_form_root"
-        lifted = lift_pose(pose, batch, closed_form, self.root, self.bone)
+        closed_form = self.protocol in _CLOSED_FORM
+        lifted = lift_pose(pose, batch, closed_form, self.root, self.bone, self.length)
         if lifted is None:
             return
         self.solved.update(lifted.solved[lifted.known].float())
@@ -127,12 +147,12 @@ class PoseMetrics(nn.Module):
     def compute(self) -> dict[str, float]:
         """Values under the keys of the results' schema, less those the method has nothing for.
 
-        epe_mm, pa_epe_mm (Procrustes on the same lifted poses), auc_20_50, auc_0_50, pck_05
-        (2D, 0.05 of the crop's size); under closed_form_root also `solved`, the share of poses
-        with a solution.
+        epe_mm, pa_epe_mm (Procrustes on the same lifted poses), auc_LOW_HIGH for each range, pck_05
+        (2D, 0.05 of the crop's size); where the root depth is solved for also `solved`, the share
+        of poses with a solution.
         """
         values = {**_computed(self.in_3d), "pck_05": _computed(self.pck_05)}
-        if self.protocol == "closed_form_root":
+        if self.protocol in _CLOSED_FORM:
             values["solved"] = _computed(self.solved)
         return {name: float(value) for name, value in values.items() if not value.isnan()}
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import time
@@ -199,20 +200,33 @@ def write_curve(path: str | os.PathLike[str], thresholds: Tensor, pck: Tensor) -
     temporary.replace(path)
 
 
+_SEPARATORS = re.compile(r"[\s,;]+")
+
+
 def read_curve(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
-    """Thresholds and PCK, (T,) each, from lines "mm, PCK".
+    """Thresholds and PCK, (T,) each, from lines "mm, PCK"; blanks, tabs and semicolons do as well,
+    and further columns are left out.
 
     Raises:
         ValueError: other lines.
     """
-    values = torch.from_numpy(np.loadtxt(path, delimiter=",", ndmin=2))
-    if values.shape[1] != 2:
-        raise ValueError(f"{path}: a PCK curve has two columns, not {values.shape[1]}")
-    return values[:, 0], values[:, 1]
+    lines = [_SEPARATORS.split(line.strip()) for line in Path(path).read_text().splitlines()]
+    try:
+        points = [(float(mm), float(pck)) for mm, pck, *_ in filter(any, lines)]
+        thresholds, pck = torch.tensor(points, dtype=torch.float64).view(-1, 2).unbind(1)
+        if not points:
+            raise ValueError("no lines")
+    except ValueError as error:
+        raise ValueError(f'{path} is no PCK curve: its lines should be "mm, PCK"') from error
+    return thresholds, pck
 
 
-def plot_pck(path: str | os.PathLike[str], curves: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-    """Draw PCK curves (name -> thresholds in mm, PCK) into a PNG."""
+def plot_pck(
+    path: str | os.PathLike[str],
+    curves: Mapping[str, tuple[Tensor, Tensor]],
+    published: Mapping[str, tuple[Tensor, Tensor]] | None = None,
+) -> None:
+    """Draw PCK curves (name -> thresholds in mm, PCK) into a PNG, `published` ones dashed."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -223,6 +237,8 @@ def plot_pck(path: str | os.PathLike[str], curves: Mapping[str, tuple[Tensor, Te
     for name, (thresholds, pck) in curves.items():
         axes.plot(thresholds.cpu().numpy(), pck.cpu().numpy(), label=name, linewidth=1.8)
         highest = max(highest, float(thresholds[-1]))
+    for name, (thresholds, pck) in (published or {}).items():
+        axes.plot(thresholds.numpy(), pck.numpy(), "--", label=name, linewidth=1)
     axes.set(xlabel="error threshold (mm)", ylabel="3D PCK", xlim=(0, highest), ylim=(0, 1))
     axes.grid(alpha=0.3)
     legend = axes.legend(loc="best", fontsize="small")
