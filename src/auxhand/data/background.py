@@ -234,9 +234,11 @@ def _draw_shapes(rng: np.random.Generator, image: Array) -> None:
             t = turns[i] if polygons[i, 1] else 0.0
             c, s = math.cos(t), math.sin(t)
             across, down = (w * c, -w * s), (h * s, h * c)
-            corners = 1.2 * places[i] - 0.2 + [
-                (0.0, 0.0), across, (across[0] + down[0], across[1] + down[1]), down
-            ]
+            corners = (
+                1.2 * places[i]
+                - 0.2
+                + [(0.0, 0.0), across, (across[0] + down[0], across[1] + down[1]), down]
+            )
         points = (corners * size).astype(np.int32)
         cv2.fillPoly(image, [points], colors[i], lineType=cv2.LINE_AA)
 

@@ -12,21 +12,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
-import cv2
 import lightning
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from auxhand.data.augment import Augmentation, augment, generator
 from auxhand.data.background import Backgrounds
 from auxhand.data.geometric import evaluation_crop
+from auxhand.data.loader import BatchLoader
 from auxhand.data.store import PreparedDataset
-from auxhand.sample import HandBatch, HandSample
+from auxhand.sample import HandSample
 
 Indices = npt.NDArray[np.int64]
 
@@ -206,11 +206,6 @@ def _processes() -> tuple[int, int]:
     return 0, 1
 
 
-def _start_worker(_: int) -> None:
-    """One thread a process: pictures are small, and there are as many workers as cores to spare."""
-    cv2.setNumThreads(0)
-
-
 class HandDataModule(lightning.LightningDataModule):
     """Batches (`HandBatch`) from prepared datasets.
 
@@ -293,34 +288,17 @@ class HandDataModule(lightning.LightningDataModule):
             )
         return count
 
-    def train_dataloader(self) -> DataLoader[HandBatch]:
+    def train_dataloader(self) -> BatchLoader:
         """Shuffled, augmented batches, incomplete ones left out."""
         data = self.training_set
         images = self.images_per_epoch or len(data)
         if images < self.batch_size:
             raise ValueError(f"{images} images an epoch do not fill a batch of {self.batch_size}")
         sampler = KeySampler(len(data), images, self.seed, data.pool)
-        return self._loader(data, sampler, drop_last=True)
+        return BatchLoader(data, sampler, self.batch_size, drop_last=True, workers=self.workers)
 
-    def val_dataloader(self) -> DataLoader[HandBatch]:
+    def val_dataloader(self) -> BatchLoader:
         """All validation crops, in order."""
         data = self.evaluation_set
-        return self._loader(data, KeySampler(len(data)), drop_last=False)
-
-    def _loader(
-        self, data: Dataset[HandSample], sampler: KeySampler, drop_last: bool
-    ) -> DataLoader[HandBatch]:
-        if self.workers == 0:  # else OpenCV's threads take the cores from the network's
-            _start_worker(0)
-        loader = DataLoader(
-            data,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            num_workers=self.workers,
-            collate_fn=HandSample.collate,
-            drop_last=drop_last,
-            worker_init_fn=_start_worker,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
-        return cast("DataLoader[HandBatch]", loader)
+        sampler = KeySampler(len(data))
+        return BatchLoader(data, sampler, self.batch_size, drop_last=False, workers=self.workers)

@@ -16,6 +16,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -349,7 +350,7 @@ class PreparedDataset(Dataset[HandSample]):
 
     @cached_property
     def _ends(self) -> list[int]:
-        return np.cumsum([batch.num_rows for batch in self._batches]).tolist()
+        return list(accumulate(batch.num_rows for batch in self._batches))
 
     def __getstate__(self) -> dict[str, Any]:
         """The rows are found again where they lie; pieces of a table would travel in full."""
