@@ -1,9 +1,8 @@
 """What the training loop costs over the bare network, as a ratio in one run.
 
 Seconds per step of `auxhand train` (loader, augmentation, logs, weight average, schedule) over
-those of forward, loss, backward and optimiser step alone on one batch, same network and machine:
-once with the threads that the loop leaves to the network (`auxhand train` keeps a core for each
-worker), once with a thread on every core, which is all that the machine can do.
+those of forward, loss, backward and optimiser step alone on one batch: same network, same machine,
+all cores.
 
     python benchmarks/speed/training.py configs/laptop/supervised.yaml --steps 150
 """
@@ -21,7 +20,6 @@ import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 
-from auxhand.cli.train import leave_cores
 from auxhand.evaluation.report import record, table
 
 WARM_UP = 30
@@ -86,22 +84,16 @@ def main() -> None:
                 f"--data.init_args.phases=[{{epoch: 0, size: {options.size}, difficulty: 0.5}}]",
             ],
         )
-        all_cores = torch.get_num_threads()
-        leave_cores(cli.datamodule.workers)
         clock = Clock()
         cli.trainer.callbacks.append(clock)
         cli.trainer.fit(cli.model, cli.datamodule)
     loop = (clock.ends[-1] - clock.ends[WARM_UP - 1]) / options.steps
     bfloat16 = "bf16" in str(cli.trainer.precision)
-    bare_alike = bare_seconds(cli.model, clock.batch, options.steps, bfloat16)
-    torch.set_num_threads(all_cores)
     bare = bare_seconds(cli.model, clock.batch, options.steps, bfloat16)
     images = len(clock.batch)
     values = {
         "loop_img_s": images / loop,
-        "same_threads_img_s": images / bare_alike,
         "all_cores_img_s": images / bare,
-        "over_same": loop / bare_alike,
         "over_all": loop / bare,
     }
     command = " ".join(["python", *sys.argv])

@@ -212,6 +212,23 @@ def test_nothing_changes_with_all_strengths_at_zero():
     assert np.array_equal(image, before)
 
 
+def test_light_on_a_hand_is_a_gain_that_changes_evenly():
+    white = np.full((48, 80, 4), 255, np.uint8)
+    white[..., 3] = 51
+    dim = replace(OFF, hand_tint=0.1, gradient_share=1.0, gradient=0.4)
+    dark = white // np.array([4, 4, 4, 1], np.uint8)
+    for seed in range(5):
+        lit = light_hand(dark, np.random.default_rng(seed), dim)
+        np.testing.assert_allclose(lit[..., 3], 0.2, atol=1e-6)
+        # As OpenCV enlarges the corners' gains, one for each channel.
+        corners = lit[[0, 0, -1, -1], [0, -1, 0, -1], :3].reshape(2, 2, 3)
+        expected = cv2.resize(corners, (80, 48), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_allclose(lit[..., :3], expected, atol=1e-5)
+        assert np.ptp(corners[..., 0]) > 0.01
+    bright = light_hand(white, np.random.default_rng(0), replace(OFF, hand_gain=3.0))
+    assert bright.max() <= 1
+
+
 def test_a_shadow_darkens_what_lies_behind_and_nothing_else():
     rng = np.random.default_rng(0)
     alpha = np.zeros((60, 60), np.float32)

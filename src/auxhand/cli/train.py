@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import warnings
 from pathlib import Path
@@ -81,8 +80,6 @@ def run(args: Namespace) -> None:
         args=["--config", str(args.config), *(f"--{entry}" for entry in args.set)],
         parser_kwargs={"exit_on_error": False},
     )
-    if cli.trainer.accelerator.name() == "cpu":
-        leave_cores(getattr(cli.datamodule, "workers", 0))
     folder = Path(cli.trainer.default_root_dir)
     last = folder / "checkpoints" / "last.ckpt"
     if args.restart and last.is_file():  # Lightning would leave it there as the last one
@@ -128,16 +125,3 @@ def run(args: Namespace) -> None:
 def is_newer(file: Path, other: Path) -> bool:
     """Is a file there that was written after another one."""
     return file.is_file() and file.stat().st_mtime_ns >= other.stat().st_mtime_ns
-
-
-def leave_cores(workers: int) -> None:
-    """Leave a core to each worker that makes batches.
-
-    The network's threads wait for each other at every layer, so a worker that takes a core from one
-    of them holds up all: on two cores one thread beside one worker is 1.1 to 1.9 times as fast as
-    two.
-    """
-    import torch
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), (cores or 1) - workers)))

@@ -341,7 +341,7 @@ def _picture(
     # ending in mid-air.
     premultiplied = warp(cv2.cvtColor(pixels, cv2.COLOR_RGBA2mRGBA), crop, cv2.BORDER_REPLICATE)
     straight = cv2.cvtColor(premultiplied, cv2.COLOR_mRGBA2RGBA)
-    hand = light_hand(straight.astype(np.float32) * np.float32(1 / 255), rng, photometric)
+    hand = light_hand(straight, rng, photometric)
     alpha = np.ascontiguousarray(hand[..., 3])
     behind = cast_shadow(backgrounds.sample(rng, crop.size), alpha, rng, photometric)
     return composite(hand, behind), alpha > 0.5
@@ -352,10 +352,10 @@ def _still_visible(sample: HandSample, covered: Array) -> Tensor | None:
     if sample.joint_visible is None or sample.joints_uv is None:
         return sample.joint_visible
     size = covered.shape[0]
-    pixels = sample.joints_uv.numpy().round()
-    inside = ((pixels >= 0) & (pixels < size)).all(-1)
-    x, y = pixels.clip(0, size - 1).astype(np.int64).T
-    return sample.joint_visible & torch.from_numpy(inside & ~covered[y, x])
+    x, y = sample.joints_uv.numpy().round().astype(np.int64).T
+    inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
+    hidden = covered[y.clip(0, size - 1), x.clip(0, size - 1)]
+    return sample.joint_visible & torch.from_numpy(inside & ~hidden)
 
 
 def _depth(row: Row, crop: Crop, where: str) -> Tensor | None:

@@ -49,8 +49,8 @@ def presence(uv: Tensor, size: int) -> float | None:
     be given to the pose estimate, 0 that a window elsewhere, or of another size, would be better.
     """
     pixels = uv.numpy()
-    inside = float(_within(pixels, size, 0.0).mean())
-    share = float(np.ptp(pixels, axis=0).max()) / size
+    inside = np.count_nonzero(_within(pixels, size, 0.0)) / len(pixels)
+    share = float((pixels.max(0) - pixels.min(0)).max()) / size
     if inside <= OUTSIDE or not TOO_SMALL <= share <= TOO_LARGE:
         return 0.0
     if inside >= INSIDE and LOWEST <= share <= HIGHEST:
@@ -66,7 +66,7 @@ def _within(uv: Array, size: int, margin: float) -> Array:
 
 def upright_angle(uv: Tensor) -> float:
     """Radians by which an image must be turned so that wrist to middle MCP points upwards."""
-    x, y = (uv[ROOT] - uv[WRIST]).tolist()
+    x, y = (uv.numpy()[ROOT] - uv.numpy()[WRIST]).tolist()
     return -math.pi / 2 - math.atan2(y, x)
 
 
@@ -147,10 +147,12 @@ def crop_labels(sample: HandSample, crop: Crop) -> HandSample:
     joint_valid: labelled, and inside the crop (to within `MARGIN`). Where neither uv nor xyz is
     known there is nothing to say about joints.
     """
-    uv = None if sample.joints_uv is None else crop.uv_to_crop(sample.joints_uv)
-    valid = sample.joint_valid
-    if uv is not None:
-        inside = torch.from_numpy(_within(uv.numpy(), crop.size[0], MARGIN))
+    uv, valid = None, sample.joint_valid
+    if sample.joints_uv is not None:
+        # `Crop.uv_to_crop` of one sample, in one call instead of twenty.
+        seen = cv2.perspectiveTransform(sample.joints_uv.numpy()[None], crop.A.numpy())[0]
+        uv = torch.from_numpy(seen)
+        inside = torch.from_numpy(_within(seen, crop.size[0], MARGIN))
         valid = inside if valid is None else valid & inside
     return HandSample(
         K=crop.K,
@@ -189,12 +191,12 @@ def warp(image: Array, crop: Crop, border: int = cv2.BORDER_CONSTANT) -> Array:
     Where the crop shows the image more than 1.5 times smaller, it is averaged down first by the
     nearest whole factor, else fine detail would alias.
     """
-    back = np.linalg.inv(crop.A.double().numpy())
+    back = cv2.invert(crop.A.double().numpy())[1]
     height, width = crop.size
     # Pixels of the original per pixel of the crop: for x = B x' / w the Jacobian's determinant is
     # det B / w^3, here at the crop's centre.
     w = back[2, 0] * (width - 1) / 2 + back[2, 1] * (height - 1) / 2 + back[2, 2]
-    shrink = math.sqrt(abs(np.linalg.det(back) / w**3))
+    shrink = math.sqrt(abs(cv2.determinant(back) / w**3))
     if shrink > 1.5:
         sizes = image.shape[1], image.shape[0]
         small = tuple(max(1, round(side / round(shrink))) for side in sizes)

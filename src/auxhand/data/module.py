@@ -10,23 +10,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
-import cv2
 import lightning
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from auxhand.data.augment import Augmentation, augment, generator
 from auxhand.data.background import Backgrounds
 from auxhand.data.geometric import CropBy, evaluation_crop
+from auxhand.data.loader import BatchLoader
 from auxhand.data.store import PreparedDataset
-from auxhand.sample import HandBatch, HandSample
+from auxhand.sample import HandSample
 
 Indices = npt.NDArray[np.int64]
 
@@ -219,11 +219,6 @@ def _processes() -> tuple[int, int]:
     return 0, 1
 
 
-def _start_worker(_: int) -> None:
-    """One thread a process: pictures are small, and there are as many workers as cores to spare."""
-    cv2.setNumThreads(0)
-
-
 class HandDataModule(lightning.LightningDataModule):
     """Batches (`HandBatch`) from prepared datasets.
 
@@ -316,7 +311,7 @@ class HandDataModule(lightning.LightningDataModule):
             )
         return count
 
-    def train_dataloader(self) -> DataLoader[HandBatch]:
+    def train_dataloader(self) -> BatchLoader:
         """Shuffled, augmented batches, incomplete ones left out."""
         data = self.training_set
         images = self.images_per_epoch or len(data)
@@ -325,25 +320,13 @@ class HandDataModule(lightning.LightningDataModule):
         sampler = KeySampler(len(data), images, self.seed, data.pool)
         return self._loader(data, sampler, drop_last=True)
 
-    def val_dataloader(self) -> DataLoader[HandBatch]:
+    def val_dataloader(self) -> BatchLoader:
         """All validation crops, in order."""
         data = self.evaluation_set
         return self._loader(data, KeySampler(len(data)), drop_last=False)
 
     def _loader(
         self, data: Dataset[HandSample], sampler: KeySampler, drop_last: bool
-    ) -> DataLoader[HandBatch]:
-        if self.workers == 0:  # else OpenCV's threads take the cores from the network's
-            _start_worker(0)
-        loader = DataLoader(
-            data,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            num_workers=self.workers,
-            collate_fn=partial(HandSample.collate, cloud_points=self.cloud_points or 1),
-            drop_last=drop_last,
-            worker_init_fn=_start_worker,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
-        return cast("DataLoader[HandBatch]", loader)
+    ) -> BatchLoader:
+        points = self.cloud_points or 1
+        return BatchLoader(data, sampler, self.batch_size, drop_last, self.workers, points)

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from auxhand.data.background import (
     blur,
@@ -76,14 +77,41 @@ class Photometric:
 
 
 def light_hand(rgba: Array, rng: np.random.Generator, p: Photometric) -> Array:
-    """Another light on a cut-out hand: (H, W, 4) float32 in, the same out, alpha untouched."""
+    """Another light on a cut-out hand, alpha untouched.
+
+    Args:
+        rgba: (H, W, 4), float32 in [0, 1] or uint8.
+        rng: source of randomness.
+        p: strengths.
+
+    Returns:
+        (H, W, 4) float32 in [0, 1].
+    """
     gain = np.exp(rng.normal(0, p.hand_gain) + rng.normal(0, p.hand_tint, 3))
-    lit = cv2.transform(rgba, np.diag([*gain, 1.0]).astype(np.float32))
+    corners = np.ones((2, 2))
     if rng.random() < p.gradient_share:
-        corners = rng.uniform(1 - p.gradient, 1 + p.gradient, (2, 2)).astype(np.float32)
-        shade = cv2.resize(corners, (rgba.shape[1], rgba.shape[0]))
-        lit = cv2.multiply(lit, cv2.merge([shade, shade, shade, np.ones_like(shade)]))
-    return np.minimum(lit, 1)
+        corners = rng.uniform(1 - p.gradient, 1 + p.gradient, (2, 2))
+    top, bottom = (gain * corners[..., None]).astype(np.float32)
+    lit = np.empty(rgba.shape, np.float32)
+    _light(rgba, top, bottom, np.float32(1 / 255 if rgba.dtype == np.uint8 else 1), lit)
+    return lit
+
+
+@njit(cache=True, nogil=True)
+def _light(rgba: Array, top: Array, bottom: Array, unit: np.float32, lit: Array) -> None:
+    """Multiply by gains (2, 3) at the upper and lower corners, and what lies between (bilinear)."""
+    height, width = rgba.shape[:2]
+    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    row, column = np.float32(2 / height), np.float32(2 / width)
+    for y in range(height):
+        down = min(max((np.float32(y) + half) * row - half, zero), one)
+        left = top[0] + down * (bottom[0] - top[0])
+        step = top[1] + down * (bottom[1] - top[1]) - left
+        for x in range(width):
+            along = min(max((np.float32(x) + half) * column - half, zero), one)
+            for c in range(3):
+                lit[y, x, c] = min(rgba[y, x, c] * unit * (left[c] + along * step[c]), one)
+            lit[y, x, 3] = rgba[y, x, 3] * unit
 
 
 def cast_shadow(background: Array, alpha: Array, rng: np.random.Generator, p: Photometric) -> Array:
@@ -136,7 +164,10 @@ def _end_picture(image: Array, cover: Array, rng: np.random.Generator) -> None:
 
 
 def take_picture(image: Array, rng: np.random.Generator, p: Photometric) -> Array:
-    """What a random camera makes of a scene: focus, resolution, colours, noise, compression."""
+    """What a random camera makes of a scene: focus, resolution, colours, noise, compression.
+
+    Noise may leave [0, 1].
+    """
     scale = image.shape[0] / REFERENCE_SIZE
     kind = rng.random()
     if kind < p.blur_share:
@@ -155,11 +186,11 @@ def take_picture(image: Array, rng: np.random.Generator, p: Photometric) -> Arra
         balance=(1, 1, 1) if grey else tuple(np.exp(rng.normal(0, p.balance, 3))),
         pivot=float(cv2.mean(image)[1]),
     )
-    image = np.clip(cv2.transform(image, colors), 0, 1)
+    image = cv2.transform(image, colors).clip(0, 1)
     image = image ** np.float32(np.exp(rng.normal(0, p.gamma)))
     if rng.random() < p.noise_share:
         read, shot = rng.uniform(0, p.noise, 2)
         image = sensor_noise(image, rng, read, shot)
     if rng.random() < p.jpeg_share:
         image = jpeg(image, int(rng.uniform(p.jpeg_quality, 90)))
-    return np.asarray(np.clip(image, 0, 1))
+    return image
