@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from auxhand.data.store import make_row, shard_path, write_description, write_shard
+from auxhand.data.columns import make_row
+from auxhand.data.store import shard_path, write_description, write_shard
 from auxhand.hand.skeleton import BONES
 
 FLAT_HAND = np.zeros((21, 3))

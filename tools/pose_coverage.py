@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auxhand.data.store import PreparedDataset, decode_labels
+from auxhand.data.columns import decode_labels
+from auxhand.data.store import PreparedDataset
 from auxhand.geometry.canonical import canonical_pose
 from auxhand.geometry.crop import mirror_xyz
 from auxhand.hand.anatomy import joint_angles

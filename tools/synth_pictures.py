@@ -13,7 +13,7 @@ import numpy as np
 
 from auxhand.cli.synth import load_config
 from auxhand.data.background import Backgrounds, composite
-from auxhand.data.store import decode_image
+from auxhand.data.columns import decode_image
 from auxhand.synth.build import PARTS
 from auxhand.synth.config import FactorConfig, OccluderConfig, SleeveConfig
 from auxhand.synth.distributions import GROUPS, sample_factors

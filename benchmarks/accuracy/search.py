@@ -30,7 +30,8 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from auxhand.data.background import composite
-from auxhand.data.store import PreparedDataset, decode_image, decode_labels
+from auxhand.data.columns import decode_image, decode_labels
+from auxhand.data.store import PreparedDataset
 from auxhand.evaluation.report import record, table
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.image import load_photo

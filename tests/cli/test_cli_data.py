@@ -9,10 +9,11 @@ from miniature import array, assert_like, hand, shown, truncate, write_image, wr
 
 from auxhand.cli.main import main
 from auxhand.data import convert as conversion
+from auxhand.data.columns import decode_image
 from auxhand.data.convert import Findings, evenly, look, prepare
 from auxhand.data.readers.freihand import FreiHAND
 from auxhand.data.readers.reader import CropRule
-from auxhand.data.store import PreparedDataset, decode_image
+from auxhand.data.store import PreparedDataset
 from auxhand.geometry.camera import project
 from auxhand.geometry.crop import uv_box
 from auxhand.sample import HandSample

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from auxhand.cli.main import main
-from auxhand.data.store import make_row, shard_path, write_description, write_shard
+from auxhand.data.columns import make_row
+from auxhand.data.store import shard_path, write_description, write_shard
 from auxhand.inference.bundle import save_bundle
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Latent25D

@@ -14,7 +14,8 @@ import pytest
 
 from auxhand.cli.main import main
 from auxhand.cli.synth import load_config
-from auxhand.data.store import PreparedDataset, decode_image
+from auxhand.data.columns import decode_image
+from auxhand.data.store import PreparedDataset
 from auxhand.synth.build import build_scene
 from auxhand.synth.config import FactorConfig
 from auxhand.synth.distributions import sample_factors

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from auxhand.data.augment import EASY, HARD, Augmentation, augment, generator
 from auxhand.data.background import Backgrounds
 from auxhand.data.cloud import surface
+from auxhand.data.columns import PARTS, decode_depth, decode_mask, encode_png
 from auxhand.data.photometric import Photometric, cast_shadow, light_hand, occlude, take_picture
-from auxhand.data.store import PARTS, decode_depth, decode_mask, encode_png
 from auxhand.geometry.camera import project
 from auxhand.geometry.crop import uv_box
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from auxhand.data.columns import decode_row, encode_depth, encode_jpeg
 from auxhand.data.geometric import (
     FRACTION,
     crop_labels,
@@ -18,7 +19,6 @@ from auxhand.data.geometric import (
     warp,
     warp_depth,
 )
-from auxhand.data.store import decode_row, encode_depth, encode_jpeg
 from auxhand.geometry.camera import project, unproject
 from auxhand.geometry.crop import mirror_K, mirror_uv, mirror_xyz, uv_box
 from auxhand.sample import HandSample

@@ -6,8 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from auxhand.data.store import (
-    PreparedDataset,
+from auxhand.data.columns import (
     decode_depth,
     decode_image,
     decode_mask,
@@ -16,10 +15,8 @@ from auxhand.data.store import (
     encode_jpeg,
     encode_png,
     make_row,
-    shard_path,
-    write_description,
-    write_shard,
 )
+from auxhand.data.store import PreparedDataset, shard_path, write_description, write_shard
 from auxhand.sample import HandSample
 
 
@@ -182,3 +179,12 @@ def test_a_rewritten_shard_is_read_anew(tmp_path):
     rows = [fake_row(5), fake_row(6)]
     write_shard(shard_path(tmp_path / "d", 0), rows)
     assert PreparedDataset(tmp_path / "d").row(0)["source"] == "fake/5"
+
+
+def test_datasets_of_earlier_versions_may_lack_columns(tmp_path):
+    root = write(tmp_path / "old", counts=(2,))
+    table = pq.read_table(shard_path(root, 0))
+    pq.write_table(table.drop_columns(["mano", "parts"]), shard_path(root, 0))
+    row = PreparedDataset(root).row(1)
+    assert row["mano"] is None
+    assert {**row, "mano": fake_row(1)["mano"]} == fake_row(1)

@@ -6,7 +6,7 @@ import roma
 import torch
 import trimesh
 
-from auxhand.data.store import PARTS
+from auxhand.data.columns import PARTS
 from auxhand.hand import primitives
 from auxhand.hand.anatomy import bone_lengths
 from auxhand.hand.primitives import (

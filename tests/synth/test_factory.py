@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from auxhand.data import store
-from auxhand.data.store import PreparedDataset, decode_depth, decode_image, decode_mask
+from auxhand.data.columns import decode_depth, decode_image, decode_mask
+from auxhand.data.store import PreparedDataset
 from auxhand.synth import factory
 from auxhand.synth.config import FactorConfig
 from auxhand.synth.distributions import sample_factors

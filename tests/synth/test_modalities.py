@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from auxhand.data.background import Backgrounds
-from auxhand.data.store import PARTS, decode_image
+from auxhand.data.columns import PARTS, decode_image
 from auxhand.geometry.camera import project
 from auxhand.geometry.canonical import rotate
 from auxhand.geometry.heatmap import argmax_subpixel, cells_to_pixels

@@ -125,7 +125,7 @@ def _check(reader: Reader, name: str, published: int | None, limit: int | None, 
             labels += [sample.source or str(index), sample.side or "", ""]
     print(_report(name, len(reader), published, findings))
     if tiles:
-        from auxhand.data.store import encode_png
+        from auxhand.data.columns import encode_png
 
         sheet.parent.mkdir(parents=True, exist_ok=True)
         scratch = sheet.with_name(f".{sheet.name}.tmp")

@@ -129,7 +129,7 @@ def draw_preview(path: Path, job: Job) -> Path:
     """
     import numpy as np
 
-    from auxhand.data.store import decode_image, encode_png
+    from auxhand.data.columns import decode_image, encode_png
     from auxhand.synth.distributions import sample_factors
     from auxhand.synth.factory import make_sample
     from auxhand.viz import draw_skeleton, grid

@@ -19,6 +19,14 @@ from torch import Tensor
 
 from auxhand.data.background import Array, Backgrounds, composite
 from auxhand.data.cloud import random_surface
+from auxhand.data.columns import (
+    Row,
+    decode_column,
+    decode_depth,
+    decode_image,
+    decode_labels,
+    decode_mask,
+)
 from auxhand.data.geometric import (
     CropBy,
     crop_labels,
@@ -30,14 +38,6 @@ from auxhand.data.geometric import (
     warp_depth,
 )
 from auxhand.data.photometric import Photometric, cast_shadow, light_hand, occlude, take_picture
-from auxhand.data.store import (
-    Row,
-    decode_column,
-    decode_depth,
-    decode_image,
-    decode_labels,
-    decode_mask,
-)
 from auxhand.geometry.crop import Crop
 from auxhand.sample import LEFT, RIGHT, HandSample
 

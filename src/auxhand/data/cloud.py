@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auxhand.data.store import (
+from auxhand.data.columns import (
     PARTS,
     Row,
     decode_column,

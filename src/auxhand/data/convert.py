@@ -14,16 +14,10 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from auxhand.data.columns import Row, make_row
 from auxhand.data.geometric import crop_labels, place_crop, warp, warp_depth
 from auxhand.data.readers.reader import CropRule, Reader
-from auxhand.data.store import (
-    Row,
-    claim,
-    is_complete,
-    make_row,
-    shard_path,
-    write_shard,
-)
+from auxhand.data.store import claim, is_complete, shard_path, write_shard
 from auxhand.geometry.camera import project
 from auxhand.sample import HandSample
 
@@ -37,7 +31,7 @@ SHARD_SIZE = 500
 
 
 def prepare(sample: HandSample, rule: CropRule, size: int = SIZE, margin: float = MARGIN) -> Row:
-    """A sample of a reader as columns of a prepared dataset (`store.make_row`), without an index.
+    """A sample of a reader as columns of a prepared dataset (`columns.make_row`), without an index.
 
     The image is cropped to a square about the hand, neither turned nor mirrored, so that K and
     depth keep their meaning. Without joints or mask to place it by, all of the image is kept.

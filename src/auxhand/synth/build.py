@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from auxhand.data.store import PARTS
+from auxhand.data.columns import PARTS
 from auxhand.hand.skeleton import FINGERS, WRIST
 from auxhand.hand.surface import FOREARM
 from auxhand.sample import LEFT

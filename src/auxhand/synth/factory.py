@@ -30,14 +30,8 @@ import torch
 from tqdm import tqdm
 
 from auxhand.data.background import Backgrounds, composite
-from auxhand.data.store import (
-    Row,
-    claim,
-    is_complete,
-    make_row,
-    shard_path,
-    write_shard,
-)
+from auxhand.data.columns import Row, make_row
+from auxhand.data.store import claim, is_complete, shard_path, write_shard
 from auxhand.synth.cluster import on_cluster
 from auxhand.synth.config import BackgroundConfig, FactorConfig
 from auxhand.synth.distributions import sample_factors

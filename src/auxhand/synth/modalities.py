@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from auxhand.data.store import PARTS
+from auxhand.data.columns import PARTS
 from auxhand.geometry.canonical import canonical_pose
 from auxhand.geometry.cloud import depth_to_cloud, farthest_points, random_points, voxels
 from auxhand.geometry.crop import mirror_xyz
