@@ -96,6 +96,14 @@ def test_converted_samples_are_the_hands_and_a_stopped_run_goes_on(
     assert "another size" in capsys.readouterr().err
 
 
+def test_a_folder_of_photos_is_converted_whole(freihand, tmp_path):
+    out = tmp_path / "photos"
+    assert run("convert", "folder", freihand / "evaluation" / "rgb", out) == 0
+    sample = PreparedDataset(out)[2]
+    assert_like(shown(sample), HANDS[2].image)
+    assert sample.joints_uv is None
+
+
 def test_mistakes_cost_one_line(freihand, tmp_path, capsys):
     for arguments, words in {
         ("check", "freihands", freihand): "no dataset 'freihands'; there are: rhd, stb",

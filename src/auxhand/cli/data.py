@@ -92,7 +92,7 @@ def _open(options: Namespace) -> tuple[Reader, str]:
     Raises:
         ValueError: no such dataset, or an option that it does not take.
     """
-    from inspect import signature
+    from inspect import Parameter, signature
 
     from auxhand.data.readers import READERS
 
@@ -100,10 +100,12 @@ def _open(options: Namespace) -> tuple[Reader, str]:
         raise ValueError(f"no dataset {options.name!r}; there are: {', '.join(READERS)}")
     kind = READERS[options.name]
     given = {name: options[name] for name in _OPTIONS if options[name] is not None}
-    if unknown := given.keys() - signature(kind).parameters.keys():
+    parameters = signature(kind).parameters
+    if unknown := given.keys() - parameters.keys():
         raise ValueError(f"{options.name} takes no --{', --'.join(sorted(unknown))}")
-    split = options.split or next(iter(kind.COUNTS), None)
-    if split is None:
+    default = parameters["split"].default
+    split = options.split or next(iter(kind.COUNTS), default)
+    if split is Parameter.empty:
         raise ValueError(f"{options.name} needs --split; expected:\n{kind.LAYOUT}")
     return kind(options.root, split, **given), split
 
