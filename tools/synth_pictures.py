@@ -1,4 +1,4 @@
-"""The pictures of docs/synth.md: each factor varied alone, both renderers, all modalities.
+"""The pictures of docs/synth.md: factors varied alone, both renderers, modalities, the domains.
 
 .venv/bin/python tools/synth_pictures.py docs/images
 """
@@ -19,11 +19,12 @@ from auxhand.synth.config import FactorConfig, OccluderConfig, SleeveConfig
 from auxhand.synth.distributions import GROUPS, sample_factors
 from auxhand.synth.factors import Factors
 from auxhand.synth.factory import Job, make_sample, render_factors
-from auxhand.synth.modalities import render_hand
+from auxhand.synth.modalities import Renderer, render_hand
 from auxhand.synth.vary import vary
 from auxhand.viz import JOINT_COLOURS, draw_skeleton, grid
 
 SIZE, COLUMNS = 128, 7
+CONFIGS = Path(__file__).parents[1] / "configs" / "synth"
 START = {
     "side": "right",
     "view": {"roll": 0.15, "pitch": 0.2, "yaw": 0.3},
@@ -58,7 +59,7 @@ def factor_sheet() -> np.ndarray:
 
 
 def renderer_sheet() -> np.ndarray:
-    """The same scenes by both renderers; then hands of the source and of the target domain."""
+    """The same scenes by both renderers."""
     pictures, labels = [], []
     for renderer in ("raster", "pathtrace"):
         for index in range(COLUMNS):
@@ -66,13 +67,15 @@ def renderer_sheet() -> np.ndarray:
             wall = np.full((SIZE, SIZE, 3), 0.35, np.float32)
             pictures.append((composite(hand.rendering.rgba, wall) * 255).astype(np.uint8))
             labels.append(renderer)
-    for name, renderer in (("source", "raster"), ("target", "pathtrace")):
-        config = load_config(Path("configs/synth") / f"{name}.yaml")
-        job = Job(COLUMNS, 0, SIZE, config, renderer=renderer)
-        for index in range(COLUMNS):
-            pictures.append(decode_image(make_sample(job, index)["image"]))
-            labels.append(name)
     return grid(pictures, COLUMNS, cell=SIZE, labels=labels)
+
+
+def domain_sheet(name: str, renderer: Renderer) -> np.ndarray:
+    """The first hands of a domain, as its seed 0 draws them."""
+    job = Job(7 * 9, 0, SIZE, load_config(CONFIGS / f"{name}.yaml"), renderer=renderer)
+    pictures = [decode_image(make_sample(job, index)["image"]) for index in range(job.count)]
+    labels = [sample_factors(job.config, 0, i).pose.name[:20] for i in range(job.count)]
+    return grid(pictures, 9, cell=SIZE, labels=labels)
 
 
 def modality_sheet() -> np.ndarray:
@@ -109,6 +112,8 @@ def main() -> None:
         ("synth_factors", factor_sheet),
         ("synth_renderers", renderer_sheet),
         ("synth_modalities", modality_sheet),
+        ("synth_source", lambda: domain_sheet("source", "raster")),
+        ("synth_target", lambda: domain_sheet("target", "pathtrace")),
     ):
         bgr = cv2.cvtColor(sheet(), cv2.COLOR_RGB2BGR)
         cv2.imwrite(str(folder / f"{name}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])
