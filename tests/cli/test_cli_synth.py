@@ -1,10 +1,15 @@
 """`auxhand synth` from the command line."""
 
+import os
+import signal
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from auxhand.cli.main import main
@@ -19,6 +24,58 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "synth"
 
 def run(*arguments):
     return main(["synth", *map(str, arguments)])
+
+
+ENDLESS = """
+import sys
+from dataclasses import replace
+from auxhand.cli.main import main
+from auxhand.synth import factory
+generate = factory.generate
+factory.generate = lambda out, job, *a, **k: generate(out, replace(job, shard_size=3), *a, **k)
+sys.exit(main(["synth", sys.argv[1], "--count", "3000", "--size", "32", "--workers", "2"]))
+"""
+"""Two processes that make many small shards."""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals")
+@pytest.mark.parametrize(
+    ("number", "code", "last"),
+    [
+        (signal.SIGTERM, 130, "auxhand synth: error: interrupted"),
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+    ],
+)
+def test_a_killed_run_takes_its_workers_with_it_and_leaves_whole_shards(
+    tmp_path, number, code, last
+):
+    out = tmp_path / "hands"
+    run = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, str(out)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while len(list(out.glob("data-*.parquet"))) < 4:
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        run.send_signal(number)
+        # The pipe ends when the last process that holds it has ended.
+        _, errors = run.communicate(timeout=120)
+    finally:
+        if run.returncode is None:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+    assert run.returncode == code
+    assert not last or errors.rstrip().endswith(last)
+    assert "Traceback" not in errors
+    shards = list(out.glob("data-*.parquet"))
+    assert {pq.read_metadata(shard).num_rows for shard in shards} == {3}
+    if number == signal.SIGTERM:
+        assert {path.name for path in out.iterdir()} == {*(s.name for s in shards), "dataset.json"}
 
 
 def test_makes_a_dataset_and_says_where(tmp_path, capsys):
@@ -49,6 +106,11 @@ def test_a_preview_that_cannot_be_written_costs_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert run(tmp_path / "file" / "look", "--count", 1, "--size", 32, "--preview") == 2
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_the_name_of_a_preview_is_kept_whole(tmp_path):
+    assert run(tmp_path / "look.v2", "--count", 1, "--size", 32, "--preview") == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["look.v2.png"]
 
 
 def test_shipped_configurations():
@@ -142,13 +204,37 @@ def test_of_several_configurations_the_wrong_one_is_named(tmp_path, first, secon
         (("--count", 1, "--backgrounds", "nowhere"), "nowhere"),
         (("--count", 1, "--workers", 0), "workers"),
         (("--count", 1, "--shard", "2"), "I/N"),
-        (("--count", 1, "--shard", "2/2"), "2/2"),
+        (("--count", 1, "--shard", "4/4"), "no share 4/4: shares are i/n with 0 <= i < n"),
+        (("--count", 1, "--shard", "4/4"), "here 0/4 to 3/4"),
+        (("--count", 1, "--shard", "1/0"), "no share 1/0"),
+        (("--count", 1, "--size", 15), "size must be at least 16"),
+        (("--count", 1, "--size", 5000), "size must be at most 4096"),
+        (("--count", 1, "--seed", -1), "seed must be at least 0"),
+        (("--count", 1, "--renderer", "opengl"), "raster"),
     ],
 )
 def test_mistakes_cost_one_line(tmp_path, capsys, arguments, words):
     assert run(tmp_path / "out", *arguments) == 2
     error = capsys.readouterr().err
     assert words in error
+    assert error.count("\n") == 1
+
+
+def test_a_file_in_place_of_the_folder_costs_one_line(tmp_path, capsys):
+    (tmp_path / "hands").write_text("mine")
+    assert run(tmp_path / "hands", "--count", 1) == 2
+    error = capsys.readouterr().err
+    assert "hands is a file: name a folder" in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "hands").read_text() == "mine"
+
+
+def test_a_photo_that_is_none_costs_one_line(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "broken.jpg").write_text("no picture")
+    assert run(tmp_path / "out", "--count", 1, "--backgrounds", tmp_path / "photos") == 2
+    error = capsys.readouterr().err
+    assert "broken.jpg cannot be read as a picture" in error
     assert error.count("\n") == 1
 
 

@@ -1,12 +1,16 @@
 """A cluster makes the bytes that one process makes."""
 
+import os
+import signal
+import socket
 import sys
 
 import pytest
 
+from auxhand.synth.cluster import on_cluster
 from auxhand.synth.factory import Job, generate
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 
 JOB = Job(count=7, seed=3, size=48, shard_size=2)
 
@@ -32,6 +36,53 @@ def test_errors_of_the_cluster_arrive_as_they_were(tmp_path):
 def test_no_cluster_there(tmp_path):
     with pytest.raises(ConnectionError, match="running Ray instance"):
         generate(tmp_path / "out", JOB, progress=False, cluster="auto")
+
+
+@pytest.fixture
+def unused_port():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        yield server.getsockname()[1]  # bound, but nothing listens
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nothing_listens_is_said_at_once(monkeypatch, unused_port, scheme):
+    monkeypatch.setattr(ray, "init", None)  # which would try for minutes
+    address = f"{scheme}127.0.0.1:{unused_port}"
+    with pytest.raises(ConnectionError, match=f"no Ray cluster at {address}"):
+        list(on_cluster(abs, [1], address, 1))
+
+
+@pytest.mark.parametrize("address", ["somewhere", "host:port", "host:99999", ":6379", ""])
+def test_addresses_that_are_none_are_refused(address):
+    with pytest.raises(ValueError, match="HOST:PORT, auto or local"):
+        list(on_cluster(abs, [1], address, 1))
+
+
+def test_failures_of_the_cluster_cost_one_line():
+    with pytest.raises(OSError, match="process of the cluster failed") as failure:
+        list(on_cluster(lambda shard: os._exit(1), [0], "local", 1))
+    assert "\n" not in str(failure.value)
+    assert not ray.is_initialized()
+
+
+def test_a_session_of_the_caller_is_left_alone():
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    try:
+        with pytest.raises(ValueError, match="Ray session is open"):
+            list(on_cluster(abs, [1], "local", 1))
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+
+
+def test_sigterm_stays_the_callers():
+    mine = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        assert list(on_cluster(abs, [-3], "local", 1)) == [3]
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, mine)
 
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):

@@ -59,6 +59,42 @@ def test_resuming_makes_the_same_bytes(made, tmp_path):
     assert (torn / "data-00002.parquet").stat().st_mtime_ns == kept
 
 
+def test_shards_that_cannot_be_read_are_made_anew(made, tmp_path, caplog):
+    torn = tmp_path / "torn"
+    shutil.copytree(made, torn, ignore=shutil.ignore_patterns(".cache"))
+    cut = torn / "data-00001.parquet"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    (torn / "data-00002.parquet").write_bytes(b"")
+    generate(torn, JOB, workers=1, progress=False)
+    assert digests(torn) == digests(made)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2
+    for line, name in zip(lines, ("data-00001.parquet", "data-00002.parquet"), strict=True):
+        assert str(torn / name) in line
+        assert "\n" not in line
+
+
+def test_machines_that_start_at_once_agree_or_are_refused(made, tmp_path, monkeypatch):
+    """Another machine writes its description between our look and our writing."""
+    out = tmp_path / "out"
+    write = factory.write_description
+
+    def overtaken(root, **arguments):
+        write(root, **{**arguments, "seed": other})
+        write(root, **arguments)
+
+    monkeypatch.setattr(factory, "write_description", overtaken)
+    other = JOB.seed
+    generate(out, JOB, workers=1, progress=False)
+    assert digests(out) == digests(made)
+    shutil.rmtree(out)
+    other = JOB.seed + 1
+    with pytest.raises(ValueError, match="another seed"):
+        generate(out, JOB, workers=1, progress=False)
+    assert [path.name for path in out.iterdir()] == ["dataset.json"]
+    assert json.loads((out / "dataset.json").read_text())["seed"] == other
+
+
 def test_interruption_leaves_whole_shards(made, tmp_path, monkeypatch):
     def interrupted(job, index):
         if index == 3:
@@ -151,14 +187,22 @@ def test_bad_backgrounds_are_named_before_work(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_is_said_and_leaves_no_half_shard(tmp_path, monkeypatch):
-    def full(path, rows):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(factory, "write_shard", full)
-    with pytest.raises(OSError, match="No space left on device"):
-        generate(tmp_path / "out", JOB, 1, progress=False)
-    assert list(digests(tmp_path / "out")) == ["dataset.json"]
+def test_a_full_disk_is_said_and_leaves_no_half_shard(made, tmp_path):
+    """The system ends the writing of a file in its middle, as it would on a full disk."""
+    resource = pytest.importorskip("resource")
+    job = replace(JOB, size=160)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16384, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot write .*out: .*; every shard that") as failure:
+            generate(tmp_path / "out", job, 1, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(failure.value)
+    assert "too large" in str(failure.value)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["dataset.json"]
+    generate(tmp_path / "out", job, 1, progress=False)
+    assert (tmp_path / "out" / "data-00000.parquet").stat().st_size > 2 * 16384
 
 
 def test_errors_of_worker_processes_arrive(tmp_path):
@@ -171,7 +215,9 @@ def test_errors_of_worker_processes_arrive(tmp_path):
     assert sorted(p.name for p in out.iterdir()) == ["data-00000.parquet", "dataset.json"]
 
 
-@pytest.mark.parametrize("arguments", [{"count": 0}, {"size": 8}, {"seed": -1}, {"shard_size": 0}])
+@pytest.mark.parametrize(
+    "arguments", [{"count": 0}, {"size": 8}, {"size": 9999}, {"seed": -1}, {"shard_size": 0}]
+)
 def test_numbers_are_checked(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         Job(**{"count": 1, **arguments})

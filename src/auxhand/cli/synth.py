@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
@@ -86,11 +89,24 @@ def run(args: Namespace) -> None:
         cutouts=not args.no_cutouts,
     )
     if args.preview:
-        print(f"{args.count} hands: {draw_preview(args.out.with_suffix('.png'), job)}")
+        sheet = args.out if args.out.suffix == ".png" else Path(f"{args.out}.png")
+        print(f"{args.count} hands: {draw_preview(sheet, job)}")
         return
-    out = generate(args.out, job, args.workers, share=_share(args.shard), cluster=args.cluster)
+    share = _share(args.shard)
+    with _terminated_like_interrupted():
+        out = generate(args.out, job, args.workers, share=share, cluster=args.cluster)
     which = "" if args.shard == "0/1" else f" (share {args.shard})"
     print(f"{args.count} hands of {args.size} x {args.size} pixels{which}: {out}")
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM does what Ctrl-C does, so that worker processes are ended and files are whole."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _share(text: str) -> tuple[int, int]:
@@ -101,7 +117,7 @@ def _share(text: str) -> tuple[int, int]:
     """
     first, slash, count = text.partition("/")
     if not (slash and first.isdecimal() and count.isdecimal()):
-        raise ValueError(f"--shard takes I/N, for example 0/4, got {text!r}")
+        raise ValueError(f"--shard takes I/N, for example 0/4 to 3/4, got {text!r}")
     return int(first), int(count)
 
 
@@ -166,10 +182,12 @@ def load_config(*paths: Path) -> FactorConfig:
             loaded = OmegaConf.load(path)
             if not OmegaConf.is_dict(loaded):
                 raise ValueError("must hold lines like `left: 0.5`, not a list or a text")
-            merged = OmegaConf.merge(merged, loaded)
-            values = OmegaConf.to_container(merged)
+            # By itself first: entries of the wrong kind cannot be merged.
+            values = OmegaConf.to_container(loaded)
             _check_groups(FactorConfig, values)
-            parsed = parser.parse_object(values)
+            parser.parse_object(values)
+            merged = OmegaConf.merge(merged, loaded)
+            parsed = parser.parse_object(OmegaConf.to_container(merged))
             config = FactorConfig(**parser.instantiate_classes(parsed).as_dict())
         except (YAMLError, OmegaConfBaseException, ArgumentError, OSError, ValueError) as error:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from error

@@ -9,9 +9,11 @@ resumed. docs/data.md describes the format for other programs.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -244,16 +246,41 @@ def shard_path(root: str | Path, number: int) -> Path:
     return Path(root) / f"data-{number:05d}.parquet"
 
 
-def write_description(root: str | Path, count: int, **information: Any) -> None:
+def write_description(
+    root: str | Path, count: int, *, overwrite: bool = True, **information: Any
+) -> None:
     """Write `dataset.json`: the number of samples and whatever else describes the dataset.
 
     It may be written before the shards, so that a run that was stopped can be told from another.
+
+    Raises:
+        FileExistsError: there is one and `overwrite` is false; of several machines that write it at
+            once, one succeeds.
     """
     path = Path(root) / DESCRIPTION
     text = json.dumps({"format": FORMAT, "count": count, **information}, indent=2, sort_keys=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    # Not the process's number, which two machines may share.
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        unfinished.write_text(text + "\n", encoding="utf-8")
+        if overwrite:
+            unfinished.replace(path)
+        else:
+            _rename_to_new(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _rename_to_new(old: Path, new: Path) -> None:
+    """Rename a file, but fail where the new name is taken, which `Path.rename` replaces."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if new.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new)) from None
+        old.replace(new)
 
 
 def read_description(root: str | Path) -> dict[str, Any]:

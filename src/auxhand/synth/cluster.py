@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 LOCAL = "local"
 """The address of a cluster that is started for the run on this machine, and ended with it."""
+RUNNING = "auto"
+"""The address of the cluster that runs on this machine already."""
+
+_PATIENCE = 5.0
+"""Seconds until a machine counts as unreachable."""
 
 
 def on_cluster(
@@ -18,25 +26,31 @@ def on_cluster(
         make: what to do for a shard; it and what it holds travel to the machines, which need the
             same version of this package and see the same folders.
         shards: numbers of the shards.
-        address: of a running cluster as in `ray.init`, or `LOCAL`.
+        address: HOST:PORT of a running cluster, `RUNNING` or `LOCAL`.
         workers: processes of a local cluster; a running one decides by its free cores.
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
-        ConnectionError: no cluster at the address (Ray itself tries a host for minutes).
-        OSError: a process of the cluster was killed; whatever `make` raises.
+        ValueError: an address of another form; this process is in a Ray session already, which is
+            left as it is.
+        ConnectionError: no cluster at the address, or of another version of Ray.
+        OSError: the cluster failed, or killed a process; whatever `make` raises.
     """
     ray = _ray()
+    if ray.is_initialized():
+        raise ValueError("a Ray session is open in this process: call ray.shutdown() before")
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address == LOCAL:
         options |= {"num_cpus": workers, "include_dashboard": False}
+    elif address != RUNNING:
+        _check_reachable(address)
 
     @ray.remote(num_cpus=1, max_retries=0)  # type: ignore[untyped-decorator]
     def task(shard: int) -> int:
         return make(shard)
 
     try:
-        ray.init(address=address, **options)
+        _connect(ray, address, options)
         waiting = [task.remote(shard) for shard in shards]
         while waiting:
             finished, waiting = ray.wait(waiting)
@@ -44,10 +58,36 @@ def on_cluster(
                 yield ray.get(result)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
-    except ray.exceptions.WorkerCrashedError as error:
-        raise OSError("a process of the cluster was killed (out of memory?)") from error
+    except ray.exceptions.RayError as error:
+        reason = str(error).partition("\n")[0]
+        raise OSError(f"a process of the cluster failed (out of memory?): {reason}") from error
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Check that something listens at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 1 << 16):
+        raise ValueError(f"a cluster's address is HOST:PORT, auto or local, got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"no Ray cluster at {address} ({error.strerror or error}): name that of `ray start`"
+        ) from error
+
+
+def _connect(ray: Any, address: str, options: dict[str, Any]) -> None:
+    """Open a session; SIGTERM, which Ray takes for itself, stays the caller's."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, **options)
+    except RuntimeError as error:
+        raise ConnectionError(f"no session with the Ray cluster at {address}: {error}") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
 
 
 def _ray() -> Any:

@@ -10,20 +10,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, get_args
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from tqdm import tqdm
@@ -47,6 +51,10 @@ from auxhand.synth.sensor import photograph
 
 SHARD_SIZE = 500
 MAKER = "auxhand synth"
+LARGEST = 4096
+"""Side of the largest image, pixels: its samples take a few GB."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,8 @@ class Job:
             the pictures are used as they are, like real ones.
 
     Raises:
-        ValueError: a number that is not positive (or a negative seed), an unknown renderer.
+        ValueError: a number that is not positive (or a negative seed), images beyond `LARGEST`, an
+            unknown renderer.
     """
 
     count: int
@@ -86,6 +95,8 @@ class Job:
         for name, least in (("count", 1), ("seed", 0), ("size", 16), ("shard_size", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if self.size > LARGEST:
+            raise ValueError(f"size must be at most {LARGEST} pixels, got {self.size}")
 
     def shards(self) -> int:
         """Number of shards."""
@@ -219,16 +230,23 @@ def generate(
         The folder.
 
     Raises:
-        ValueError: `out` holds another dataset, a background cannot be read, no such share.
+        ValueError: `out` is a file or holds another dataset, a background cannot be read, no such
+            share.
         ModuleNotFoundError: Ray or the path tracer is asked for and not installed.
         ConnectionError: no cluster at the address.
         OSError: `out` cannot be written to, a worker process was killed.
     """
     if not 0 <= share[0] < share[1]:
-        raise ValueError(f"a share is i/n with 0 <= i < n, got {share[0]}/{share[1]}")
+        last = max(share[1], 1) - 1
+        raise ValueError(
+            f"no share {share[0]}/{share[1]}: shares are i/n with 0 <= i < n, here "
+            f"0/{last + 1} to {last}/{last + 1}"
+        )
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: name a folder for the dataset")
     # Fails before anything is written.
     render_hand(sample_factors(job.config, job.seed, 0), job.size, job.renderer)
     description = json.loads(json.dumps(job.describe()))
@@ -238,7 +256,7 @@ def generate(
         mine = range(share[0], job.shards(), share[1])
         for shard in mine:  # of a run that was killed while it wrote
             for unfinished in out.glob(f".{shard_path(out, shard).name}.*.tmp"):
-                unfinished.unlink()
+                unfinished.unlink(missing_ok=True)
         missing = [shard for shard in mine if not _is_complete(out, shard, job)]
         total, left = (sum(len(job.indices(s)) for s in shards) for shards in (mine, missing))
         bar = tqdm(total=total, initial=total - left, unit="hand", disable=not progress)
@@ -256,24 +274,26 @@ def generate(
     except OSError as error:
         if isinstance(error, FileNotFoundError | ConnectionError):
             raise
+        reason = f"cannot write {out}" if error.errno else f"{out} is not finished"
         raise OSError(
-            f"cannot write {out}: {error.strerror or error}; every shard that is there is "
-            "complete, and the same command makes the others"
+            f"{reason}: {error.strerror or error}; every shard that is there is complete, and the "
+            "same command makes the others"
         ) from error
     return out
 
 
 def _claim(out: Path, description: dict[str, Any]) -> None:
-    """Write the description, or find the same one there.
+    """Write the description, or find the same one there, perhaps of a machine that was faster.
 
     Raises:
         ValueError: the folder holds other data.
     """
-    if not (out / DESCRIPTION).exists():
-        if any(path.suffix != ".tmp" for path in out.iterdir()):
+    described = out / DESCRIPTION
+    if not described.exists():
+        if any(path.suffix != ".tmp" for path in out.iterdir()) and not described.exists():
             raise ValueError(f"{out} is not empty and holds no dataset: name another folder")
-        write_description(out, **description)
-        return
+        with contextlib.suppress(FileExistsError):
+            write_description(out, overwrite=False, **description)
     found = read_description(out)
     other = sorted(n for n, value in description.items() if found.get(n) != value)
     if other:
@@ -284,9 +304,16 @@ def _claim(out: Path, description: dict[str, Any]) -> None:
 
 
 def _is_complete(out: Path, shard: int, job: Job) -> bool:
-    """Whether a shard is there, with all its samples."""
+    """Whether a shard is there, with all its samples; what cannot be read is made anew."""
     path = shard_path(out, shard)
-    return path.is_file() and pq.read_metadata(path).num_rows == len(job.indices(shard))
+    if not path.is_file():
+        return False
+    try:
+        rows = pq.read_metadata(path).num_rows
+    except (pa.ArrowException, OSError) as error:
+        _log.warning("%s cannot be read and is made anew (%s)", path, str(error).split("\n")[0])
+        return False
+    return bool(rows == len(job.indices(shard)))
 
 
 def _in_parallel(job: Job, out: Path, shards: list[int], workers: int) -> Iterator[int]:
@@ -300,11 +327,12 @@ def _in_parallel(job: Job, out: Path, shards: list[int], workers: int) -> Iterat
     stop = context.Event()
     pool = ProcessPoolExecutor(workers, context, _start_worker, (stop,))
     try:
-        waiting = {pool.submit(_work, job, out, shard) for shard in shards}
-        while waiting:
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
+        # Not `concurrent.futures.wait`: interrupted there, futures can stay locked for good.
+        finished: SimpleQueue[Future[int]] = SimpleQueue()
+        for shard in shards:
+            pool.submit(_work, job, out, shard).add_done_callback(finished.put)
+        for _ in shards:
+            yield finished.get().result()
     except BrokenProcessPool as error:
         raise OSError("a worker process was killed (out of memory?): use fewer workers") from error
     finally:
@@ -319,9 +347,18 @@ _stop: Any = None
 def _start_worker(stop: Any) -> None:
     global _stop
     _stop = stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Ctrl-C reaches the whole process group; the parent tells its workers to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _use_one_thread()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, which, killed, could not tell it to stop."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(job: Job, out: Path, shard: int) -> int:
