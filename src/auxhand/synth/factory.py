@@ -233,6 +233,8 @@ def generate(
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: name a folder for the dataset")
     # Fails before anything is written.
     render_hand(sample_factors(job.config, job.seed, 0), job.size, job.renderer)
     description = json.loads(json.dumps(job.describe()))
