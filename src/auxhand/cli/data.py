@@ -55,7 +55,9 @@ def _common(description: str) -> ArgumentParser:
     parser.add_argument("--images", type=Path, help="coco alone: folder of the images")
     parser.add_argument("--order", help="coco alone: name of the order of its joints")
     parser.add_argument("--step", type=int, help="folder alone: every N-th frame of a video")
-    parser.add_argument("--camera", help="stb alone: SK (colour and depth) or BB (stereo)")
+    parser.add_argument(
+        "--camera", help="stb alone: SK (colour and depth), BB_left or BB_right (stereo)"
+    )
     parser.add_argument("--mano", type=Path, help="yt3d and obman: the user's MANO_RIGHT.pkl")
     return parser
 

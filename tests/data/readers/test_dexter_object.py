@@ -28,7 +28,9 @@ def write(root: Path) -> Path:
         folder = root / "data" / sequence
         lines = []
         for frame in range(2):
-            write_image(folder / "color" / f"image_{frame}_color.png", np.full((480, 640, 3), 9))
+            kind = "bmp" if sequence == "Rotate" else "png"
+            colour = folder / "color" / f"image_{frame}_color.{kind}"
+            write_image(colour, np.full((480, 640, 3), 9, np.uint8))
             depth = np.full((240, 320), 32001, np.uint16)
             depth[100:140, 140:180] = 400
             (folder / "depth").mkdir(exist_ok=True)
@@ -36,7 +38,9 @@ def write(root: Path) -> Path:
             points = tips(number) * [-1, -1, 1]
             if frame == 1:
                 points[3] = [0, 0, 32001]
-            lines.append("; ".join(f"{x:.4f}, {y:.4f}, {z:.4f}" for x, y, z in points) + ";")
+            corners = [(5.0, 6.0, 7.0)] * 3  # of the cuboid
+            listed = [f"{x:.4f}, {y:.4f}, {z:.4f}" for x, y, z in [*points, *corners]]
+            lines.append("; ".join(listed) + ";")
         (folder / "annotations").mkdir()
         (folder / "annotations" / f"{sequence}3D.txt").write_text("\n".join(lines) + "\n")
     return root

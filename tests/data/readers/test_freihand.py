@@ -1,5 +1,7 @@
 """FreiHAND, written from rendered hands, and its real evaluation images."""
 
+import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,9 @@ from miniature import (
 
 from auxhand.data.readers.freihand import FreiHAND
 
-REAL = Path(__file__).parents[4] / "shared" / "realdata" / "freihand-eval" / "FreiHAND_testset"
+REALDATA = Path(__file__).parents[3] / "../shared/realdata"
+REAL = REALDATA / "freihand-eval" / "FreiHAND_testset"
+SAMPLES = REALDATA / "dataset-samples" / "freihand"
 
 
 def right(index: int):
@@ -62,12 +66,21 @@ def test_every_frame_comes_with_every_background(tmp_path):
 
 def test_a_part_of_the_release_is_read_as_it_is(tmp_path):
     assert len(FreiHAND(write(tmp_path, backgrounds=1), "training")) == 2
+    (write(tmp_path) / "training" / "rgb" / "00000007.jpg").unlink()
+    reader = FreiHAND(tmp_path, "training")
+    assert len(reader) == 8
+    with pytest.raises(FileNotFoundError, match=r"rgb/00000007\.jpg"):
+        reader[7]
+
+
+def test_it_ends(tmp_path):
+    assert [s.source[-1] for s in FreiHAND(write(tmp_path), "training")] == list("01234567")
 
 
 def test_the_evaluation_split_may_be_without_labels(tmp_path):
     reader = FreiHAND(write(tmp_path), "evaluation")
     assert len(reader) == 2
-    assert reader.scale == [0.03, 0.04]
+    np.testing.assert_allclose(reader.scale, [0.03, 0.04])
     assert reader[1].joints_xyz is reader[1].joints_uv is reader[1].mano is reader[1].mask is None
     np.testing.assert_allclose(reader[1].K, right(1).K)
     xyz = [array(right(i).xyz).tolist() for i in range(2)]
@@ -84,8 +97,8 @@ def test_mistakes_name_the_file_and_the_layout(tmp_path):
     with pytest.raises(ValueError, match=r"00000001\.jpg is a truncated JPEG"):
         FreiHAND(tmp_path, "evaluation")[1]
     write_json(tmp_path / "training_mano.json", [[[0.0] * 60], [[0.0] * 61]])
-    with pytest.raises(ValueError, match=r"entry 0: .*\(61,\)"):
-        FreiHAND(tmp_path, "training")[0]
+    with pytest.raises(ValueError, match=r"training_mano\.json, entry 0: .*\(1, 61\)"):
+        FreiHAND(tmp_path, "training")
     write_json(tmp_path / "training_mano.json", [[[0.0] * 61]])
     with pytest.raises(ValueError, match=r"training_mano\.json has 1 entries, not 2"):
         FreiHAND(tmp_path, "training")
@@ -105,3 +118,13 @@ def test_real_evaluation_images():
     assert sample.image.shape == (3, 224, 224)
     assert torch.linalg.det(sample.K) > 0
     assert 0.02 < reader.scale[57] < 0.06
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the real images are not beside the checkout")
+def test_every_32560th_real_training_image_shows_the_same_frame():
+    stored = json.loads((SAMPLES / "test_freihand.json").read_text())["annotations"]
+    keypoints = {one["image_id"]: one["keypoints"] for one in stored}
+    for first in (355, 17620):
+        frames = [n for n in sorted(keypoints) if n % 32560 == first]
+        assert len(frames) == 4
+        assert all(keypoints[a] == keypoints[b] for a, b in pairwise(frames))

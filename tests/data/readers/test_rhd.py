@@ -76,6 +76,13 @@ def test_mistakes_name_the_file_and_the_layout(tmp_path):
         RHD(write(tmp_path), "evaluation")
     with pytest.raises(ValueError, match="no split 'test'; it has: training, evaluation"):
         RHD(tmp_path, "test")
+    depth = tmp_path / "training" / "depth" / "00000.png"
+    write_image(depth, np.zeros((SIZE, SIZE), np.uint8))
+    with pytest.raises(ValueError, match=r"depth/00000\.png: expected depth in three channels"):
+        RHD(tmp_path, "training")[0]
+    write_image(depth, np.zeros((SIZE, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"depth/00000\.png is 8 x 96 .* 96 x 96"):
+        RHD(tmp_path, "training")[0]
     truncate(tmp_path / "training" / "color" / "00001.png")
     with pytest.raises(ValueError, match=r"color/00001\.png is no image"):
         RHD(tmp_path, "training")[1]
@@ -90,4 +97,3 @@ def test_mistakes_name_the_file_and_the_layout(tmp_path):
     truncate(tmp_path / "training" / "anno_training.pickle")
     with pytest.raises(ValueError, match=r"anno_training\.pickle is no pickle"):
         RHD(tmp_path, "training")
-    assert one.image.shape[0] == SIZE

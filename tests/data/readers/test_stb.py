@@ -50,8 +50,8 @@ def write(root: Path, frames: int = 2) -> Path:
                 continue
             image = np.full((480, 640, 3), 20 * number + frame, np.uint8)
             folder = root / "images" / sequence
-            for name in ("SK_color", "BB_left"):
-                write_image(folder / f"{name}_{frame}.png", image)
+            for shade, name in enumerate(("SK_color", "BB_left", "BB_right")):
+                write_image(folder / f"{name}_{frame}.png", image + 5 * shade)
             millimetres = np.full((480, 640), WALL)
             millimetres[200:280, 300:380] = 450
             depth = np.zeros((480, 640, 3), np.uint8)
@@ -77,22 +77,25 @@ def test_the_splits_are_the_published_ones(root):
     assert STB(root, "training")[0].source == "stb/training/B2Counting/0"
 
 
-@pytest.mark.parametrize("camera", ["SK", "BB"])
-def test_joints_are_in_the_colour_camera_and_the_wrist_is_one(root, camera):
+@pytest.mark.parametrize(("camera", "shade"), [("SK", 0), ("BB_left", 5), ("BB_right", 10)])
+def test_joints_are_in_the_colour_camera_and_the_wrist_is_one(root, camera, shade):
     reader = STB(root, "test", camera)
     for index in range(4):
         sample = reader[index]
         wanted = array(joints((index // 2 + index % 2) % 2))
         if camera == "SK":
             wanted = np.linalg.solve(R, (wanted - T).T).T
+        if camera == "BB_right":
+            wanted = wanted - [120.054, 0, 0]
         np.testing.assert_allclose(1000 * sample.joints_xyz, wanted, atol=1e-6)
         K = COLOUR if camera == "SK" else STEREO
         np.testing.assert_allclose(sample.K, K)
         np.testing.assert_allclose(reprojected(sample), sample.joints_uv, atol=1e-9)
         assert sample.side == "left"
         assert sample.joint_valid.all()
-        assert (sample.depth is None) == (camera == "BB")
-        assert_like(shown(sample), np.full((480, 640, 3), 20 * (index // 2) + index % 2), 0.01)
+        assert (sample.depth is None) == (camera != "SK")
+        wanted = np.full((480, 640, 3), 20 * (index // 2) + index % 2 + shade)
+        assert_like(shown(sample), wanted, 0.01)
 
 
 def test_depth_is_registered_to_the_colour_image(root):
@@ -119,9 +122,11 @@ def test_mistakes_name_the_file_and_the_layout(tmp_path):
         STB(root, "test")[1]
     with pytest.raises(FileNotFoundError, match=r"B3Random/SK_color_0\.png"):
         STB(root, "training")[3]
-    (root / "labels" / "B1Counting_SK.mat").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"B1Counting_SK\.mat is no MATLAB file with handPara"):
-        STB(root, "test")
+    labels = root / "labels" / "B1Counting_SK.mat"
+    for size in (0, 60, 130, labels.stat().st_size - 5):  # SciPy fails in another way at each
+        labels.write_bytes((root / "labels" / "B1Random_SK.mat").read_bytes()[:size])
+        with pytest.raises(ValueError, match=r"B1Counting_SK\.mat is no MATLAB file with handPara"):
+            STB(root, "test")
     scipy.io.savemat(root / "labels" / "B1Counting_SK.mat", {"handPara": np.zeros((3, 20, 2))})
     with pytest.raises(ValueError, match=r"B1Counting_SK\.mat: .*\(3, 21, 2\)"):
         STB(root, "test")
@@ -130,3 +135,5 @@ def test_mistakes_name_the_file_and_the_layout(tmp_path):
         STB(root, "test")
     with pytest.raises(ValueError, match="no split 'train'"):
         STB(root, "train")
+    with pytest.raises(ValueError, match="no camera 'BB'; it has: SK, BB_left, BB_right"):
+        STB(root, "test", "BB")

@@ -1,14 +1,26 @@
-"""Depth maps of a camera beside the colour camera, as the colour camera would have them."""
+"""Depth maps in two bytes, and those of a camera beside the colour camera."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from auxhand.data.readers.files import Array, read_pixels
+
+
+def read_red_green(path: Path) -> tuple[Array, Array]:
+    """(H, W) float64 red and green of an image that holds depth in two of its channels.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no image of three channels of 8 bits.
+    """
+    stored = read_pixels(path)
+    if stored.ndim != 3 or stored.dtype != np.uint8:
+        raise ValueError(f"{path}: expected depth in three channels of 8 bits, got {stored.shape}")
+    return stored[..., 2].astype(np.float64), stored[..., 1].astype(np.float64)
 
 
 def register(

@@ -1,10 +1,16 @@
 """Dexter+Object (Sridhar et al., ECCV 2016): fingertips of hands that hold a cuboid.
 
 Six sequences of colour (640x480) and depth images (320x240) with five fingertips each; for
-evaluation alone. Facts are from two public loaders of the dataset (HaoMeng's and Chernytska's, on
-GitHub): the annotation files, the calibration, millimetres with the axes x left and y up (so that
-x and y change sign here), 32001 for "no value", left hands throughout. uv is projected into the
-colour image; the other 16 joints are invalid.
+evaluation alone. Facts are from public loaders of the dataset (HaoMeng's and Chernytska's, on
+GitHub): the annotation files (five fingertips, then corners of the cuboid, which are not read),
+the calibration, 32001 for "no value", left hands throughout. Points are millimetres in the depth
+camera with the axes x left and y up, so that x and y change sign here: one loader does so, the
+other mirrors the projected pixels and shifts them by a constant, which at 40 cm is the same to
+5 px. Loaders differ in whether colour images are PNG or BMP: both are found. No released file was
+at hand.
+
+uv is projected into the colour image (the published 2D annotations are pixels of the depth image),
+so that the invariant is exact. The other 16 joints are invalid.
 """
 
 from __future__ import annotations
@@ -32,6 +38,7 @@ R_COLOUR = np.array(
 """x_colour = R_COLOUR x_depth + T_COLOUR, metres; published with four decimals."""
 T_COLOUR = np.array([19.0473, -1.8514, -4.7501]) * 1e-3
 _NONE = 32001
+_IMAGES = (".png", ".bmp")
 _MILLIMETRE = 1e-3
 
 
@@ -40,14 +47,15 @@ class DexterObject:
 
     NAME: ClassVar[str] = "do"
     LAYOUT: ClassVar[str] = """dexter+object/
-  data/  Grasp1/  color/*.png, depth/*.png, annotations/Grasp13D.txt
+  data/  Grasp1/  color/*.png (or *.bmp), depth/*.png, annotations/Grasp13D.txt
          Grasp2/, Occlusion/, Pinch/, Rigid/, Rotate/ alike"""
     COUNTS: ClassVar[Mapping[str, int]] = {"test": 3014}
     CROP: ClassVar[CropRule] = CropRule("joints", 0.6)
-    """Fingertips alone: their box is smaller than the hand's."""
+    """Our choice. Fingertips alone: their box is smaller than the hand's."""
 
     def __init__(self, root: Path, split: str) -> None:
         one_of(split, self.COUNTS, self.NAME)
+        root = Path(root)
         files = [f"data/{name}/annotations/{name}3D.txt" for name in SEQUENCES]
         folders = [f"data/{name}/{kind}" for name in SEQUENCES for kind in ("color", "depth")]
         require(root, [*files, *folders], self.LAYOUT)
@@ -55,7 +63,8 @@ class DexterObject:
         for name, path in zip(SEQUENCES, files, strict=True):
             tips = _read_tips(root / path)
             colour, depth = (
-                sorted((root / "data" / name / kind).glob("*.png")) for kind in ("color", "depth")
+                sorted(p for p in (root / "data" / name / kind).iterdir() if p.suffix in _IMAGES)
+                for kind in ("color", "depth")
             )
             if not len(tips) == len(colour) == len(depth):
                 raise ValueError(
