@@ -51,8 +51,8 @@ class DexterObject:
          Grasp2/, Occlusion/, Pinch/, Rigid/, Rotate/ alike"""
     COUNTS: ClassVar[Mapping[str, int]] = {"test": 3014}
     CROP: ClassVar[CropRule] = CropRule("joints", 0.4)
-    """Our choice. Fingertips alone: on STB's test poses a square of 1 / 0.4 times their box holds 99%
-    of all joints, and the median hand takes 0.58 of it."""
+    """Our choice. Fingertips alone: on STB's test poses a square of 1 / 0.4 times their box holds
+    99% of all joints, and the median hand takes 0.58 of it."""
 
     def __init__(self, root: Path, split: str) -> None:
         one_of(split, self.COUNTS, self.NAME)
