@@ -82,7 +82,7 @@ def test_published_curves_beside_ours(place, tmp_path, capsys):
     curves = tmp_path / "published"
     curves.mkdir()
     (curves / "a method").write_text("20 0.5\n50 0.9\n")
-    (curves / "no thresholds").write_text("0.1\n0.2\n")
+    (curves / "no curve").write_text("PCK\n")
     model, data, out = str(place / "model"), str(place / "data"), str(tmp_path / "out")
     command = ["evaluate", model, data, "--protocol", "stb", "--out", out]
     assert main(command) == 0
@@ -90,7 +90,7 @@ def test_published_curves_beside_ours(place, tmp_path, capsys):
     assert main([*command, "--curves", str(curves)]) == 0
     assert "left out: " in capsys.readouterr().out
     assert (tmp_path / "out" / "pck_curve.png").read_bytes() != alone
-    assert main([*command, "--curves", str(curves / "no thresholds")]) == 2
+    assert main([*command, "--curves", str(curves / "no curve")]) == 2
     assert main([*command, "--curves", str(tmp_path / "none")]) == 2
     assert "no curve" in capsys.readouterr().err
 

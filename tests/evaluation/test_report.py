@@ -99,7 +99,11 @@ def test_curve_files(tmp_path) -> None:
     thresholds, curve = read_curve(tmp_path / "other")
     torch.testing.assert_close(thresholds, torch.tensor([20.0, 25, 30]).double())
     torch.testing.assert_close(curve, torch.tensor([0.5, 0.75, 1]).double())
-    for text in ("0.1\n0.2\n0.3\n", "mm pck\n1 2\n", ""):
+    (tmp_path / "other").write_text("0.1\n0.2\n0.4\n\n")
+    thresholds, curve = read_curve(tmp_path / "other")
+    torch.testing.assert_close(thresholds, torch.tensor([0.0, 1, 2]).double())
+    torch.testing.assert_close(curve, torch.tensor([0.1, 0.2, 0.4]).double())
+    for text in ("0.1\n1 0.2\n0.3\n", "mm pck\n1 2\n", ""):
         (tmp_path / "other").write_text(text)
         with pytest.raises(ValueError, match="other is no PCK curve"):
             read_curve(tmp_path / "other")

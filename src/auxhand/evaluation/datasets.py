@@ -53,7 +53,9 @@ DATASETS: dict[str, DatasetProtocol] = {
     "h3d": _of("h3d", length=REFERENCE_LENGTH),
     "yt3d": _of("yt3d", length=REFERENCE_LENGTH),
     # Fingertips alone: no root whose depth could be told, no bone whose length.
-    "do": _of("do", protocol="centroid", length=REFERENCE_LENGTH, auc_ranges=((0.0, 100.0),)),
+    "do": _of(
+        "do", protocol="centroid", length=REFERENCE_LENGTH, auc_ranges=(*AUC_RANGES, (0.0, 100.0))
+    ),
 }
 """Name of a dataset, as the commands know it -> its protocol."""
 

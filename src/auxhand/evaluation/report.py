@@ -205,14 +205,18 @@ _SEPARATORS = re.compile(r"[\s,;]+")
 
 def read_curve(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
     """Thresholds and PCK, (T,) each, from lines "mm, PCK"; blanks, tabs and semicolons do as well,
-    and further columns are left out.
+    and further columns are left out. Lines of one number are PCK at 0, 1, 2, ... mm, as some
+    authors publish it.
 
     Raises:
         ValueError: other lines.
     """
     lines = [_SEPARATORS.split(line.strip()) for line in Path(path).read_text().splitlines()]
     try:
-        points = [(float(mm), float(pck)) for mm, pck, *_ in filter(any, lines)]
+        rows = [[float(x) for x in line[:2] if x] for line in filter(any, lines)]
+        if all(len(row) == 1 for row in rows):
+            rows = [[float(mm), *row] for mm, row in enumerate(rows)]
+        points = [(mm, pck) for mm, pck in rows]
         thresholds, pck = torch.tensor(points, dtype=torch.float64).view(-1, 2).unbind(1)
         if not points:
             raise ValueError("no lines")
