@@ -234,7 +234,7 @@ def plot_pck(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.5, 4), dpi=150, layout="constrained")
+    figure = Figure(figsize=(8, 4) if published else (5.5, 4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     highest = 0.0
@@ -245,6 +245,9 @@ def plot_pck(
         axes.plot(thresholds.numpy(), pck.numpy(), "--", label=name, linewidth=1)
     axes.set(xlabel="error threshold (mm)", ylabel="3D PCK", xlim=(0, highest), ylim=(0, 1))
     axes.grid(alpha=0.3)
-    legend = axes.legend(loc="best", fontsize="small")
-    legend.set_in_layout(False)  # a long name may not squeeze the axes
+    if published:  # too many names to lie on the curves
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small")
+    else:
+        # A long name may not squeeze the axes.
+        axes.legend(loc="best", fontsize="small").set_in_layout(False)
     figure.savefig(path)
