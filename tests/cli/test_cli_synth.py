@@ -114,6 +114,11 @@ def test_the_name_of_a_preview_is_kept_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["look.v2.png"]
 
 
+def test_a_preview_needs_a_name(capsys):
+    assert run(".", "--count", 1, "--preview") == 2
+    assert "name a file" in capsys.readouterr().err
+
+
 def test_shipped_configurations():
     assert load_config(CONFIGS / "default.yaml") == FactorConfig() == load_config()
     for path in CONFIGS.glob("*.yaml"):

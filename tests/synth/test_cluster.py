@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from auxhand.synth.cluster import on_cluster
+from auxhand.synth.cluster import check_cluster, on_cluster
 from auxhand.synth.factory import Job, generate
 
 ray = pytest.importorskip("ray")
@@ -46,17 +46,20 @@ def unused_port():
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_an_address_where_nothing_listens_is_said_at_once(monkeypatch, unused_port, scheme):
+def test_an_address_where_nothing_listens_is_said_at_once(
+    tmp_path, monkeypatch, unused_port, scheme
+):
     monkeypatch.setattr(ray, "init", None)  # which would try for minutes
     address = f"{scheme}127.0.0.1:{unused_port}"
     with pytest.raises(ConnectionError, match=f"no Ray cluster at {address}"):
-        list(on_cluster(abs, [1], address, 1))
+        generate(tmp_path / "out", JOB, progress=False, cluster=address)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("address", ["somewhere", "host:port", "host:99999", ":6379", ""])
 def test_addresses_that_are_none_are_refused(address):
     with pytest.raises(ValueError, match="HOST:PORT, auto or local"):
-        list(on_cluster(abs, [1], address, 1))
+        check_cluster(address)
 
 
 def test_failures_of_the_cluster_cost_one_line():
@@ -66,10 +69,12 @@ def test_failures_of_the_cluster_cost_one_line():
     assert not ray.is_initialized()
 
 
-def test_a_session_of_the_caller_is_left_alone():
+def test_a_session_of_the_caller_is_left_alone(tmp_path):
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         with pytest.raises(ValueError, match="Ray session is open"):
+            generate(tmp_path / "out", JOB, progress=False, cluster="local")
+        with pytest.raises(ConnectionError, match="twice"):
             list(on_cluster(abs, [1], "local", 1))
         assert ray.is_initialized()
     finally:

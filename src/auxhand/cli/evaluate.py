@@ -102,7 +102,8 @@ def run(args: Namespace) -> None:
 
 
 def _published(paths: Sequence[Path]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Curves by the names of their files; of a folder those that can be read, others are named.
+    """Curves by the names of their files (FOLDER/FILE where a folder is given); of a folder those that
+    can be read, others are named.
 
     Raises:
         FileNotFoundError: no such file or folder.
@@ -117,7 +118,7 @@ def _published(paths: Sequence[Path]) -> dict[str, tuple[Tensor, Tensor]]:
         inside = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
         for file in inside:
             try:
-                curves[file.stem] = read_curve(file)
+                curves[str(file.relative_to(path.parent))] = read_curve(file)
             except ValueError as error:
                 if not path.is_dir():
                     raise

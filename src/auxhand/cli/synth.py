@@ -89,6 +89,8 @@ def run(args: Namespace) -> None:
         cutouts=not args.no_cutouts,
     )
     if args.preview:
+        if args.out.name in ("", ".."):
+            raise ValueError(f"{args.out} is no name for a preview: name a file")
         sheet = args.out if args.out.suffix == ".png" else Path(f"{args.out}.png")
         print(f"{args.count} hands: {draw_preview(sheet, job)}")
         return

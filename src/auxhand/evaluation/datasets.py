@@ -39,22 +39,22 @@ class DatasetProtocol:
         return PoseMetrics(self.protocol, self.root, self.bone, self.length, self.auc_ranges)
 
 
-def _of(name: str, **changes: object) -> DatasetProtocol:
-    return DatasetProtocol(crop=READERS[name].CROP, **changes)  # type: ignore[arg-type]
-
-
 DATASETS: dict[str, DatasetProtocol] = {
-    "rhd": _of("rhd"),
-    "stb": _of("stb"),
-    # Its published scale is the length of the reference bone, so the true one is told.
-    "freihand": _of("freihand"),
-    "obman": _of("obman"),
-    "hsd": _of("hsd"),
-    "h3d": _of("h3d", length=REFERENCE_LENGTH),
-    "yt3d": _of("yt3d", length=REFERENCE_LENGTH),
+    **{
+        name: DatasetProtocol(crop=READERS[name].CROP)
+        # FreiHAND's published scale is the length of the reference bone, so the true one is told.
+        for name in ("rhd", "stb", "freihand", "obman", "hsd")
+    },
+    **{
+        name: DatasetProtocol(crop=READERS[name].CROP, length=REFERENCE_LENGTH)
+        for name in ("h3d", "yt3d")
+    },
     # Fingertips alone: no root whose depth could be told, no bone whose length.
-    "do": _of(
-        "do", protocol="centroid", length=REFERENCE_LENGTH, auc_ranges=(*AUC_RANGES, (0.0, 100.0))
+    "do": DatasetProtocol(
+        "centroid",
+        READERS["do"].CROP,
+        length=REFERENCE_LENGTH,
+        auc_ranges=(*AUC_RANGES, (0.0, 100.0)),
     ),
 }
 """Name of a dataset, as the commands know it -> its protocol."""

@@ -57,7 +57,7 @@ CROP = CropRule("joints", FRACTION)
 """How hands are cropped where no dataset's protocol says otherwise."""
 
 AUC_RANGES = ((20.0, 50.0), (0.0, 50.0))
-"""Millimetres over which the 3D AUC is taken (Ch. 2.5, 7.4.1)."""
+"""Millimetres over which the 3D AUC is taken, as is usual; the chapters give no thresholds."""
 
 Predictor = Callable[[HandBatch], HandPose]
 """Whatever makes poses: a network looks at `batch.image` alone, a baseline at what it may know."""

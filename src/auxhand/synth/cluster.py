@@ -22,6 +22,8 @@ def on_cluster(
 ) -> Iterator[int]:
     """Results of `make(shard)`, in the order in which the machines finish them.
 
+    `check_cluster` says what is wrong with an address sooner and more clearly.
+
     Args:
         make: what to do for a shard; it and what it holds travel to the machines, which need the
             same version of this package and see the same folders.
@@ -31,26 +33,20 @@ def on_cluster(
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
-        ValueError: an address of another form; this process is in a Ray session already, which is
-            left as it is.
         ConnectionError: no cluster at the address, or of another version of Ray.
         OSError: the cluster failed, or killed a process; whatever `make` raises.
     """
     ray = _ray()
-    if ray.is_initialized():
-        raise ValueError("a Ray session is open in this process: call ray.shutdown() before")
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address == LOCAL:
         options |= {"num_cpus": workers, "include_dashboard": False}
-    elif address != RUNNING:
-        _check_reachable(address)
 
     @ray.remote(num_cpus=1, max_retries=0)  # type: ignore[untyped-decorator]
     def task(shard: int) -> int:
         return make(shard)
 
+    _connect(ray, address, options)
     try:
-        _connect(ray, address, options)
         waiting = [task.remote(shard) for shard in shards]
         while waiting:
             finished, waiting = ray.wait(waiting)
@@ -65,8 +61,18 @@ def on_cluster(
         ray.shutdown()
 
 
-def _check_reachable(address: str) -> None:
-    """Check that something listens at HOST:PORT; Ray itself would try for minutes."""
+def check_cluster(address: str) -> None:
+    """Check that a session with the cluster can be opened; Ray itself would try for minutes.
+
+    Raises:
+        ModuleNotFoundError: Ray is not installed.
+        ValueError: an address of another form, or a session that is open in this process.
+        ConnectionError: nothing listens at HOST:PORT.
+    """
+    if _ray().is_initialized():
+        raise ValueError("a Ray session is open in this process: call ray.shutdown() before")
+    if address in (LOCAL, RUNNING):
+        return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal() and int(port) < 1 << 16):
         raise ValueError(f"a cluster's address is HOST:PORT, auto or local, got {address!r}")
@@ -83,7 +89,7 @@ def _connect(ray: Any, address: str, options: dict[str, Any]) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, **options)
-    except RuntimeError as error:
+    except (RuntimeError, ray.exceptions.RayError) as error:
         raise ConnectionError(f"no session with the Ray cluster at {address}: {error}") from error
     finally:
         if threading.current_thread() is threading.main_thread():

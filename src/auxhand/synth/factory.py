@@ -32,7 +32,7 @@ from tqdm import tqdm
 from auxhand.data.background import Backgrounds, composite
 from auxhand.data.columns import Row, make_row
 from auxhand.data.store import claim, is_complete, shard_path, write_shard
-from auxhand.synth.cluster import on_cluster
+from auxhand.synth.cluster import check_cluster, on_cluster
 from auxhand.synth.config import BackgroundConfig, FactorConfig
 from auxhand.synth.distributions import sample_factors
 from auxhand.synth.factors import Factors
@@ -219,7 +219,7 @@ def generate(
 
     Raises:
         ValueError: `out` is a file or holds another dataset, a background cannot be read, no such
-            share.
+            share, no such form of address, a Ray session that is open already.
         ModuleNotFoundError: Ray or the path tracer is asked for and not installed.
         ConnectionError: no cluster at the address.
         OSError: `out` cannot be written to, a worker process was killed.
@@ -233,9 +233,9 @@ def generate(
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: name a folder for the dataset")
     # Fails before anything is written.
+    if cluster is not None:
+        check_cluster(cluster)
     render_hand(sample_factors(job.config, job.seed, 0), job.size, job.renderer)
     description = json.loads(json.dumps(job.describe()))
     try:
