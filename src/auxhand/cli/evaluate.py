@@ -102,7 +102,7 @@ def run(args: Namespace) -> None:
 
 
 def _published(paths: Sequence[Path]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Curves by the names of their files (FOLDER/FILE where a folder is given); of a folder those that
+    """Curves by the names of their files (FOLDER/FILE in a folder); of a folder those that
     can be read, others are named.
 
     Raises:
