@@ -2,7 +2,7 @@
 
 Seconds per step of `auxhand train` (loader, augmentation, logs, weight average, schedule) over
 those of forward, loss, backward and optimiser step alone on one batch: same network, same machine,
-all cores.
+all cores, of which `auxhand train` keeps one for each worker.
 
     python benchmarks/speed/training.py configs/laptop/supervised.yaml --steps 150
 """
@@ -20,6 +20,7 @@ import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningCLI
 
+from auxhand.cli.train import leave_cores
 from auxhand.evaluation.report import record, table
 
 WARM_UP = 30
@@ -84,11 +85,14 @@ def main() -> None:
                 f"--data.init_args.phases=[{{epoch: 0, size: {options.size}, difficulty: 0.5}}]",
             ],
         )
+        all_cores = torch.get_num_threads()
+        leave_cores(cli.datamodule.workers)
         clock = Clock()
         cli.trainer.callbacks.append(clock)
         cli.trainer.fit(cli.model, cli.datamodule)
     loop = (clock.ends[-1] - clock.ends[WARM_UP - 1]) / options.steps
     bfloat16 = "bf16" in str(cli.trainer.precision)
+    torch.set_num_threads(all_cores)
     bare = bare_seconds(cli.model, clock.batch, options.steps, bfloat16)
     images = len(clock.batch)
     values = {

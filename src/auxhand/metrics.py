@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 from auxhand.geometry.canonical import fit_scale_translation, procrustes
@@ -336,3 +336,26 @@ class PCK(Metric):
     def compute(self) -> Tensor:
         """() in [0, 1]."""
         return self.near / self.count
+
+
+class ValidationMetrics(nn.Module):
+    """What a training is validated by: EPE with known root and scale, and 2D PCK at 0.05 of the
+    crop, each where the method predicts what it compares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epe_mm, self.pck_05 = EPE("root"), PCK(0.05)
+
+    def forward(self, pose: HandPose, batch: HandBatch) -> dict[str, Metric]:
+        """Add a batch; "val/epe_mm" and "val/pck_05", as far as there are such, to be logged."""
+        measured: dict[str, Metric] = {}
+        lifted = lift_pose(pose, batch)
+        if lifted is not None:
+            valid = batch.joint_mask("joints_xyz") & lifted.known[:, None]
+            self.epe_mm.update(lifted.xyz, batch.joints_xyz, valid)
+            measured["val/epe_mm"] = self.epe_mm
+        if pose.uv is not None:
+            size = max(batch.image.shape[-2:])
+            self.pck_05.update(pose.uv, batch.joints_uv, size, batch.joint_mask("joints_uv"))
+            measured["val/pck_05"] = self.pck_05
+        return measured

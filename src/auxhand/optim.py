@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
-from torch.optim import Optimizer
+from torch.nn import Parameter
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 
@@ -47,6 +48,24 @@ class Schedule:
     def scheduler(self, optimizer: Optimizer, total_steps: int) -> LambdaLR:
         """The schedule as a PyTorch scheduler, to be stepped once an optimiser step."""
         return LambdaLR(optimizer, lambda step: self.factor(step, total_steps))
+
+
+def adam(
+    parameters: Iterable[Parameter],
+    learning_rate: float,
+    schedule: Schedule,
+    steps: int,
+    weight_decay: float = 0.0,
+) -> dict[str, Any]:
+    """AdamW (Adam where `weight_decay` is 0) with a schedule over `steps` optimiser steps, as
+    Lightning takes them."""
+    # Not the fused one: Lightning refuses to clip gradients for it under mixed precision.
+    optimizer = AdamW(parameters, learning_rate, weight_decay=weight_decay)
+    scheduler = schedule.scheduler(optimizer, steps)
+    return {
+        "optimizer": optimizer,
+        "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+    }
 
 
 class WeightAverage(EMAWeightAveraging):

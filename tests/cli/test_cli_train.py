@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from auxhand.cli.main import main
+from auxhand.cli.train import leave_cores
 from auxhand.inference.bundle import load_bundle
 from auxhand.methods.supervised import Supervised
 
@@ -199,3 +200,13 @@ def test_every_laptop_configuration_trains(config, tmp_path, hand_dataset):
     }
     assert main(["train", str(config), "--set", *(f"{k}={v}" for k, v in options.items())]) == 0
     load_bundle(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(0, 6), (2, 4), (9, 1)])
+def test_the_network_leaves_cores_to_the_workers(monkeypatch, workers, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    told = []
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    leave_cores(workers)
+    assert told == [threads]

@@ -180,8 +180,67 @@ def test_bad_rows_are_named(hand_row):
     with pytest.raises(ValueError, match="somewhere, row 5, column 'rgba'"):
         augment(row, 32, generator(0, 0, 0), BARE, PLAIN, where="somewhere")
     row = dict(hand_row(5), rgba=None, image=None)
-    with pytest.raises(ValueError, match="row 5: neither rgba nor image"):
+    row = row | {"mask": None, "depth": None}
+    with pytest.raises(ValueError, match="row 5: neither image, rgba, mask nor depth"):
         augment(row, 32, generator(0, 0, 0), BARE, PLAIN)
+
+
+def test_a_row_without_an_image_has_the_rest(hand_row):
+    row = hand_row(3) | {"rgba": None, "image": None}
+    for without in ({}, {"mask": None}):
+        sample = augment(row | without, 48, generator(0, 1, 3), BARE, PLAIN, cloud_points=40)
+        assert sample.image is None
+        assert sample.joints_xyz is not None
+        assert (sample.cloud is None) == bool(without)  # whose points are the hand's is not known
+
+
+def test_a_weakly_labelled_row_gives_nothing_of_its_pose_away(hand_row):
+    """Neither in what it holds nor in where its crop lies (Fig. 5.8)."""
+    strengths = replace(BARE, rotation=20.0, upright_share=0.0, translation=0.05)
+    moved = {"joints_uv": [7.0] * 42, "joints_xyz": [1.0] * 63, "joint_valid": [False] * 21}
+    for visit in range(5):
+        options = {"depth": True, "cloud_points": 50, "by": "mask", "labelled": False}
+        weak, other = (
+            augment(row, 48, generator(0, visit, 3), strengths, PLAIN, **options)
+            for row in (hand_row(3), hand_row(3) | moved)
+        )
+        for name in ("joints_uv", "joints_xyz", "joint_valid", "joint_visible", "mano"):
+            assert getattr(weak, name) is None
+        for name in ("image", "mask", "depth", "cloud", "K"):
+            assert torch.equal(getattr(weak, name), getattr(other, name))
+        labelled = augment(
+            hand_row(3),
+            48,
+            generator(0, visit, 3),
+            strengths,
+            PLAIN,
+            **options | {"labelled": True},
+        )
+        assert torch.equal(labelled.cloud, weak.cloud)  # it is the same picture otherwise
+        assert torch.equal(labelled.image, weak.image)
+        assert labelled.joints_xyz is not None
+
+
+def test_clouds_and_poses_turn_with_the_image(hand_row):
+    """Points of the surface lie on the hand in the picture, whatever the viewpoint."""
+    strengths = replace(BARE, any_rotation_share=1.0)
+    for view in ("corrected", "labels", "plain"):
+        for visit in range(4):
+            sample = augment(
+                hand_row(4),
+                64,
+                generator(0, visit, 4),
+                strengths,
+                PLAIN,
+                cloud_points=200,
+                by="mask",
+                view=view,
+            )
+            torch.testing.assert_close(
+                project(sample.K, sample.joints_xyz), sample.joints_uv, atol=1e-3, rtol=0
+            )
+            u, v = project(sample.K, sample.cloud).round().long().clamp(0, 63).T
+            assert sample.mask[v, u].mean() > 0.85
 
 
 def test_obstacles_hide_joints_and_mask(hand_row):

@@ -30,18 +30,18 @@ from auxhand.sample import HandSample
     angle=st.floats(-math.pi, math.pi),
     fraction=st.floats(0.3, 1.2),
     shift=st.tuples(st.floats(-0.3, 0.3), st.floats(-0.3, 0.3)),
-    corrected=st.booleans(),
+    view=st.sampled_from(["corrected", "labels", "plain"]),
 )
 def test_crops_are_placed_as_asked_and_keep_the_invariant(
-    hand_row, index, angle, fraction, shift, corrected
+    hand_row, index, angle, fraction, shift, view
 ):
     sample = decode_row(hand_row(index))
-    crop = place_crop(sample, 96, fraction, angle, shift, corrected)
+    crop = place_crop(sample, 96, fraction, angle, shift, view)
     labels = crop_labels(sample, crop)
     back = project(labels.K, labels.joints_xyz)
     torch.testing.assert_close(back, labels.joints_uv, atol=1e-6, rtol=0)
     assert crop.mirrored == (sample.side == "left")
-    if not corrected:  # a plain crop is an exact similarity
+    if view != "corrected":  # a plain crop is an exact similarity
         box = uv_box(labels.joints_uv)
         assert float(box[2:].max()) == pytest.approx(fraction * 96, abs=1e-6)
         middle = (box[:2] + box[2:] / 2 - 47.5) / 96
@@ -52,7 +52,7 @@ def test_crops_are_placed_as_asked_and_keep_the_invariant(
 @pytest.mark.parametrize("index", [0, 1, 2, 3])
 def test_upright_angle_turns_the_middle_finger_up(hand_row, index):
     sample = decode_row(hand_row(index))
-    crop = place_crop(sample, 64, angle=upright_angle(sample.joints_uv), corrected=False)
+    crop = place_crop(sample, 64, angle=upright_angle(sample.joints_uv), view="plain")
     uv = crop.uv_to_crop(sample.joints_uv)
     assert abs(float(uv[9, 0] - uv[0, 0])) < 1e-6
     assert uv[9, 1] < uv[0, 1]
@@ -116,7 +116,7 @@ def test_shrinking_does_not_alias(hand_row):
     sample = decode_row(hand_row(0, size=256))
     y, x = np.mgrid[:256, :256]
     checks = ((x + y) % 2).astype(np.float32)
-    crop = place_crop(sample, 40, 0.6, angle=0.2, corrected=False)
+    crop = place_crop(sample, 40, 0.6, angle=0.2, view="plain")
     corners = crop.uv_to_original(torch.tensor([[0.0, 0.0], [39.0, 39.0]], dtype=torch.float64))
     inside = warp(checks, crop)[10:30, 10:30]
     assert (corners[1] - corners[0]).norm() > 150
@@ -231,3 +231,23 @@ def test_without_joints_the_whole_image_is_the_crop(hand_row):
         evaluation_crop(decode_row({"index": 3, "depth": encode_depth(np.ones((2, 2)))}), 25)
     with pytest.raises(ValueError, match="neither joints nor an image"):
         place_crop(HandSample(), 25)
+
+
+@pytest.mark.parametrize("index", [2, 3])
+def test_the_three_viewpoints(hand_row, index):
+    """The dissertation's variant turns points as the correction does, and leaves the image alone;
+    without correction they turn about the camera's axis alone."""
+    sample = decode_row(hand_row(index))
+    corrected, labels, plain = (
+        place_crop(sample, 64, 0.7, 0.5, (0.1, 0.0), view)
+        for view in ("corrected", "labels", "plain")
+    )
+    assert torch.equal(labels.A, plain.A)
+    torch.testing.assert_close(labels.R, corrected.R)
+    back = Rotation.from_matrix(plain.R.numpy() @ np.diag([-1 if plain.mirrored else 1, 1, 1]))
+    np.testing.assert_allclose(back.as_rotvec(), [0, 0, -0.5 if plain.mirrored else 0.5], atol=1e-9)
+    # What the camera looks at is the crop's centre only where it was turned there.
+    middle = torch.tensor([[31.5, 31.5]], dtype=torch.float64)
+    for crop, turned in ((corrected, True), (labels, True), (plain, False)):
+        ray = unproject(crop.K, middle, torch.ones(1, dtype=torch.float64))[0]
+        assert bool(ray[:2].norm() < 1e-9) == turned

@@ -221,3 +221,70 @@ def test_upright_views_that_no_dataset_has_are_refused(hand_dataset):
     phases = [Phase(0, 32, views="upright")]
     with pytest.raises(ValueError, match="upright"):
         make(hand_dataset, phases=phases).training_set.pool(0)
+
+
+def test_the_first_samples_are_those_that_count(hand_dataset):
+    few = make(hand_dataset, train_count=3)
+    assert len(few.training_set) == 3
+    assert len(few.evaluation_set) == 2
+    both = HandDataModule(
+        [str(hand_dataset)] * 2, val_count=2, train_count=11, batch_size=1, workers=0
+    )
+    assert [len(part.rows) for part in both.training_set.parts] == [10, 1]
+    for count in (0, 11):
+        with pytest.raises(ValueError, match="train_count must lie in 1 to 10"):
+            _ = make(hand_dataset, train_count=count).training_set
+
+
+def test_weakly_labelled_samples_have_surfaces_and_no_pose(hand_dataset):
+    whole = replace(EASY, absent_share=0, misplaced_share=0, other_side_share=0)
+    data = make(
+        hand_dataset,
+        labelled_count=4,
+        labelled_share=0.5,
+        crop_by="mask",
+        cloud_points=16,
+        images_per_epoch=24,
+        phases=[Phase(0, 32, augmentation=whole)],
+    )
+    labelled_places = {f"fake/{i}" for i in range(4)}
+    seen = []
+    for batch in epoch_of(data.train_dataloader(), 0):
+        assert batch.valid["joints_xyz"].sum() == 2  # half of every batch
+        assert batch.valid["cloud"].all()
+        for place, known in zip(batch.source, batch.valid["joints_xyz"].tolist(), strict=True):
+            assert (place in labelled_places) == known
+            seen.append(place)
+    counts = {place: seen.count(place) for place in set(seen)}
+    assert len(counts) == 10
+    assert {counts[place] for place in labelled_places} == {3}  # 12 of 24 keys, 4 samples
+    assert {counts[place] for place in set(counts) - labelled_places} == {2}
+
+
+def test_without_a_share_labelled_samples_come_as_they_are(hand_dataset):
+    data = make(hand_dataset, labelled_count=4, crop_by="mask", images_per_epoch=20)
+    keys = [key.sample for key in data.train_dataloader().sampler]
+    assert sorted(keys) == sorted([*range(10)] * 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labelled_count": 3}, "no joints to crop by"),
+        ({"labelled_share": 0.5}, "beside a labelled_count"),
+        ({"labelled_count": 3, "labelled_share": 1.5, "crop_by": "mask"}, "share in"),
+    ],
+)
+def test_weak_labels_that_cannot_be_are_refused(hand_dataset, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(hand_dataset, **arguments)
+
+
+def test_validation_clouds_are_the_same_every_time(hand_dataset):
+    data = make(hand_dataset, cloud_points=32, crop_by="mask", view="labels")
+    first, second = (epoch_of(data.val_dataloader(), epoch)[0] for epoch in (0, 1))
+    assert first.valid["cloud"].all()
+    assert torch.equal(first.cloud, second.cloud)
+    # In the crop's frame, as the joints are: the hand's lines are drawn from joint to joint.
+    nearest = torch.cdist(first.cloud, first.joints_xyz).amin(1)
+    assert nearest.median() < 0.02

@@ -7,10 +7,13 @@ from auxhand.losses.pose import (
     coordinate_loss,
     heatmap_cross_entropy,
     heatmap_loss,
+    heatmap_norm,
+    map_norm,
     mask_cross_entropy,
     mask_loss,
     masked_mean,
     pose25d_loss,
+    pose_norm,
     presence_loss,
 )
 
@@ -175,3 +178,51 @@ def test_nothing_valid_is_zero_with_a_gradient_of_zero(name):
     loss.backward()
     assert loss.item() == 0
     assert prediction.grad.abs().max() == 0
+
+
+def test_norms_of_chapter_5_are_not_squared():
+    """Eq. 5.6 and 5.9: one number a sample, of what is valid."""
+    generator = torch.Generator().manual_seed(0)
+    y, target = (torch.randn(2, 3, 3, generator=generator, dtype=torch.float64) for _ in "ab")
+    wild = torch.where(SOME[..., None], target, torch.nan)
+    expected = [np.linalg.norm((y[i] - target[i])[SOME[i]].numpy().ravel()) for i in range(len(y))]
+    np.testing.assert_allclose(pose_norm(y, wild, SOME), expected)
+    assert pose_norm(y, target, NONE).tolist() == [0, 0]
+
+    maps, uv = probabilities(), joints()
+    expected = [
+        sum(
+            np.linalg.norm(maps[i, j].numpy() - gaussian(uv[i, j].numpy(), 1.5))
+            for j in SOME[i].nonzero()[:, 0]
+        )
+        for i in range(2)
+    ]
+    np.testing.assert_allclose(heatmap_norm(maps, uv, SOME, 1.5), expected)
+
+
+def test_a_heatmap_weighs_what_its_sigma_says():
+    centre = torch.full((1, 1, 2), 31.5, dtype=torch.float64)
+    nothing = torch.zeros(1, 1, 64, 64, dtype=torch.float64)
+    for sigma in (1.5, 2.0, 4.0):
+        weight = heatmap_norm(nothing, centre, torch.ones(1, 1, dtype=torch.bool), sigma)
+        assert weight.item() == pytest.approx(sigma * np.sqrt(np.pi), rel=1e-6)
+
+
+def test_maps_are_compared_with_what_their_cells_cover():
+    target = torch.arange(32, dtype=torch.float64).view(1, 2, 4, 4)
+    prediction = torch.zeros(1, 2, 2, 2, dtype=torch.float64)
+    cells = target.view(1, 2, 2, 2, 2, 2).mean(dim=(3, 5))
+    assert map_norm(prediction, target).item() == pytest.approx(cells.norm().item())
+    assert map_norm(cells, target).item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("at", ["apart", "together"])
+def test_norms_have_gradients_even_where_there_is_no_difference(at):
+    y = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    target = y + (0.3 if at == "apart" else 0.0)
+    y.requires_grad_()
+    if at == "apart":
+        assert gradcheck(lambda x: pose_norm(x, target, SOME), (y,))
+    else:
+        pose_norm(y, target, SOME).sum().backward()
+        assert torch.equal(y.grad, torch.zeros_like(y))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import warnings
 from pathlib import Path
@@ -80,6 +81,8 @@ def run(args: Namespace) -> None:
         args=["--config", str(args.config), *(f"--{entry}" for entry in args.set)],
         parser_kwargs={"exit_on_error": False},
     )
+    if cli.trainer.accelerator.name() == "cpu":
+        leave_cores(getattr(cli.datamodule, "workers", 0))
     folder = Path(cli.trainer.default_root_dir)
     last = folder / "checkpoints" / "last.ckpt"
     if args.restart and last.is_file():  # Lightning would leave it there as the last one
@@ -120,6 +123,18 @@ def run(args: Namespace) -> None:
         },
     )
     print(f"checkpoints and logs: {folder}\nmodel: {bundle}")
+
+
+def leave_cores(workers: int) -> None:
+    """Leave a core to each worker that makes batches.
+
+    The network's threads wait for each other at every layer, so a worker that takes a core from one
+    of them holds up all.
+    """
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (cores or 1) - workers)))
 
 
 def is_newer(file: Path, other: Path) -> bool:

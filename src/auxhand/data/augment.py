@@ -23,12 +23,14 @@ from auxhand.data.columns import (
     Row,
     decode_column,
     decode_depth,
+    decode_hand,
     decode_image,
     decode_labels,
     decode_mask,
 )
 from auxhand.data.geometric import (
     CropBy,
+    View,
     crop_labels,
     place_crop,
     presence,
@@ -187,6 +189,8 @@ def augment(
     depth: bool = False,
     cloud_points: int = 0,
     by: CropBy = "joints",
+    view: View = "corrected",
+    labelled: bool = True,
     where: str = "",
 ) -> HandSample:
     """One training picture of a stored row.
@@ -198,7 +202,8 @@ def augment(
 
     Args:
         row: columns of a prepared dataset. With `rgba` the hand comes before a new background;
-            without, its `image` is cropped as it is (real data).
+            without, its `image` is cropped as it is (real data); without either the sample has no
+            image.
         size: side of the crop in pixels.
         rng: see `generator`.
         augmentation: strengths.
@@ -206,47 +211,64 @@ def augment(
         depth: also give the hand's depth map.
         cloud_points: also give that many random points of its visible surface (Ch. 5.4.1).
         by: what the crop is placed by, see `geometric.place_crop`.
+        view: see `geometric.View`.
+        labelled: False leaves out all that says something of the pose but the surface of the hand
+            (Fig. 5.8): joints, and model parameters. Nothing else may then depend on them, so
+            place crops by the mask.
         where: name of the dataset, for messages.
 
     Raises:
-        ValueError: bytes that cannot be decoded, a row with neither rgba nor image.
+        ValueError: bytes that cannot be decoded, a row without any picture.
     """
     u = rng.random()
     if u < augmentation.absent_share:
-        image = backgrounds.sample(rng, size)
-        occlude(image, rng, augmentation.photometric)
-        image = take_picture(image, rng, augmentation.photometric)
+        empty = backgrounds.sample(rng, size)
+        occlude(empty, rng, augmentation.photometric)
         return HandSample(
-            image=to_tensor(image),
+            image=to_tensor(take_picture(empty, rng, augmentation.photometric)),
             mask=torch.zeros(size, size),
             presence=torch.tensor(0.0),
             source="background",
         )
     labels = decode_labels(row, where)
+    if not labelled:
+        labels = HandSample(
+            K=labels.K, side=labels.side, presence=labels.presence, source=labels.source
+        )
     misplaced = u < augmentation.absent_share + augmentation.misplaced_share
     other_side = labels.side is not None and u >= 1 - augmentation.other_side_share
     if other_side:
         labels = replace(labels, side=LEFT if labels.side == RIGHT else RIGHT)
-    place = _misplaced_crop if misplaced else _random_crop
     pixels = _pixels(row, where)
     stored = decode_column(row, "mask", decode_mask, where)
-    placed = labels if stored is None else replace(labels, mask=torch.from_numpy(stored))
-    crop = place(placed, pixels.shape[:2], size, rng, augmentation, by)
+    region = decode_hand(row, where) if by == "mask" else None
+    placed = labels if region is None else replace(labels, mask=torch.from_numpy(region))
+    extent = _extent(row, pixels, stored, where)
+    place = _misplaced_crop if misplaced else _random_crop
+    crop = place(placed, extent, size, rng, augmentation, by, view)
     sample = crop_labels(labels, crop)
 
-    image, hand = _picture(pixels, crop, rng, augmentation.photometric, backgrounds)
+    image: Array | None = None
+    hand: Array | None = None
+    if pixels is not None:
+        image, hand = _picture(pixels, crop, rng, augmentation.photometric, backgrounds)
     if stored is not None:
         # What is cut out may hold a thing, which is no hand.
         border = cv2.BORDER_CONSTANT if hand is None else cv2.BORDER_REPLICATE
         hand = warp(stored, crop, border) > 0.5
-    covered = occlude(image, rng, augmentation.photometric)
-    image = take_picture(image, rng, augmentation.photometric)
+    covered: Array = np.zeros((size, size), bool)
+    if image is not None:
+        covered = occlude(image, rng, augmentation.photometric)
+        image = take_picture(image, rng, augmentation.photometric)
     mask = None if hand is None else torch.from_numpy((hand & ~covered).astype(np.float32))
-    sample = replace(sample, image=to_tensor(image), mask=mask)
-    if sample.joints_uv is None:
+    sample = replace(sample, image=None if image is None else to_tensor(image), mask=mask)
+    if sample.joints_uv is None and (misplaced or other_side):
         return sample
-    is_hand = presence(sample.joints_uv, size)
-    if is_hand == 0 or other_side:
+    is_hand = sample.presence
+    if sample.joints_uv is not None:
+        seen = presence(sample.joints_uv, size)
+        is_hand = None if seen is None else torch.tensor(seen)
+    if other_side or is_hand == 0:
         return HandSample(
             image=sample.image,
             mask=mask,
@@ -254,10 +276,10 @@ def augment(
             source=sample.source,
             crop=crop,
         )
-    cloud = random_surface(row, cloud_points, rng, where) if cloud_points else None
+    cloud = random_surface(row, cloud_points, rng, where, region) if cloud_points else None
     return replace(
         sample,
-        presence=None if is_hand is None else torch.tensor(is_hand),
+        presence=is_hand,
         joint_visible=_still_visible(sample, covered),
         depth=_depth(row, crop, where) if depth else None,
         cloud=None if cloud is None else crop.xyz_to_crop(cloud),
@@ -271,6 +293,7 @@ def _random_crop(
     rng: np.random.Generator,
     augmentation: Augmentation,
     by: CropBy,
+    view: View,
 ) -> Crop:
     """A crop about the hand, turned, scaled and shifted at random."""
     angle = math.radians(rng.normal(0, augmentation.rotation))
@@ -283,7 +306,7 @@ def _random_crop(
         angle = rng.uniform(-math.pi, math.pi)
     elif upright and labels.joints_uv is not None:
         angle += upright_angle(labels.joints_uv)
-    return place_crop(labels, size, fraction, angle, tuple(shift), image_size=image_size, by=by)
+    return place_crop(labels, size, fraction, angle, tuple(shift), view, image_size, by)
 
 
 def _misplaced_crop(
@@ -293,6 +316,7 @@ def _misplaced_crop(
     rng: np.random.Generator,
     augmentation: Augmentation,
     by: CropBy,
+    view: View,
 ) -> Crop:
     """A crop beside the hand, or one far too wide or too narrow for it.
 
@@ -310,19 +334,28 @@ def _misplaced_crop(
         fraction = rng.uniform(1.5, 2.5)
         shift = tuple(rng.uniform(-0.5, 0.5, 2))
     angle = math.radians(rng.normal(0, augmentation.rotation))
-    return place_crop(
-        labels, size, fraction, angle, shift, corrected=False, image_size=image_size, by=by
-    )
+    return place_crop(labels, size, fraction, angle, shift, "plain", image_size, by)
 
 
-def _pixels(row: Row, where: str) -> Array:
-    """The row's cut-out hand (H, W, 4), or else its image (H, W, 3); uint8."""
+def _pixels(row: Row, where: str) -> Array | None:
+    """The row's cut-out hand (H, W, 4), or else its image (H, W, 3), uint8; None without either."""
     pixels = decode_column(row, "rgba", lambda data: decode_image(data, channels=4), where)
     if pixels is None:
         pixels = decode_column(row, "image", decode_image, where)
-    if pixels is None:
-        raise ValueError(f"{where or 'dataset'}, row {row.get('index')}: neither rgba nor image")
     return pixels
+
+
+def _extent(row: Row, pixels: Array | None, mask: Array | None, where: str) -> tuple[int, int]:
+    """(height, width) of what the row has a picture of."""
+    for picture in (pixels, mask):
+        if picture is not None:
+            return picture.shape[0], picture.shape[1]
+    depth = decode_column(row, "depth", decode_depth, where)
+    if depth is None:
+        raise ValueError(
+            f"{where or 'dataset'}, row {row.get('index')}: neither image, rgba, mask nor depth"
+        )
+    return depth.shape[0], depth.shape[1]
 
 
 def _picture(

@@ -7,48 +7,58 @@ import torch
 from torch import Tensor
 
 from auxhand.data.columns import (
-    PARTS,
+    Array,
     Row,
     decode_column,
     decode_depth,
+    decode_hand,
     decode_labels,
-    decode_mask,
-    decode_parts,
 )
-from auxhand.geometry.cloud import depth_to_cloud, random_points
+from auxhand.geometry.camera import unproject
+from auxhand.geometry.cloud import random_points
 
 
-def surface(row: Row, where: str = "") -> Tensor | None:
+def surface(row: Row, where: str = "", hand: Array | None = None) -> Tensor | None:
     """All points of the visible hand: (N, 3) metres, in the camera frame of the stored K.
 
-    The hand is what `parts` says, the arm left out, or else what `mask` says. None where depth, K
-    or the region is not known, or no pixel of the hand has a depth.
+    The hand is that of `columns.decode_hand`. None where depth, K or the hand's region is not
+    known, or no pixel of it has a depth.
 
     Args:
         row: columns of a prepared dataset.
         where: name of the dataset, for messages.
+        hand: the hand's region, if it is decoded already.
 
     Raises:
         ValueError: bytes that cannot be decoded.
     """
-    depth = decode_column(row, "depth", decode_depth, where)
-    parts = decode_column(row, "parts", decode_parts, where)
-    region = decode_column(row, "mask", decode_mask, where)
-    if parts is not None:
-        region = ((parts > 0) & (parts != PARTS.index("arm"))).astype(np.float32)
-    K = decode_labels(row, where).K
-    if depth is None or region is None or K is None:
-        return None
-    cloud = depth_to_cloud(torch.from_numpy(depth).double(), K, torch.from_numpy(region))
-    return cloud if len(cloud) else None
+    pixels = _pixels(row, where, hand)
+    return None if pixels is None else _points(row, where, pixels)
 
 
 def random_surface(
-    row: Row, points: int, rng: np.random.Generator, where: str = ""
+    row: Row, points: int, rng: np.random.Generator, where: str = "", hand: Array | None = None
 ) -> Tensor | None:
     """`points` random ones of `surface`: another choice at every step of a training."""
-    cloud = surface(row, where)
-    if cloud is None:
+    pixels = _pixels(row, where, hand)
+    if pixels is None:
         return None
     generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-    return random_points(cloud, points, generator)
+    return _points(row, where, random_points(pixels, points, generator))
+
+
+def _pixels(row: Row, where: str, hand: Array | None) -> Tensor | None:
+    """(N, 3) u, v and depth of the pixels of the hand that have one."""
+    depth = decode_column(row, "depth", decode_depth, where)
+    hand = decode_hand(row, where) if hand is None else hand
+    if depth is None or hand is None or row.get("K") is None:
+        return None
+    v, u = np.nonzero((depth > 0) & (hand > 0.5))
+    return torch.from_numpy(np.stack([u, v, depth[v, u]], 1).astype(np.float64)) if len(u) else None
+
+
+def _points(row: Row, where: str, pixels: Tensor) -> Tensor:
+    """(N, 3) pixels and depths -> (N, 3) points."""
+    K = decode_labels(row, where).K
+    assert K is not None
+    return unproject(K, pixels[:, :2], pixels[:, 2])

@@ -267,6 +267,20 @@ def decode_column(
         ) from error
 
 
+def decode_hand(row: Row, where: str = "") -> Array | None:
+    """(H, W) float32 in {0, 1}, where the hand is: by `parts`, the arm left out, or else by `mask`;
+    None where neither is known.
+
+    Raises:
+        ValueError: bytes that cannot be decoded.
+    """
+    parts = decode_column(row, "parts", decode_parts, where)
+    if parts is None:
+        return decode_column(row, "mask", decode_mask, where)
+    hand = (parts > 0) & (parts != PARTS.index("arm"))
+    return np.asarray(hand, np.float32)
+
+
 def decode_labels(row: Row, where: str = "") -> HandSample:
     """What a row holds besides images: K, side, joints and their flags, presence, source.
 

@@ -55,7 +55,7 @@ def prepare(sample: HandSample, rule: CropRule, size: int = SIZE, margin: float 
             replace(sample, side=None),
             size,
             rule.fraction / margin,
-            corrected=False,
+            view="plain",
             image_size=image.shape[:2],
             by=rule.by,
         )

@@ -2,7 +2,8 @@
 
 A crop is placed by the hand's joints, or by its mask: `fraction` is the share of the crop's side
 that the longer side of their box takes, after turning. With intrinsics the crop is view-corrected
-(`geometry.crop.view_crop`), so project(K, joints_xyz) = joints_uv holds in it exactly.
+(`geometry.crop.view_crop`) unless told otherwise (`View`); project(K, joints_xyz) = joints_uv holds
+in it exactly, always.
 """
 
 from __future__ import annotations
@@ -27,8 +28,20 @@ Array = npt.NDArray[Any]
 CropBy = Literal["joints", "mask"]
 """What a crop is placed by: the box of the hand's joints, or of its mask."""
 
+View = Literal["corrected", "labels", "plain"]
+"""What a crop does to the viewpoint (Ch. 5.4.1).
+
+"corrected": the camera turns to the crop's centre, and the image is what it sees. "labels": the
+image is a plain crop and only points turn, which is the dissertation's variant. "plain": no
+correction; points turn with the image about the axis of the original camera, and no further.
+"""
+
 FRACTION = 0.7
 """Share of the side that the joints' box takes in crops for evaluation: mid-way in training."""
+
+MASK_FRACTION = 0.8
+"""The same for the mask's box, which is 13% longer (mean of 500 hands of the source domain): by
+either the hand is as large."""
 
 MARGIN = 0.02
 """Joints up to this share of the side beyond the crop's edge still count as labelled: a network
@@ -76,7 +89,7 @@ def place_crop(
     fraction: float = FRACTION,
     angle: float = 0.0,
     shift: tuple[float, float] = (0.0, 0.0),
-    corrected: bool = True,
+    view: View = "corrected",
     image_size: tuple[int, int] | None = None,
     by: CropBy = "joints",
 ) -> Crop:
@@ -88,7 +101,7 @@ def place_crop(
         fraction: share of the crop's side that the box takes.
         angle: radians by which the content turns (clockwise on screen), before mirroring.
         shift: where the box's centre lies, in sides of the crop from the crop's centre.
-        corrected: turn the camera to the crop's centre, where K is known (else a plain crop).
+        view: see `View`; "plain" where K is not known.
         image_size: (height, width) of the sample's image. Where no joint is known the image counts
             as a crop of a hand already: at `FRACTION` and without a shift, all of it is shown.
         by: the box is that of the turned joints, or of the turned mask where there is one that is
@@ -105,11 +118,16 @@ def place_crop(
     side = max(float((high - low).max()), 1.0) / fraction
     center = (turn.T @ ((low + high) / 2 - side * np.asarray(shift))).tolist()
     mirror = sample.side == LEFT
-    if sample.K is not None and corrected:
-        return view_crop(sample.K.double(), center, side, size, angle, mirror)
-    # Without a camera it is the centre that gives the crop its precision.
     K = None if sample.K is None else sample.K.double()
-    return plain_crop(torch.tensor(center, dtype=torch.float64), side, size, angle, K, mirror)
+    if K is not None and view == "corrected":
+        return view_crop(K, center, side, size, angle, mirror)
+    # Without a camera it is the centre that gives the crop its precision.
+    crop = plain_crop(torch.tensor(center, dtype=torch.float64), side, size, angle, K, mirror)
+    if K is not None and view == "labels":
+        return crop.with_axes(view_crop(K, center, side, size, angle, mirror).R)
+    roll = torch.eye(3, dtype=torch.float64)
+    roll[:2, :2] = torch.from_numpy(turn)
+    return crop.with_axes(crop.R @ roll)
 
 
 def _extent(sample: HandSample, image_size: tuple[int, int] | None, by: CropBy) -> Array:
@@ -218,17 +236,19 @@ def warp_depth(depth: Array, crop: Crop) -> Array:
 def evaluation_crop(
     sample: HandSample,
     size: int,
-    fraction: float = FRACTION,
-    corrected: bool = True,
+    fraction: float | None = None,
+    view: View = "corrected",
     by: CropBy = "joints",
+    hand: Array | None = None,
 ) -> HandSample:
     """The crop of a sample that a network is judged on: nothing about it is random.
 
     Args:
         sample: with an image; without joints the whole image is taken as the crop.
         size: side of the crop in pixels.
-        fraction, by: see `place_crop`.
-        corrected: view-corrected, where K is known.
+        fraction, by: see `place_crop`; `FRACTION` or `MASK_FRACTION` if None.
+        view: see `View`.
+        hand: (H, W) what to place it by instead of the sample's mask, which may show an arm too.
 
     Returns:
         image, mask and depth (where there are any) at `size`, labels in the crop's pixels and
@@ -240,9 +260,10 @@ def evaluation_crop(
     if sample.image is None:
         raise ValueError(f"{sample.source}: no image to crop")
     image = sample.image.permute(1, 2, 0).numpy()
-    crop = place_crop(
-        sample, size, fraction, corrected=corrected, image_size=image.shape[:2], by=by
-    )
+    if fraction is None:
+        fraction = FRACTION if by == "joints" else MASK_FRACTION
+    placed = sample if hand is None else replace(sample, mask=torch.from_numpy(hand))
+    crop = place_crop(placed, size, fraction, view=view, image_size=image.shape[:2], by=by)
     pixels = warp(image, crop, cv2.BORDER_REPLICATE)
     mask = None if sample.mask is None else warp(sample.mask.numpy(), crop) > 0.5
     depth = None if sample.depth is None else warp_depth(sample.depth.numpy(), crop)

@@ -7,28 +7,35 @@ would have seen.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
+import cv2
 import lightning
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from auxhand.data.augment import Augmentation, augment, generator
 from auxhand.data.background import Backgrounds
-from auxhand.data.geometric import CropBy, evaluation_crop
-from auxhand.data.loader import BatchLoader
+from auxhand.data.cloud import random_surface
+from auxhand.data.columns import decode_hand, decode_row
+from auxhand.data.geometric import CropBy, View, evaluation_crop
 from auxhand.data.store import PreparedDataset
-from auxhand.sample import HandSample
+from auxhand.sample import HandBatch, HandSample
 
 Indices = npt.NDArray[np.int64]
+
+
+Pool = Callable[[int], Indices]
+"""Epoch -> numbers of the samples that it draws from."""
 
 
 class Key(NamedTuple):
@@ -80,89 +87,127 @@ class Schedule:
         return bisect_right(self._starts, epoch) - 1
 
 
+class Part(NamedTuple):
+    """Rows of a prepared dataset, and whether their labels are used (`augment`)."""
+
+    dataset: PreparedDataset
+    rows: range
+    labelled: bool = True
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a sample holds besides image and labels, and how it is cropped.
+
+    Attributes:
+        depth: a depth map.
+        cloud_points: points of the visible hand; 0: none.
+        crop_by: see `geometric.CropBy`.
+        view: see `geometric.View`.
+    """
+
+    depth: bool = False
+    cloud_points: int = 0
+    crop_by: CropBy = "joints"
+    view: View = "corrected"
+
+
 class TrainingSet(Dataset[HandSample]):
     """Augmented samples of one or more prepared datasets, by `Key`."""
 
     def __init__(
         self,
-        parts: Sequence[tuple[PreparedDataset, range]],
+        parts: Sequence[Part],
         schedule: Schedule,
         backgrounds: Backgrounds,
         seed: int,
-        depth: bool = False,
-        cloud_points: int = 0,
-        by: CropBy = "joints",
+        contents: Contents,
     ) -> None:
         self.parts = list(parts)
         self.schedule = schedule
         self.backgrounds = backgrounds
         self.seed = seed
-        self.depth = depth
-        self.cloud_points = cloud_points
-        self.by = by
-        self._ends = np.cumsum([len(rows) for _, rows in self.parts]).tolist()
+        self.contents = contents
+        self._ends = np.cumsum([len(part.rows) for part in self.parts]).tolist()
 
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def pool(self, epoch: int) -> Indices:
-        """Numbers of the samples that an epoch draws from.
+    def pool(self, epoch: int, labelled: bool | None = None) -> Indices:
+        """Numbers of the samples that an epoch draws from, or of those that are `labelled` or not.
 
         Raises:
             ValueError: its phase wants upright hands, and there are none.
         """
-        if self.schedule.phases[self.schedule.number(epoch)].views == "all":
-            return np.arange(len(self))
-        if not len(self._upright):
-            raise ValueError(
-                "a phase asks for upright views, but no sample's factors name one: set its views "
-                "to all"
-            )
-        return self._upright
+        numbers = np.arange(len(self))
+        if self.schedule.phases[self.schedule.number(epoch)].views == "upright":
+            if not len(self._upright):
+                raise ValueError(
+                    "a phase asks for upright views, but no sample's factors name one: set its "
+                    "views to all"
+                )
+            numbers = self._upright
+        return numbers if labelled is None else numbers[self._labelled[numbers] == labelled]
+
+    @cached_property
+    def _labelled(self) -> npt.NDArray[np.bool_]:
+        return np.concatenate([np.full(len(p.rows), p.labelled) for p in self.parts])
 
     @cached_property
     def _upright(self) -> Indices:
         kinds = [
             factors.get("view", {}).get("kind")
-            for dataset, rows in self.parts
-            for factors in dataset.factors()[rows.start : rows.stop]
+            for part in self.parts
+            for factors in part.dataset.factors()[part.rows.start : part.rows.stop]
         ]
         return np.flatnonzero(np.array(kinds) == "upright")
 
     def __getitem__(self, key: Key) -> HandSample:
-        part = bisect_right(self._ends, key.sample)
-        dataset, rows = self.parts[part]
+        number = bisect_right(self._ends, key.sample)
+        dataset, rows, labelled = self.parts[number]
         phase = self.schedule.number(key.epoch)
         return augment(
-            dataset.row(rows[key.sample - self._ends[part]]),
+            dataset.row(rows[key.sample - self._ends[number]]),
             self.schedule.phases[phase].size,
             generator(self.seed, *key),
             self.schedule.augmentations[phase],
             self.backgrounds,
-            depth=self.depth,
-            cloud_points=self.cloud_points,
-            by=self.by,
+            depth=self.contents.depth,
+            cloud_points=self.contents.cloud_points,
+            by=self.contents.crop_by,
+            view=self.contents.view,
+            labelled=labelled,
             where=str(dataset.root),
         )
 
 
 class EvaluationSet(Dataset[HandSample]):
-    """Evaluation crops of a prepared dataset, by `Key`: the epoch gives the size."""
+    """Evaluation crops of a prepared dataset, by `Key`: the epoch gives the size.
+
+    A sample's cloud is the same choice of points every time.
+    """
 
     def __init__(
-        self, dataset: PreparedDataset, rows: range, schedule: Schedule, by: CropBy = "joints"
+        self, dataset: PreparedDataset, rows: range, schedule: Schedule, contents: Contents
     ) -> None:
         self.dataset = dataset
         self.rows = rows
         self.schedule = schedule
-        self.by = by
+        self.contents = contents
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, key: Key) -> HandSample:
         size = self.schedule.phases[self.schedule.number(key.epoch)].size
-        return evaluation_crop(self.dataset[self.rows[key.sample]], size, by=self.by)
+        row, where = self.dataset.row(self.rows[key.sample]), str(self.dataset.root)
+        sample, contents = decode_row(row, where), self.contents
+        hand = decode_hand(row, where) if contents.crop_by == "mask" else None
+        if contents.cloud_points:
+            rng = generator(0, self.rows[key.sample])
+            cloud = random_surface(row, contents.cloud_points, rng, where, hand)
+            sample = replace(sample, cloud=cloud)
+        return evaluation_crop(sample, size, view=contents.view, by=contents.crop_by, hand=hand)
 
 
 class KeySampler(DistributedSampler[Key]):
@@ -178,6 +223,8 @@ class KeySampler(DistributedSampler[Key]):
         images: number of keys in an epoch, all processes together; None = `length`.
         order_seed: of the permutations; None = in order.
         pool: epoch -> numbers of the samples it draws from; None: always all.
+        mixture: two such pools that an epoch draws from in turn, and the share of the first in
+            every row of keys; instead of `pool`.
     """
 
     def __init__(
@@ -185,12 +232,14 @@ class KeySampler(DistributedSampler[Key]):
         length: int,
         images: int | None = None,
         order_seed: int | None = None,
-        pool: Callable[[int], Indices] | None = None,
+        pool: Pool | None = None,
+        mixture: tuple[Pool, Pool, float] | None = None,
     ) -> None:
         self.length = length
         self.images = length if images is None else images
         self.order_seed = order_seed
         self.pool = pool
+        self.mixture = mixture
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -202,14 +251,32 @@ class KeySampler(DistributedSampler[Key]):
     def __iter__(self) -> Iterator[Key]:
         rank, processes = _processes()
         first = self.epoch * self.images + rank
-        order = pool = np.arange(self.length) if self.pool is None else self.pool(self.epoch)
-        shuffled = None
-        for position in range(first, first + len(self) * processes, processes):
+        positions = range(first, first + len(self) * processes, processes)
+        if self.mixture is None:
+            draw = self._draw(
+                np.arange(self.length) if self.pool is None else self.pool(self.epoch)
+            )
+            yield from (draw(position) for position in positions)
+            return
+        one, other, share = self.mixture
+        draws = self._draw(one(self.epoch)), self._draw(other(self.epoch))
+        for position in positions:
+            before, upto = math.floor(position * share), math.floor((position + 1) * share)
+            yield draws[0](before) if upto > before else draws[1](position - before)
+
+    def _draw(self, pool: Indices) -> Callable[[int], Key]:
+        """Position in the endless row of permutations of a pool -> key."""
+        order, shuffled = pool, None
+
+        def draw(position: int) -> Key:
+            nonlocal order, shuffled
             visit, place = divmod(position, len(pool))
             if self.order_seed is not None and visit != shuffled:
                 order = np.random.default_rng([self.order_seed, visit]).permutation(pool)
                 shuffled = visit
-            yield Key(self.epoch, visit, int(order[place]))
+            return Key(self.epoch, visit, int(order[place]))
+
+        return draw
 
 
 def _processes() -> tuple[int, int]:
@@ -235,10 +302,16 @@ class HandDataModule(lightning.LightningDataModule):
         depth: also give depth maps.
         cloud_points: also give that many random points of the visible hand; 0: none.
         crop_by: place crops by the true joints or by the true mask (Ch. 5.4.1).
+        view: what crops do to the viewpoint, see `geometric.View`.
+        train_count: only that many first training samples; None: all.
+        labelled_count: only that many first training samples keep their pose, the others are weakly
+            labelled (Fig. 5.8); None: all.
+        labelled_share: share of the labelled ones in every batch; None: their share of all.
         seed: of order and augmentation.
 
     Raises:
-        ValueError: phases out of order, more validation samples than there are samples.
+        ValueError: phases out of order; more validation, training or labelled samples than there
+            are samples; crops of weakly labelled samples by the joints that they lack.
         FileNotFoundError: (when set up) no such dataset or folder.
     """
 
@@ -255,9 +328,17 @@ class HandDataModule(lightning.LightningDataModule):
         depth: bool = False,
         cloud_points: int = 0,
         crop_by: CropBy = "joints",
+        view: View = "corrected",
+        train_count: int | None = None,
+        labelled_count: int | None = None,
+        labelled_share: float | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if labelled_count is not None and crop_by == "joints":
+            raise ValueError("weakly labelled samples have no joints to crop by: crop_by mask")
+        if labelled_share is not None and not (labelled_count and 0 < labelled_share < 1):
+            raise ValueError("labelled_share is a share in (0, 1) beside a labelled_count")
         if val is None and not val_count:
             raise ValueError("give a validation folder `val`, or hold samples out: `val_count`")
         self.roots = [train] if isinstance(train, str) else list(train)
@@ -268,9 +349,10 @@ class HandDataModule(lightning.LightningDataModule):
         self.schedule = Schedule(phases or [Phase(0, 96)])
         self.background_folder = backgrounds
         self.workers = workers
-        self.depth = depth
-        self.cloud_points = cloud_points
-        self.crop_by = crop_by
+        self.contents = Contents(depth, cloud_points, crop_by, view)
+        self.train_count = train_count
+        self.labelled_count = labelled_count
+        self.labelled_share = labelled_share
         self.seed = seed
 
     def prepare_data(self) -> None:
@@ -281,17 +363,18 @@ class HandDataModule(lightning.LightningDataModule):
     @cached_property
     def training_set(self) -> TrainingSet:
         """The training samples."""
-        parts = []
+        parts: list[Part] = []
         for number, root in enumerate(self.roots):
             dataset = PreparedDataset(root)
             held_out = self._held_out(dataset) if number == 0 and self.val_root is None else 0
-            parts.append((dataset, range(len(dataset) - held_out)))
+            parts.append(Part(dataset, range(len(dataset) - held_out)))
+        if self.train_count is not None:
+            parts = _split(parts, self.train_count, "train_count")[0]
+        if self.labelled_count is not None:
+            labelled, weak = _split(parts, self.labelled_count, "labelled_count")
+            parts = labelled + [part._replace(labelled=False) for part in weak]
         folder = None if self.background_folder is None else Path(self.background_folder)
-        backgrounds = Backgrounds(folder)
-        return TrainingSet(
-            *(parts, self.schedule, backgrounds, self.seed),
-            *(self.depth, self.cloud_points, self.crop_by),
-        )
+        return TrainingSet(parts, self.schedule, Backgrounds(folder), self.seed, self.contents)
 
     @cached_property
     def evaluation_set(self) -> EvaluationSet:
@@ -300,7 +383,7 @@ class HandDataModule(lightning.LightningDataModule):
         count = self._held_out(dataset)
         first = 0 if self.val_root else len(dataset) - count
         rows = range(first, first + count)
-        return EvaluationSet(dataset, rows, self.schedule, self.crop_by)
+        return EvaluationSet(dataset, rows, self.schedule, self.contents)
 
     def _held_out(self, dataset: PreparedDataset) -> int:
         """Number of validation samples in `dataset`."""
@@ -311,22 +394,61 @@ class HandDataModule(lightning.LightningDataModule):
             )
         return count
 
-    def train_dataloader(self) -> BatchLoader:
+    def train_dataloader(self) -> DataLoader[HandBatch]:
         """Shuffled, augmented batches, incomplete ones left out."""
         data = self.training_set
         images = self.images_per_epoch or len(data)
         if images < self.batch_size:
             raise ValueError(f"{images} images an epoch do not fill a batch of {self.batch_size}")
-        sampler = KeySampler(len(data), images, self.seed, data.pool)
+        pools = partial(data.pool, labelled=True), partial(data.pool, labelled=False)
+        share = self.labelled_share
+        mixture = None if share is None else (*pools, share)
+        sampler = KeySampler(len(data), images, self.seed, data.pool, mixture)
         return self._loader(data, sampler, drop_last=True)
 
-    def val_dataloader(self) -> BatchLoader:
+    def val_dataloader(self) -> DataLoader[HandBatch]:
         """All validation crops, in order."""
         data = self.evaluation_set
         return self._loader(data, KeySampler(len(data)), drop_last=False)
 
     def _loader(
         self, data: Dataset[HandSample], sampler: KeySampler, drop_last: bool
-    ) -> BatchLoader:
-        points = self.cloud_points or 1
-        return BatchLoader(data, sampler, self.batch_size, drop_last, self.workers, points)
+    ) -> DataLoader[HandBatch]:
+        if self.workers == 0:  # else OpenCV's threads take the cores from the network's
+            _start_worker(0)
+        points = self.contents.cloud_points or 1
+        loader = DataLoader(
+            data,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            collate_fn=partial(HandSample.collate, cloud_points=points),
+            drop_last=drop_last,
+            worker_init_fn=_start_worker,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+        return cast("DataLoader[HandBatch]", loader)
+
+
+def _split(parts: Sequence[Part], count: int, name: str) -> tuple[list[Part], list[Part]]:
+    """The first `count` samples of all parts together, and the rest.
+
+    Raises:
+        ValueError: no samples, or more than there are.
+    """
+    total = sum(len(part.rows) for part in parts)
+    if not 0 < count <= total:
+        raise ValueError(f"{name} must lie in 1 to {total}, the number of samples; got {count}")
+    first, rest = [], []
+    for part in parts:
+        taken = min(count, len(part.rows))
+        first.append(part._replace(rows=part.rows[:taken]))
+        rest.append(part._replace(rows=part.rows[taken:]))
+        count -= taken
+    return [p for p in first if p.rows], [p for p in rest if p.rows]
+
+
+def _start_worker(_: int) -> None:
+    """One thread a process: pictures are small, and there are as many workers as cores to spare."""
+    cv2.setNumThreads(0)

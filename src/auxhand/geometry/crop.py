@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,20 @@ class Crop:
             return self.A.new_ones(height, width)
         along = self.xyz_to_original(rays(self.K, _pixel_grid(self.size, self.A)))[..., 2]
         return (1 / along).view(height, width)
+
+    def with_axes(self, R: Tensor) -> Crop:
+        """The same pixels, seen by a camera whose axes are turned: points go by R instead.
+
+        The invariant holds through K' = A K_original R^-1, which is not upper triangular.
+
+        Args:
+            R: (3, 3) original camera coordinates -> the new ones, with the mirror in it where the
+                crop is mirrored.
+        """
+        K = None
+        if self.K_original is not None:
+            K = (self.A.double() @ self.K_original.double() @ R.double().mT).to(self.A.dtype)
+        return replace(self, R=R, K=K)
 
     def then(self, crop: Crop) -> Crop:
         """This crop followed by a crop of its image: one transform from the original to the last.

@@ -1,8 +1,9 @@
 """Losses of supervised pose estimation (Ch. 2.3, 3.1.1, 6.3.1), as functions of tensors.
 
-All of them are means over what is valid, so that a weight means the same for any batch and any
-number of labels, and 0 (with a gradient of 0) where nothing is. The equations write sums over the
-joints of one hand; the constant factor between the two is left to the weight.
+Most are means over what is valid, so that a weight means the same for any batch and any number of
+labels, and 0 (with a gradient of 0) where nothing is. Their equations write sums over the joints of
+one hand; the constant factor between the two is left to the weight. Those of Ch. 5, `*_norm`, are
+one number for each sample.
 """
 
 from __future__ import annotations
@@ -127,6 +128,56 @@ def presence_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         valid: (B,) bool.
     """
     return masked_mean(_binary_cross_entropy(prediction, target), valid)
+
+
+def pose_norm(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """|y - y'|, the norm of all coordinates of a pose together, not squared (Eq. 5.9).
+
+    Args:
+        prediction, target: (B, J, 3) in one unit, which is the loss's.
+        valid: (B, J) bool, joints that are in the norm.
+
+    Returns:
+        (B,); 0 where no joint counts.
+    """
+    difference = torch.where(valid[..., None], prediction - target, 0.0)
+    norm: Tensor = torch.linalg.vector_norm(difference.flatten(1), dim=1)
+    return norm
+
+
+def heatmap_norm(prediction: Tensor, target: Tensor, valid: Tensor, sigma: float) -> Tensor:
+    """sum_j |H_j - H_j'|, norms over a map's cells, not squared (Eq. 5.6).
+
+    H is the Gaussian of Eq. 2.1, of peak 1, so |H_j| is sigma sqrt(pi): what a weight of this loss
+    means depends on sigma in cells, and on nothing else.
+
+    Args:
+        prediction: (B, J, h, w).
+        target: (B, J, 2), the joints in cells of the map.
+        valid: (B, J) bool, joints that are in the sum.
+        sigma: of the Gaussian, in cells.
+
+    Returns:
+        (B,).
+    """
+    gaussian = gaussian_heatmap(target, _size(prediction), sigma)
+    norms: Tensor = torch.linalg.vector_norm(prediction - gaussian, dim=(-2, -1))
+    return torch.where(valid, norms, 0.0).sum(dim=1)
+
+
+def map_norm(prediction: Tensor, target: Tensor) -> Tensor:
+    """|x - x'| over all cells and channels, not squared: as Eq. 5.6, for other maps and images.
+
+    Args:
+        prediction: (B, C, h, w).
+        target: (B, C, H, W); where it is larger, each cell's mean counts.
+
+    Returns:
+        (B,).
+    """
+    difference = prediction - _resized(target, prediction)
+    norm: Tensor = torch.linalg.vector_norm(difference.flatten(1), dim=1)
+    return norm
 
 
 def _binary_cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:

@@ -29,9 +29,9 @@ from auxhand.losses.pose import (
     pose25d_loss,
     presence_loss,
 )
-from auxhand.metrics import EPE, PCK, lift_pose
+from auxhand.metrics import ValidationMetrics
 from auxhand.models.pose_net import PoseNet
-from auxhand.optim import Schedule
+from auxhand.optim import Schedule, adam
 from auxhand.sample import HandBatch, HandPose
 
 Term = Callable[[HandPose, HandBatch], Tensor]
@@ -97,7 +97,7 @@ class Supervised(LightningModule):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.schedule = schedule or Schedule()
-        self.epe_mm, self.pck_05 = EPE("root"), PCK(0.05)
+        self.validation = ValidationMetrics()
         if not self.weights:
             raise ValueError("every loss weight is 0: nothing to train")
 
@@ -133,29 +133,12 @@ class Supervised(LightningModule):
     def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
         """EPE with known root and scale (3D), PCK at 0.05 of the crop (2D)."""
         pose = self(batch.image.contiguous(memory_format=torch.channels_last))
-        lifted = lift_pose(pose, batch)
-        if lifted is not None:
-            valid = batch.joint_mask("joints_xyz") & lifted.known[:, None]
-            self.epe_mm.update(lifted.xyz, batch.joints_xyz, valid)
-            self.log("val/epe_mm", self.epe_mm, prog_bar=True, batch_size=len(batch))
-        if pose.uv is not None:
-            size = max(batch.image.shape[-2:])
-            valid = batch.joint_mask("joints_uv")
-            self.pck_05.update(pose.uv, batch.joints_uv, size, valid)
-            self.log("val/pck_05", self.pck_05, prog_bar=True, batch_size=len(batch))
+        self.log_dict(self.validation(pose, batch), prog_bar=True, batch_size=len(batch))
 
     def configure_optimizers(self) -> Any:
         """AdamW with the schedule, stepped once an optimiser step."""
-        # Not the fused one: Lightning refuses to clip gradients for it under mixed precision.
-        optimizer = torch.optim.AdamW(
-            self.parameters(), self.learning_rate, weight_decay=self.weight_decay
-        )
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.schedule.scheduler(optimizer, steps)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        return adam(self.parameters(), self.learning_rate, self.schedule, steps, self.weight_decay)
 
 
 def _field(pose: HandPose, name: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Backbones: any timm classification network as a pyramid of feature maps.
+"""Backbones: any timm classification network as a pyramid of feature maps, or as features.
 
 Also what all bodies of a pose network have in common: `Body` and what it returns, `Features`.
 """
@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import timm
+import torch
 from huggingface_hub import constants as hub_settings
 from huggingface_hub import get_session
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 
+from auxhand.models.spec import recorded
+
 STRIDES = (4, 8, 16, 32)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 _PROBE_SECONDS = 5.0
 
 
@@ -68,6 +73,7 @@ class Backbone(nn.Module):
         pretrained: True for timm's ImageNet weights (from the network or timm's cache), or the
             path of a file with the network's weights; False for random ones.
         strides: image pixels per cell of the maps wanted, ascending.
+        channels: of the image.
 
     Raises:
         ValueError: a name that timm does not have, or a network without maps at these strides.
@@ -75,10 +81,14 @@ class Backbone(nn.Module):
     """
 
     def __init__(
-        self, name: str, pretrained: bool | str = False, strides: Sequence[int] = STRIDES
+        self,
+        name: str,
+        pretrained: bool | str = False,
+        strides: Sequence[int] = STRIDES,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        self.network = _create(name, pretrained)
+        self.network = _create(name, pretrained, channels)
         info: FeatureInfo = self.network.feature_info  # type: ignore[assignment]
         reductions = info.reduction()
         missing = [s for s in strides if s not in reductions]
@@ -90,28 +100,70 @@ class Backbone(nn.Module):
         # Where two maps share a stride, the later one has seen more layers.
         last = {stride: i for i, stride in enumerate(reductions)}
         self._chosen = [last[s] for s in strides]
-        channels = info.channels()
-        self.channels: tuple[int, ...] = tuple(channels[i] for i in self._chosen)
+        widths = info.channels()
+        self.channels: tuple[int, ...] = tuple(widths[i] for i in self._chosen)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> one (B, C, H / stride, W / stride) per stride."""
+        """(B, channels, H, W) -> one (B, C, H / stride, W / stride) per stride."""
         maps = self.network(image)
         return [maps[i] for i in self._chosen]
 
 
-def _create(name: str, pretrained: bool | str) -> nn.Module:
+@recorded
+class ImageFeatures(nn.Module):
+    """An image (B, C, H, W) to features (B, F): a backbone's deepest map, averaged over the image.
+
+    Args:
+        backbone: a timm network.
+        pretrained: see `Backbone`.
+        channels: C; three are RGB in [0, 1], which is normalised here, others are taken as they
+            are.
+
+    Attributes:
+        features: F.
+    """
+
+    def __init__(
+        self, backbone: str = "resnet18", pretrained: bool | str = False, channels: int = 3
+    ) -> None:
+        super().__init__()
+        self.normalise = ImageNetScale() if channels == 3 else nn.Identity()
+        self.backbone = Backbone(backbone, pretrained, STRIDES[-1:], channels)
+        self.features = self.backbone.channels[0]
+
+    def forward(self, image: Tensor) -> Tensor:
+        deepest: Tensor = self.backbone(self.normalise(image))[0]
+        return deepest.mean(dim=(-2, -1))
+
+
+class ImageNetScale(nn.Module):
+    """RGB (B, 3, H, W) in [0, 1] to what backbones are given: mean 0, deviation 1 over ImageNet."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, value in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(value).view(3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return (image - self.mean) / self.std
+
+
+def _create(name: str, pretrained: bool | str, channels: int) -> nn.Module:
     architecture = name.split(".")[0]
     if not timm.is_model(architecture):
         close = difflib.get_close_matches(architecture, timm.list_models(), n=5)
         hint = f"; close to it: {', '.join(close)}" if close else ""
         raise ValueError(f"timm has no network {name!r}{hint}")
     if not pretrained:
-        return timm.create_model(name, features_only=True)
+        return timm.create_model(name, features_only=True, in_chans=channels)
     if isinstance(pretrained, str):
-        return _from_file(name, pretrained)
+        return _from_file(name, pretrained, channels)
     try:
         with _no_waiting_for_the_network():
-            return timm.create_model(name, features_only=True, pretrained=True)
+            return timm.create_model(name, features_only=True, pretrained=True, in_chans=channels)
     except OSError as error:
         raise OSError(
             f"no network for the pretrained weights of {name!r}, and they are not in the cache: "
@@ -121,13 +173,17 @@ def _create(name: str, pretrained: bool | str) -> nn.Module:
         raise ValueError(f"backbone {name!r}: {error}") from error
 
 
-def _from_file(name: str, path: str) -> nn.Module:
+def _from_file(name: str, path: str, channels: int) -> nn.Module:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no file {path!r} with weights of {name!r}")
     overlay = {"file": path}
     try:
         return timm.create_model(
-            name, features_only=True, pretrained=True, pretrained_cfg_overlay=overlay
+            name,
+            features_only=True,
+            pretrained=True,
+            in_chans=channels,
+            pretrained_cfg_overlay=overlay,
         )
     except Exception as error:  # whatever a reader makes of a file that is something else
         raise ValueError(f"{path!r} does not hold weights of {name!r}: {error}") from error

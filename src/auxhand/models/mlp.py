@@ -1,10 +1,16 @@
-"""Multilayer perceptrons."""
+"""Multilayer perceptrons, and the two that take and give poses."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
+
+from auxhand.geometry.precision import full_precision
+from auxhand.hand.skeleton import NUM_JOINTS
+from auxhand.models.spec import recorded
+
+_POSE_LAYERS = 4
 
 
 def mlp(*sizes: int) -> nn.Sequential:
@@ -19,3 +25,47 @@ def mlp(*sizes: int) -> nn.Sequential:
     for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])
+
+
+@recorded
+class PoseFeatures(nn.Module):
+    """A pose (B, 21, 3) to features (B, width): four fully connected layers, in float32.
+
+    Attributes:
+        features: the width.
+    """
+
+    def __init__(self, width: int = 128) -> None:
+        super().__init__()
+        self.features = width
+        self.layers = nn.Sequential(
+            nn.Flatten(), mlp(NUM_JOINTS * 3, *[width] * _POSE_LAYERS), nn.ReLU()
+        )
+
+    @full_precision
+    def forward(self, pose: Tensor) -> Tensor:
+        features: Tensor = self.layers(pose)
+        return features
+
+
+@recorded
+class PoseDecoder(nn.Module):
+    """z (B, D) to a pose (B, 21, 3): four fully connected layers of `width` hidden units, and the
+    linear one that gives the coordinates (Ch. 5.4.2). In float32: in bfloat16 a pose would be
+    rounded to millimetres.
+
+    Args:
+        latent: D.
+        width: hidden units.
+    """
+
+    def __init__(self, latent: int = 64, width: int = 128) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            mlp(latent, *[width] * _POSE_LAYERS, NUM_JOINTS * 3), nn.Unflatten(1, (NUM_JOINTS, 3))
+        )
+
+    @full_precision
+    def forward(self, z: Tensor) -> Tensor:
+        pose: Tensor = self.layers(z)
+        return pose

@@ -8,13 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from auxhand.models.backbone import Body, Features
+from auxhand.models.backbone import Body, Features, ImageNetScale
 from auxhand.models.heads import Head
 from auxhand.models.spec import recorded
 from auxhand.sample import HandPose
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @recorded
@@ -28,9 +25,6 @@ class PoseNet(nn.Module):
         presence: predict whether a hand to be estimated is in the crop, from the context.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, body: Body, head: Head, mask: bool = True, presence: bool = True) -> None:
         super().__init__()
         self.body = body
@@ -41,8 +35,7 @@ class PoseNet(nn.Module):
             nn.Conv2d(body.channels, 1, 1) for _ in range(body.stages if mask else 0)
         )
         self.presence = nn.Linear(body.context_channels, 1) if presence else None
-        for name, value in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
-            self.register_buffer(name, torch.tensor(value).view(3, 1, 1), persistent=False)
+        self.normalise = ImageNetScale()
 
     def forward(self, image: Tensor) -> HandPose:
         """(B, 3, H, W) RGB in [0, 1] -> the pose of the last stage.
@@ -69,7 +62,7 @@ class PoseNet(nn.Module):
                 f"{type(self.body).__name__} needs image sides divisible by {self.body.multiple}, "
                 f"not {tuple(image.shape[-2:])}"
             )
-        features: Features = self.body((image - self.mean) / self.std)
+        features: Features = self.body(self.normalise(image))
         return features
 
     def _pose(self, stage: int, features: Features, image: Tensor) -> HandPose:

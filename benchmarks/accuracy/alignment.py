@@ -1,0 +1,175 @@
+"""Table 5.1, Fig. 5.5 and Fig. 5.8 on the source domain, at equal budget.
+
+    auxhand synth data/domains/source --count 20000 --seed 0 --config configs/synth/source.yaml \\
+        --no-cutouts
+    auxhand synth data/domains/source-test --count 1000 --seed 103 \\
+        --config configs/synth/source.yaml configs/synth/source_test.yaml --no-cutouts
+    OMP_NUM_THREADS=1 python benchmarks/accuracy/alignment.py --only "S1 R2P" --seeds 0 1 2
+
+Trains configs/laptop/alignment.yaml, 160,256 RGB images of 64 px a row on one core (five times as
+many for the rows "x5"), and evaluates the last weights on the test set under `known_root_scale`,
+from RGB alone; a row "from C" or "from RC" gives the same network other inputs. "supervised m%"
+trains on the first m% of the training samples, "weak m%" on those and the surfaces of all others.
+
+Rows go to results/alignment.json, PCK and validation curves to results/alignment/. A row that the
+same command has made is kept (`--force` makes it anew), a training that was cut off is resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningCLI
+from supervised import train
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from auxhand.evaluation.protocol import PoseMetrics, evaluate
+from auxhand.evaluation.report import is_done, read_rows, record, table, write_curve
+
+CONFIG = Path("configs/laptop/alignment.yaml")
+RUNS = Path("runs/alignment")
+EPOCHS, IMAGES = 16, 10016
+SAMPLES = 19_000  # of the training set, without those held out
+
+
+def strategy(name: str, pairs: str) -> list[str]:
+    points = 256 if "C" in pairs else 0
+    return [
+        f"model.init_args.strategy={name}",
+        f"model.init_args.pairs={pairs}",
+        f"data.init_args.cloud_points={points}",
+    ]
+
+
+def labelled(percent: int) -> list[str]:
+    return [*strategy("S4", "RC2CHP"), f"data.init_args.train_count={SAMPLES * percent // 100}"]
+
+
+def weakly(percent: int) -> list[str]:
+    return [
+        *strategy("S4", "RC2CHP"),
+        f"data.init_args.labelled_count={SAMPLES * percent // 100}",
+        "data.init_args.labelled_share=0.5",
+    ]
+
+
+LONG = [f"trainer.max_epochs={5 * EPOCHS}", "trainer.check_val_every_n_epoch=5"]
+ROWS: dict[str, list[str]] = {
+    "S1 R2P": strategy("S1", "R2P"),
+    "S2 R2HP": strategy("S2", "R2HP"),
+    "S2 R2CP": strategy("S2", "R2CP"),
+    "S2 R2CHP": strategy("S2", "R2CHP"),
+    "S3 RC2CHP": strategy("S3", "RC2CHP"),
+    "S4 RC2CHP": strategy("S4", "RC2CHP"),
+    "S1 R2P no vc": [*strategy("S1", "R2P"), "data.init_args.view=plain"],
+    "S1 R2P vc of labels": [*strategy("S1", "R2P"), "data.init_args.view=labels"],
+    "Spurr RP2RP": strategy("Spurr", "RP2RP"),
+    "S1 R2P x5": [*strategy("S1", "R2P"), *LONG],
+    "S4 RC2CHP x5": [*strategy("S4", "RC2CHP"), *LONG],
+    **{f"supervised {m}%": labelled(m) for m in (5, 10, 25, 50)},
+    **{f"weak {m}%": weakly(m) for m in (5, 10, 25, 50)},
+}
+"""Name and settings of each training; supervised and weak at 100% are "S4 RC2CHP"."""
+
+OTHER_INPUTS = {"S4 RC2CHP": ("C", "RC"), "S3 RC2CHP": ("RC",)}
+
+
+def trained(folder: Path, test: Path) -> tuple[LightningModule, LightningDataModule]:
+    """A run's last weights, and crops of the test set as that run made those of validation."""
+    cli = LightningCLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        run=False,
+        auto_configure_optimizers=False,
+        save_config_callback=None,
+        args=["--config", str(folder / "config.yaml")],
+    )
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", "cpu", weights_only=True)
+    cli.model.load_state_dict(checkpoint["state_dict"])
+    cli.datamodule.val_root, cli.datamodule.val_count = str(test), None
+    return cli.model.eval(), cli.datamodule
+
+
+def validation(folder: Path) -> tuple[np.ndarray, float]:
+    """(images seen, EPE in mm) of each validation of a run, and the minutes that it took: those
+    from one validation to the next, of which the median counts, times their number."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    points = events.Scalars("val/epe_mm")
+    epochs = events.Scalars("epoch")
+    at = {event.step: event.value for event in epochs}
+    curve = np.array([((at[p.step] + 1) * IMAGES, p.value) for p in points])
+    times = [p.wall_time for p in points]
+    seconds = statistics.median(np.diff(times)) * len(points) if len(points) > 1 else 0.0
+    return curve, seconds / 60
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path("data/domains"), help="their folder")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--only", nargs="*", choices=ROWS, help="names of rows")
+    parser.add_argument("--out", type=Path, default=Path("results/alignment.json"))
+    parser.add_argument("--force", action="store_true", help="make rows anew that are there")
+    options = parser.parse_args()
+    curves = options.out.with_suffix("")
+    seeds = " ".join(map(str, options.seeds))
+    for name, settings in ROWS.items():
+        if options.only and name not in options.only:
+            continue
+        command = (
+            f'OMP_NUM_THREADS=1 python benchmarks/accuracy/alignment.py --only "{name}" '
+            f"--seeds {seeds}"
+        )
+        if is_done(options.out, name, command) and not options.force:
+            print(f"{name}: there already")
+            continue
+        file = name.replace(" ", "_").replace("%", "")
+        values: dict[str, list[dict[str, float]]] = {}
+        minutes = 0.0
+        for seed in options.seeds:
+            folder = RUNS / f"{file}_{seed}"
+            common = [
+                f"data.init_args.train={options.data / 'source'}",
+                f"trainer.max_epochs={EPOCHS}",
+                f"data.init_args.images_per_epoch={IMAGES}",
+                "data.init_args.workers=0",
+                f"model.init_args.seed={seed}",
+            ]
+            train(CONFIG, folder, seed, [*common, *settings])
+            model, data = trained(folder, options.data / "source-test")
+            curve, took = validation(folder)
+            minutes += took
+            curves.mkdir(parents=True, exist_ok=True)
+            np.savetxt(curves / f"val_{file}_{seed}.csv", curve, "%.6g", ", ")
+            for inputs in ("R", *OTHER_INPUTS.get(name, ())):
+                row = name if inputs == "R" else f"{name} from {inputs}"
+                metrics = PoseMetrics()
+                values.setdefault(row, []).append(
+                    evaluate(
+                        lambda batch, i=inputs, m=model: m.predict(batch, i),
+                        data.val_dataloader(),
+                        metrics,
+                    )
+                )
+                if seed == options.seeds[0]:
+                    curve_file = row.replace(" ", "_").replace("%", "")
+                    write_curve(curves / f"pck_{curve_file}.csv", *metrics.pck_curve())
+        begun = time.monotonic() - 60 * minutes / len(options.seeds)
+        for row, results in values.items():
+            record(options.out, row, results, command, begun, options.seeds)
+    print(table(read_rows(options.out)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,395 @@
+"""Training of aligned latent spaces: one function for each objective of Ch. 5.3."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from auxhand.losses.elbo import annealed, elbo, kl_between, kl_to_prior
+from auxhand.losses.pose import masked_mean
+from auxhand.methods.alignment.modalities import (
+    CLOUD_UNIT,
+    MODALITIES,
+    Networks,
+    Observation,
+    Weights,
+)
+from auxhand.methods.alignment.strategy import Strategy, parse_pairs
+from auxhand.metrics import ValidationMetrics
+from auxhand.models.gaussian import Gaussian, GaussianEncoder, GaussianHeads, product
+from auxhand.models.latent_pose import LatentPoseNet
+from auxhand.optim import Schedule, adam
+from auxhand.sample import HandBatch, HandPose
+
+COLLAPSED = 0.01
+"""Nats: a dimension of a posterior nearer to the prior than that says nothing."""
+
+JOINT = "joint"
+_FIRST_STEPS = 10  # in which every modality must have been seen
+
+
+class Posterior(NamedTuple):
+    """q(z | .) of B samples, and for which of them it is known, (B,) bool."""
+
+    q: Gaussian
+    valid: Tensor
+
+
+Seen = dict[str, Observation]
+
+
+class Alignment(LightningModule):
+    """Poses from RGB images, learnt with whatever else is known of them (Ch. 5).
+
+    Strategies (Table 5.1): S1 is one encoder and one decoder (Eq. 5.1), S2 one encoder and several
+    decoders (Alg. 5.1), S3 aligns the first modality with all of them by KL divergence (Eq. 5.3,
+    Alg. 5.2), S4 by the product of Gaussian experts (Eq. 5.4, Alg. 5.3); Spurr trains one pair of
+    encoder and decoder a step, by turns (Spurr et al. 2018; Eq. 3.6).
+
+    Each reconstruction loss is a mean over the samples of the batch that have what it takes, so
+    labelled, weakly labelled and incomplete samples train side by side, each what it can.
+
+    Args:
+        strategy: see above.
+        pairs: encoders and decoders by letter, "RC2CHP" (see `modalities.MODALITIES`).
+        networks: their sizes.
+        weights: lambda_heat, lambda_cloud.
+        beta: first and last weight of the KL divergences to the prior, annealed in between.
+        beta_prime: beta' of Eq. 5.3.
+        learning_rate: of Adam.
+        schedule: of the learning rate.
+        seed: of the samples of z.
+
+    Raises:
+        ValueError: a strategy that these modalities do not allow; says why.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        pairs: str,
+        networks: Networks | None = None,
+        weights: Weights | None = None,
+        beta: tuple[float, float] = (1e-5, 1e-3),
+        beta_prime: float = 1.0,
+        learning_rate: float = 1e-4,
+        schedule: Schedule | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.strategy = strategy
+        self.pairs = parse_pairs(pairs, strategy)
+        self.networks = networks or Networks()
+        self.weights = weights or Weights()
+        self.beta_range = beta
+        self.beta_prime = beta_prime
+        self.learning_rate = learning_rate
+        self.schedule = schedule or Schedule()
+        self.seed = seed
+        self.encoders, self.decoders = nn.ModuleDict(), nn.ModuleDict()
+        for letter in self.pairs.encoded:
+            features = MODALITIES[letter].encode
+            assert features is not None  # as `parse_pairs` has seen
+            self.encoders[letter] = features(self.networks)
+            if strategy != "S3" or letter == self.pairs.encoded[0]:  # it has a posterior of its own
+                encoder = GaussianEncoder(self.encoders[letter], self.networks.latent)
+                self.encoders[letter] = encoder
+        for letter in self.pairs.decoded:
+            decoder = MODALITIES[letter].decode
+            assert decoder is not None
+            self.decoders[letter] = decoder(self.networks)
+        if strategy == "S3":
+            widths = [int(self.features_of(letter).features) for letter in self.encoders]  # type: ignore[arg-type]
+            self.joint = GaussianHeads(sum(widths), self.networks.latent)
+        self.validation = ValidationMetrics()
+        self.missing = set(pairs) - {"2"}
+        self.collapsed: set[str] = set()
+        self.terms: dict[str, Tensor] = {}
+
+    def forward(self, image: Tensor) -> HandPose:
+        """(B, 3, S, S) RGB in [0, 1], crops of right hands -> their poses."""
+        pose: HandPose = self.estimator()(image)
+        return pose
+
+    def estimator(self) -> LatentPoseNet:
+        """The RGB-only test path, as a bundle holds it."""
+        decoders = dict(self.decoders.items())
+        encoder = self.encoders["R"]
+        assert isinstance(encoder, GaussianEncoder)
+        net = LatentPoseNet(
+            encoder, decoders["P"], decoders.get("H"), decoders.get("C"), CLOUD_UNIT
+        )
+        return net.train(self.training)
+
+    def observe(self, batch: HandBatch) -> Seen:
+        """What there is of every modality of the strategy."""
+        letters = dict.fromkeys(self.pairs.encoded + self.pairs.decoded)
+        return {letter: MODALITIES[letter].observe(batch, self.networks) for letter in letters}
+
+    # ---- posteriors ----
+
+    def encode(self, letter: str, seen: Seen) -> Posterior:
+        """q(z | x) of one modality; N(0, I), and not valid, for samples that lack it."""
+        encoder = self.encoders[letter]
+        assert isinstance(encoder, GaussianEncoder)
+        features, valid = self.features(letter, seen)
+        return Posterior(_spread(encoder.heads(features), valid), valid)
+
+    def features_of(self, letter: str) -> nn.Module:
+        """The network from a modality to features."""
+        encoder = self.encoders[letter]
+        return encoder.features if isinstance(encoder, GaussianEncoder) else encoder
+
+    def features(self, letter: str, seen: Seen) -> tuple[Tensor, Tensor]:
+        """Features (B', F) of the B' samples that have the modality, and which of the B these are.
+
+        Others are not given to the encoder: zeros would count in its batch normalisation.
+        """
+        value, valid, joints = seen[letter]
+        if joints is not None:
+            valid = valid & joints.all(dim=1)
+        features = self.features_of(letter)
+        if not valid.any():
+            return value.new_zeros(0, int(features.features)), valid  # type: ignore[arg-type]
+        return features(value if valid.all() else value[valid]), valid
+
+    def encode_jointly(self, seen: Seen) -> tuple[Posterior, Posterior]:
+        """q(z | x) of the first modality and q(z | x, w) of all, from concatenated features.
+
+        The joint encoder of Eq. 5.3, which the chapter leaves open: the encoders' features side by
+        side, then two fully connected layers. Of complete samples only.
+        """
+        first = self.pairs.encoded[0]
+        features = {letter: self.features(letter, seen) for letter in self.pairs.encoded}
+        complete = torch.stack([valid for _, valid in features.values()]).all(dim=0)
+        parts = [f[complete[valid]].float() for f, valid in features.values()]
+        encoder = self.encoders[first]
+        assert isinstance(encoder, GaussianEncoder)
+        alone, valid = features[first]
+        return (
+            Posterior(_spread(encoder.heads(alone), valid), valid),
+            Posterior(_spread(self.joint(torch.cat(parts, dim=1)), complete), complete),
+        )
+
+    def posterior(self, seen: Seen, inputs: str) -> Posterior:
+        """q(z | inputs), as tested: of one modality, or of several as the strategy joins them.
+
+        Raises:
+            ValueError: inputs that the strategy cannot be given.
+        """
+        unknown = set(inputs) - set(self.pairs.encoded)
+        if unknown or not inputs:
+            raise ValueError(f"no encoder for {', '.join(sorted(unknown)) or 'nothing'}")
+        if len(inputs) == 1:
+            if self.strategy == "S3" and inputs != self.pairs.encoded[0]:
+                raise ValueError(f"S3 encodes {inputs} only together with all others")
+            return self.encode(inputs, seen)
+        if self.strategy == "S3" and set(inputs) == set(self.pairs.encoded):
+            return self.encode_jointly(seen)[1]
+        if self.strategy != "S4":
+            raise ValueError(f"{self.strategy} cannot be given {inputs} together")
+        return self.product([self.encode(letter, seen) for letter in inputs])
+
+    @staticmethod
+    def product(experts: list[Posterior]) -> Posterior:
+        """GProd (Eq. 5.5) of the experts that each sample has."""
+        q = product([expert.q for expert in experts], [expert.valid for expert in experts])
+        return Posterior(q, torch.stack([expert.valid for expert in experts]).any(dim=0))
+
+    # ---- objectives, to be minimised: each the negative of its equation ----
+
+    def objective(self, seen: Seen) -> Tensor:
+        """That of the strategy."""
+        match self.strategy:
+            case "S1" | "S2":
+                return self.cross_modal(seen)
+            case "S3":
+                return self.kl_alignment(seen)
+            case "S4":
+                return self.product_alignment(seen)
+            case "Spurr":
+                return self.alternating(seen)
+
+    def cross_modal(self, seen: Seen) -> Tensor:
+        """Eq. 5.1 (one decoder) and Alg. 5.1 (several): ELBO(x; y, w)."""
+        x = self.pairs.encoded
+        q = self.encode(x, seen)
+        recon = self.reconstruction({x: q}, seen)
+        return -elbo(-recon[x], self.divergence(x, q), self.beta)
+
+    def kl_alignment(self, seen: Seen) -> Tensor:
+        """Eq. 5.3: ELBO(x, w; y, w) + ELBO(x; y, w) - beta' D_KL(q(z | x, w) || q(z | x))."""
+        x = self.pairs.encoded[0]
+        alone, joint = self.encode_jointly(seen)
+        recon = self.reconstruction({x: alone, JOINT: joint}, seen)
+        apart = kl_between(*joint.q, *alone.q).sum(dim=1)
+        apart = masked_mean(apart, joint.valid)
+        self.record("kl_between", apart)
+        return (
+            -elbo(-recon[JOINT], self.divergence(JOINT, joint), self.beta)
+            - elbo(-recon[x], self.divergence(x, alone), self.beta)
+            + self.beta_prime * apart
+        )
+
+    def product_alignment(self, seen: Seen) -> Tensor:
+        """Eq. 5.4: the ELBO of each modality, and the likelihood under the product of them all."""
+        experts = {letter: self.encode(letter, seen) for letter in self.pairs.encoded}
+        joint = self.product(list(experts.values()))
+        # Where one expert is all there is, the product is that expert over again.
+        several = torch.stack([expert.valid for expert in experts.values()]).sum(dim=0) > 1
+        joint = joint._replace(valid=several)
+        recon = self.reconstruction({**experts, JOINT: joint}, seen)
+        total = recon[JOINT]
+        for letter, q in experts.items():
+            total = total - elbo(-recon[letter], self.divergence(letter, q), self.beta)
+        return total
+
+    def alternating(self, seen: Seen) -> Tensor:
+        """Eq. 3.6, one of its ELBOs a step, by turns."""
+        pairs = [(x, y) for x in self.pairs.encoded for y in self.pairs.decoded]
+        x, y = pairs[self.global_step % len(pairs)]
+        q = self.encode(x, seen)
+        recon = self.reconstruction({x: q}, seen, decoded=y)
+        return -elbo(-recon[x], self.divergence(x, q), self.beta)
+
+    # ---- their parts ----
+
+    @property
+    def beta(self) -> float:
+        """Weight of the divergences to the prior at this step."""
+        return annealed(self.global_step, self.steps, *self.beta_range)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        return int(self.trainer.estimated_stepping_batches)
+
+    def reconstruction(
+        self, posteriors: Mapping[str, Posterior], seen: Seen, decoded: str | None = None
+    ) -> dict[str, Tensor]:
+        """L_recon (Eq. 5.10) of one z from each posterior, each a mean over the samples that have
+        posterior and target. All posteriors go through a decoder together."""
+        z = torch.cat([q.sample(self.generator()) for q, _ in posteriors.values()])
+        known = torch.stack([valid for _, valid in posteriors.values()])
+        total = z.new_zeros(len(posteriors))
+        for letter in decoded or self.pairs.decoded:
+            modality, target = MODALITIES[letter], seen[letter]
+            everywhere = target.repeated(len(posteriors))
+            loss = modality.loss(self.decoders[letter](z), everywhere, self.networks)
+            valid = known & target.valid
+            means = [masked_mean(*row) for row in zip(loss.view_as(valid), valid, strict=True)]
+            for name, mean in zip(posteriors, means, strict=True):
+                self.record(f"{name}2{letter}", mean)
+            total = total + modality.weight(self.weights) * torch.stack(means)
+        return dict(zip(posteriors, total, strict=True))
+
+    def divergence(self, name: str, posterior: Posterior) -> Tensor:
+        """D_KL(q || p(z)), a mean over the samples; says when it is near zero everywhere."""
+        kl = kl_to_prior(*posterior.q)
+        total = masked_mean(kl.sum(dim=1), posterior.valid)
+        self.record(f"kl_{name}", total)
+        if posterior.valid.any():
+            self.watch(name, kl.detach()[posterior.valid].mean(dim=0))
+        return total
+
+    def watch(self, name: str, kl: Tensor) -> None:
+        """Report the moment when a posterior has become the prior, from its (D,) divergences."""
+        near = kl <= COLLAPSED
+        self.record(f"active_{name}", (~near).sum().float())
+        if not near.all():
+            self.collapsed.discard(name)
+        elif name not in self.collapsed:
+            self.collapsed.add(name)
+            warnings.warn(
+                f"step {self.global_step}: the posterior of {name} has collapsed, its KL "
+                f"divergence is below {COLLAPSED} nats in all {len(kl)} dimensions: lower beta "
+                f"({self.beta:.1e} now), or look for a loss that drowns in it",
+                stacklevel=2,
+            )
+
+    def generator(self) -> torch.Generator:
+        """Of this step's noise: the same where a run is resumed."""
+        # PyTorch's generator keeps 32 bits of a seed.
+        words = np.random.SeedSequence([self.seed, self.global_step, self.global_rank])
+        return torch.Generator(self.device).manual_seed(int(words.generate_state(1)[0]))
+
+    def record(self, name: str, value: Tensor) -> None:
+        """Log a term of the loss."""
+        self.terms[name] = value.detach()
+
+    # ---- Lightning ----
+
+    def training_step(self, batch: HandBatch, batch_idx: int) -> Tensor:
+        """The objective of the strategy on one batch.
+
+        Raises:
+            ValueError: the data has nothing of a modality that is to be learnt.
+            FloatingPointError: the loss is not finite; names the terms.
+        """
+        seen = self.observe(batch)
+        self.check_data(seen)
+        self.terms = {}
+        loss = self.objective(seen)
+        if not loss.isfinite():
+            raise FloatingPointError(self.divergence_report(batch))
+        self.log_dict({f"train/{k}": v for k, v in self.terms.items()}, batch_size=len(batch))
+        self.log("train/beta", self.beta, batch_size=len(batch))
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch))
+        return loss
+
+    def check_data(self, seen: Seen) -> None:
+        """In the first steps: raise where a modality of the strategy is never there."""
+        if not self.missing:
+            return
+        self.missing -= {letter for letter, (_, valid, _) in seen.items() if valid.any()}
+        if self.missing and self.global_step >= _FIRST_STEPS:
+            names = ", ".join(f"{letter} ({MODALITIES[letter].name})" for letter in self.missing)
+            raise ValueError(
+                f"no sample of the first {_FIRST_STEPS} batches has {names}: the data lack it, or "
+                "the configuration does not ask for it (data.cloud_points, data.depth)"
+            )
+
+    def divergence_report(self, batch: HandBatch) -> str:
+        """What is not finite."""
+        terms = [name for name, value in self.terms.items() if not value.isfinite()]
+        broken = [name for name, p in self.named_parameters() if not p.isfinite().all()]
+        where = (
+            f"weights ({broken[0]}, ...)" if broken else f"samples {', '.join(batch.source[:3])}"
+        )
+        return (
+            f"step {self.global_step}: the loss is not finite (terms {', '.join(terms)}; {where}): "
+            "lower the learning rate, or clip gradients (trainer.gradient_clip_val)"
+        )
+
+    @torch.no_grad()
+    def predict(self, batch: HandBatch, inputs: str = "R") -> HandPose:
+        """Poses from the mean of q(z | inputs), for instance from "RC" (Ch. 5.5.2).
+
+        Raises:
+            ValueError: see `posterior`.
+        """
+        z = self.posterior(self.observe(batch), inputs).q.mu
+        return self.estimator().decode(z, batch.image.shape[-1])
+
+    def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
+        """From RGB alone."""
+        measured = self.validation(self(batch.image), batch)
+        self.log_dict(measured, prog_bar=True, batch_size=len(batch))
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the schedule, stepped once an optimiser step."""
+        return adam(self.parameters(), self.learning_rate, self.schedule, self.steps)
+
+
+def _spread(q: Gaussian, valid: Tensor) -> Gaussian:
+    """Posteriors of the valid ones of B samples, at their places among them; N(0, I) elsewhere."""
+    if bool(valid.all()):
+        return q
+    place = valid.nonzero()[:, 0]
+    return Gaussian(*(t.new_zeros(len(valid), t.shape[1]).index_copy(0, place, t) for t in q))

@@ -1,0 +1,66 @@
+"""What a strategy of Ch. 5 asks of its modalities, checked before anything is built."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from auxhand.methods.alignment.modalities import MODALITIES
+
+Strategy = Literal["S1", "S2", "S3", "S4", "Spurr"]
+"""S1 to S4 are those of Table 5.1, "Spurr" the baseline of Eq. 3.6."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """ "RC2CHP": from which modalities to which."""
+
+    encoded: str
+    decoded: str
+
+
+def parse_pairs(pairs: str, strategy: Strategy) -> Pairs:
+    """Read `pairs` and check that the strategy can be carried out.
+
+    Raises:
+        ValueError: what is wrong, and what would do.
+    """
+    letters = "".join(MODALITIES)
+    match = re.fullmatch(rf"([{letters}]+)2([{letters}]+)", pairs)
+    if match is None:
+        known = ", ".join(f"{letter} ({m.name})" for letter, m in MODALITIES.items())
+        raise ValueError(f"pairs must be like RC2CHP, of the modalities {known}; not {pairs!r}")
+    encoded, decoded = match[1], match[2]
+    for side in (encoded, decoded):
+        if len(set(side)) < len(side):
+            raise ValueError(f"{pairs}: {side!r} names a modality twice")
+    for letter in encoded:
+        if MODALITIES[letter].encode is None:
+            raise ValueError(f"{pairs}: no encoder for {letter} ({MODALITIES[letter].name})")
+    for letter in decoded:
+        if MODALITIES[letter].decode is None:
+            raise ValueError(f"{pairs}: no decoder for {letter} ({MODALITIES[letter].name})")
+    if "R" not in encoded or "P" not in decoded:
+        raise ValueError(
+            f"{pairs}: the result predicts poses from RGB images, so R must be among those before "
+            "the 2 and P among those behind it"
+        )
+    problem = {
+        "S1": "one modality to one (Eq. 5.1), like R2P" if len(encoded + decoded) != 2 else None,
+        "S2": "one modality to others (Alg. 5.1), like R2CHP" if len(encoded) != 1 else None,
+        "S3": _aligns(encoded, "5.2"),
+        "S4": _aligns(encoded, "5.3"),
+        "Spurr": "at least two modalities to at least two (Eq. 3.6), like RP2RP"
+        if len(encoded) < 2 or len(decoded) < 2
+        else None,
+    }[strategy]
+    if problem is not None:
+        raise ValueError(f"strategy {strategy} takes {problem}; not {pairs}")
+    return Pairs(encoded, decoded)
+
+
+def _aligns(encoded: str, algorithm: str) -> str | None:
+    if len(encoded) < 2:
+        return f"at least two modalities to others (Alg. {algorithm}), like RC2CHP"
+    return None

@@ -1,0 +1,355 @@
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+from torch.testing import assert_close
+
+from auxhand.geometry.camera import project
+from auxhand.geometry.pose25d import relative
+from auxhand.losses.cloud import chamfer, earth_movers
+from auxhand.methods.alignment import Alignment, Networks, Weights
+from auxhand.methods.alignment.modalities import CLOUD_UNIT, MODALITIES
+from auxhand.methods.alignment.strategy import parse_pairs
+from auxhand.models.gaussian import Gaussian
+from auxhand.sample import HandBatch, HandSample
+
+SMALL = Networks(
+    backbone="test_resnet",
+    latent=6,
+    points=16,
+    cloud_widths=(8,),
+    cloud_features=8,
+    folding_width=8,
+    pose_width=16,
+    cells=8,
+    map_width=4,
+    heatmap_sigma=1.0,
+)
+TABLE_5_1 = [
+    ("S1", "R2P"),
+    ("S2", "R2HP"),
+    ("S2", "R2CP"),
+    ("S2", "R2CHP"),
+    ("S3", "RC2CHP"),
+    ("S4", "RC2CHP"),
+]
+
+
+def sample(seed: int, without: tuple[str, ...] = ()) -> HandSample:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(3, 64, 64, generator=generator)
+    K = torch.tensor([[120.0, 0, 31.5], [0, 120, 31.5], [0, 0, 1]])
+    xyz = 0.1 * torch.rand(21, 3, generator=generator) + torch.tensor([-0.05, -0.05, 0.4])
+    mask = torch.zeros(64, 64)
+    mask[10:50, 20:40] = 1
+    whole = HandSample(
+        image=image,
+        K=K,
+        side="right",
+        joints_uv=project(K, xyz),
+        joints_xyz=xyz,
+        depth=mask * 0.4 + mask * 0.05 * torch.rand(64, 64, generator=generator),
+        mask=mask,
+        cloud=0.1 * torch.rand(16, 3, generator=generator),
+    )
+    return replace(whole, **dict.fromkeys(without))
+
+
+POSE = ("joints_uv", "joints_xyz")
+
+
+def batch(*without: tuple[str, ...]) -> HandBatch:
+    samples = [sample(i, fields) for i, fields in enumerate(without)]
+    return HandSample.collate(samples, cloud_points=16)
+
+
+class Alone(Alignment):
+    """A method at a step of its training, without a trainer."""
+
+    at, steps = 0, 100
+
+    @property
+    def global_step(self) -> int:
+        return self.at
+
+
+def method(strategy="S4", pairs="RC2CHP", **arguments) -> Alignment:
+    torch.manual_seed(0)
+    return Alone(strategy, pairs, SMALL, **arguments)
+
+
+def normal(q: Gaussian) -> Normal:
+    return Normal(q.mu, (0.5 * q.logvar).exp())
+
+
+PRIOR = Normal(torch.zeros(()), torch.ones(()))
+
+
+@pytest.mark.parametrize(("strategy", "pairs"), TABLE_5_1)
+def test_every_row_of_table_5_1_learns_and_predicts(strategy, pairs):
+    net = method(strategy, pairs)
+    data = batch((), (), ())
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    losses = []
+    for net.at in range(60):
+        loss = net.objective(net.observe(data))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]
+    assert all(p.grad is not None for p in net.parameters())  # nothing is trained for nothing
+    pose = net.eval()(data.image)
+    assert_close(pose.xyz[:, 9], torch.zeros(3, 3))
+    assert (pose.uv is None) == ("H" not in pairs)
+    assert (pose.cloud is None) == ("C" not in pairs.split("2")[1])
+
+
+def test_s1_is_equation_5_1():
+    net, data = method("S1", "R2P"), batch((), ())
+    net.at = 30
+    q = net.encode("R", net.observe(data)).q
+    z = q.sample(net.generator())
+    poses = net.decoders["P"](z)
+    target = relative(data.joints_xyz)
+    likelihood = -(poses - target).flatten(1).norm(dim=1).mean()
+    divergence = kl_divergence(normal(q), PRIOR).sum(1).mean()
+    beta = 1e-5 * 100**0.3
+    assert_close(net.objective(net.observe(data)), -(likelihood - beta * divergence))
+
+
+def test_s2_weighs_its_reconstructions_as_equation_5_10():
+    net = method("S2", "R2CHP", weights=Weights(heatmap=0.02, cloud=3.0))
+    data = batch((), ())
+    seen = net.observe(data)
+    q = net.encode("R", seen)
+    z = q.q.sample(net.generator())
+    cloud, maps = net.decoders["C"](z), net.decoders["H"](z)
+    centred = (data.cloud - data.cloud.mean(1, keepdim=True)) / CLOUD_UNIT
+    v, u = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    cells = (data.joints_uv + 0.5) / 8 - 0.5
+    square = (u - cells[..., 0, None, None]) ** 2 + (v - cells[..., 1, None, None]) ** 2
+    heat = (maps - (-square / 2).exp()).flatten(2).norm(dim=2).sum(1).mean()
+    pose = (net.decoders["P"](z) - relative(data.joints_xyz)).flatten(1).norm(dim=1).mean()
+    clouds = (chamfer(cloud, centred) + earth_movers(cloud, centred)).mean()
+    found = net.reconstruction({"R": q}, seen)["R"]
+    assert_close(found, pose + 0.02 * heat + 3.0 * clouds)
+
+
+def test_s3_is_equation_5_3():
+    net, data = method("S3", "RC2CHP", beta_prime=0.7), batch((), ())
+    seen = net.observe(data)
+    alone, joint = net.encode_jointly(seen)
+    recon = net.reconstruction({"R": alone, "joint": joint}, seen)
+    kl = [kl_divergence(normal(q.q), PRIOR).sum(1).mean() for q in (alone, joint)]
+    apart = kl_divergence(normal(joint.q), normal(alone.q)).sum(1).mean()
+    expected = recon["R"] + recon["joint"] + 1e-5 * sum(kl) + 0.7 * apart
+    assert_close(net.objective(seen), expected)
+
+
+def test_s4_is_equation_5_4():
+    """Three likelihoods; divergences of the unimodal posteriors only."""
+    net, data = method(beta=(0.5, 0.5)), batch((), ())
+    seen = net.observe(data)
+    experts = {letter: net.encode(letter, seen) for letter in "RC"}
+    joint = net.posterior(seen, "RC")
+    precision = [(-e.q.logvar).exp() for e in experts.values()]
+    mu = sum(e.q.mu * t for e, t in zip(experts.values(), precision, strict=True)) / sum(precision)
+    assert_close(joint.q.mu, mu)
+    assert_close(joint.q.logvar, -sum(precision).log())
+    recon = net.reconstruction({**experts, "joint": joint}, seen)
+    kl = [kl_divergence(normal(e.q), PRIOR).sum(1).mean() for e in experts.values()]
+    assert_close(net.objective(seen), sum(recon.values()) + 0.5 * sum(kl))
+
+
+def test_spurr_trains_one_pair_a_step_by_turns():
+    net, data = method("Spurr", "RP2RP"), batch((), ())
+    trained = []
+    for net.at in range(5):
+        net.zero_grad()
+        net.terms = {}
+        net.objective(net.observe(data)).backward()
+        trained.append(
+            {
+                f"{kind}{letter}"
+                for kind, modules in (("q", net.encoders), ("p", net.decoders))
+                for letter, module in modules.items()
+                if any(p.grad is not None for p in module.parameters())
+            }
+        )
+    assert trained[:4] == [{"qR", "pR"}, {"qR", "pP"}, {"qP", "pR"}, {"qP", "pP"}]
+    assert trained[4] == trained[0]
+
+
+@pytest.mark.parametrize("strategy", ["S3", "S4"])
+def test_a_sample_that_lacks_something_trains_what_it_can(strategy):
+    """Terms of complete samples do not change beside incomplete ones, and vice versa."""
+    net = method(strategy).eval()  # statistics of a batch would tie the samples together
+    data = batch((), POSE, ("cloud",), ("image",), ("cloud", "joints_uv"))
+    seen = net.observe(data)
+    loss = net.objective(seen)
+    loss.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+    terms = net.terms
+    for letter, rows in {"R": [0, 1, 2, 4], "C": [0, 1, 3]}.items():
+        if strategy == "S3" and letter == "C":
+            continue
+        q = net.encode(letter, seen)
+        assert q.valid.nonzero()[:, 0].tolist() == rows
+        kl = kl_divergence(normal(q.q), PRIOR).sum(1)[rows].mean()
+        assert_close(terms[f"kl_{letter}"], kl)
+    joint = net.posterior(seen, "RC")
+    if strategy == "S3":  # only complete pairs have a joint posterior
+        assert joint.valid.tolist() == [True, True, False, False, False]
+    else:  # a missing expert has precision 0
+        assert joint.valid.all()
+        for row, letter in ((2, "R"), (3, "C"), (4, "R")):
+            alone = net.encode(letter, seen).q
+            assert_close(joint.q.mu[row], alone.mu[row])
+            assert_close(joint.q.logvar[row], alone.logvar[row])
+
+
+def test_weakly_labelled_samples_train_rc2c_alone():
+    """Fig. 5.8: samples without pose move encoders and the decoder of clouds, and no other."""
+    net = method("S4", "RC2CHP")
+    net.objective(net.observe(batch(POSE, POSE))).backward()
+    moved = {
+        name: any(bool(p.grad is not None and p.grad.any()) for p in module.parameters())
+        for name, module in [
+            *net.encoders.items(),
+            *(("2" + k, m) for k, m in net.decoders.items()),
+        ]
+    }
+    assert moved == {"R": True, "C": True, "2C": True, "2H": False, "2P": False}
+
+
+def test_pairs_of_other_modalities_train_from_other_datasets():
+    """A batch without a single image still trains C2CP and P2CP."""
+    net = method("S4", "RCP2CHP")
+    depth_only = ("image", "joints_uv")
+    net.objective(net.observe(batch(depth_only, depth_only))).backward()
+    grads = {k: any(p.grad is not None for p in m.parameters()) for k, m in net.encoders.items()}
+    assert grads["C"]
+    assert grads["P"]
+    assert not any(p.grad is not None and p.grad.any() for p in net.encoders["R"].parameters())
+
+
+def test_where_the_root_lies_is_no_part_of_a_cloud():
+    data = batch((), ())
+    moved = replace(data, cloud=data.cloud + torch.tensor([0.3, -0.2, 0.5]))
+    for one in (data, moved):
+        value = MODALITIES["C"].observe(one, SMALL).value
+        assert_close(value.mean(dim=1), torch.zeros(2, 3), atol=1e-5, rtol=0)
+    assert_close(MODALITIES["C"].observe(moved, SMALL).value, value, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("letter", list("RCHPDM"))
+def test_every_modality_is_compared_with_itself(letter):
+    """Its loss is zero for the true value, and grows with the difference."""
+    data = batch((), ())
+    modality, seen = MODALITIES[letter], MODALITIES[letter].observe(data, SMALL)
+    if letter == "H":
+        v, u = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+        uv = seen.value[..., None, None]
+        true = (-((u - uv[:, :, 0]) ** 2 + (v - uv[:, :, 1]) ** 2) / 2).exp()
+    else:
+        true = seen.value
+    assert_close(modality.loss(true, seen, SMALL), torch.zeros(2), atol=1e-4, rtol=0)
+    small, large = (modality.loss(true + shift, seen, SMALL) for shift in (0.01, 0.1))
+    assert (small > 0).all()
+    assert (small < large).all()
+
+
+@pytest.mark.parametrize("pairs", ["RD2DMP", "RM2MP", "RDM2RP"])
+def test_depth_maps_and_masks_come_for_free(pairs):
+    net = method("S4", pairs)
+    net.objective(net.observe(batch((), ()))).backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "pairs", "message"),
+    [
+        ("S4", "RH2CHP", r"no encoder for H \(heatmaps\)"),
+        ("S1", "R2HP", "one modality to one"),
+        ("S2", "RC2P", "one modality to others"),
+        ("S3", "R2CHP", "at least two modalities"),
+        ("S4", "R2P", r"at least two modalities to others \(Alg. 5.3\), like RC2CHP"),
+        ("Spurr", "RP2P", "at least two modalities to at least two"),
+        ("S1", "C2P", "R must be among those before the 2"),
+        ("S1", "R2C", "P among those behind it"),
+        ("S4", "RR2P", "twice"),
+        ("S4", "RX2P", "pairs must be like RC2CHP"),
+        ("S4", "RCP", "pairs must be like RC2CHP"),
+    ],
+)
+def test_impossible_combinations_are_refused_before_anything_is_built(strategy, pairs, message):
+    with pytest.raises(ValueError, match=message):
+        Alignment(strategy, pairs)
+    with pytest.raises(ValueError, match=message):
+        parse_pairs(pairs, strategy)
+
+
+def test_inputs_that_a_strategy_cannot_be_given_are_refused():
+    data = batch((), ())
+    s4 = method("S4", "RC2CHP").eval()
+    poses = [s4.predict(data, inputs).xyz for inputs in ("R", "C", "RC")]
+    assert_close(poses[0], s4(data.image).xyz)
+    assert not torch.allclose(poses[0], poses[1])
+    with pytest.raises(ValueError, match="no encoder for P"):
+        s4.predict(data, "RP")
+    s3 = method("S3", "RC2CHP").eval()
+    s3.predict(data, "RC")
+    with pytest.raises(ValueError, match="only together"):
+        s3.predict(data, "C")
+
+
+def test_a_loss_that_is_not_finite_is_reported_with_its_term():
+    net, data = method(), batch((), ())
+    with torch.no_grad():
+        next(net.decoders["C"].parameters()).fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match=r"step 0: .*terms R2C, C2C, joint2C; weights"):
+        net.training_step(data, 0)
+    net = method()
+    bad = replace(data, image=data.image * torch.inf)
+    with pytest.raises(FloatingPointError, match="samples"):
+        net.training_step(bad, 0)
+
+
+def test_a_posterior_that_collapses_is_reported_once_as_it_happens():
+    net = method("S1", "R2P")
+    for head in (net.encoders["R"].heads.mu, net.encoders["R"].heads.logvar):
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
+    seen = net.observe(batch((), ()))
+    net.at = 7
+    with pytest.warns(UserWarning, match="step 7: the posterior of R has collapsed"):
+        net.objective(seen)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.objective(seen)
+        with torch.no_grad():
+            net.encoders["R"].heads.mu.bias.fill_(1.0)
+        net.objective(seen)
+        assert net.terms["active_R"] == 6
+
+
+def test_data_without_a_modality_of_the_strategy_are_refused():
+    net, data = method(), batch(("cloud",), ("cloud",))
+    net.log = net.log_dict = lambda *args, **kwargs: None
+    net.training_step(data, 0)
+    net.at = 10
+    with pytest.raises(ValueError, match=r"has C \(point cloud\).*cloud_points"):
+        net.training_step(data, 0)
+
+
+def test_noise_is_a_function_of_seed_and_step():
+    net = method()
+    q = Gaussian(torch.zeros(2, 6), torch.zeros(2, 6))
+    first = q.sample(net.generator())
+    assert torch.equal(q.sample(net.generator()), first)
+    net.at = 1
+    assert not torch.equal(q.sample(net.generator()), first)
+    assert not torch.equal(q.sample(method(seed=1).generator()), first)
