@@ -252,7 +252,10 @@ def test_models_without_uv_are_shown_the_hand_that_another_found(left):
     finder = estimator(xyz, left=left)
     prediction = HandPoseEstimator(blind, finder=finder).predict(image, K=K.numpy())
     assert prediction.side == ("left" if left else "right")
-    assert prediction.joints_uv is None
+    # Its own 2D is the projection of its pose, where that fills the crop it was shown.
+    np.testing.assert_allclose(prediction.joints_uv, project(K, xyz), atol=3)
+    projected = project(K, torch.as_tensor(prediction.joints_xyz)).numpy()
+    np.testing.assert_allclose(projected, prediction.joints_uv, atol=1e-3)
     assert prediction.presence > 0.9
     np.testing.assert_allclose(prediction.joints_relative, (xyz - xyz[9]).numpy(), atol=0.002)
 

@@ -1,14 +1,16 @@
 """Depth from bone lengths, translation from pixels."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auxhand.geometry.camera import intrinsics_from_fov, project, rotation_to_axis
+from auxhand.geometry.crop import uv_box, view_crop
 from auxhand.geometry.pose25d import lift, lift_closed_form, to_25d
 from auxhand.hand.anatomy import bone_lengths
 from auxhand.hand.surface import HandSurface
-from auxhand.inference.placement import root_depth, translation
+from auxhand.inference.placement import fill_crop, root_depth, translation
 
 REST = HandSurface("right").rest_joints.double()
 K = intrinsics_from_fov(60, 640, 480).double()
@@ -78,3 +80,19 @@ def test_translation(seed, distance):
     xyz = hand(seed, distance)
     t = translation(project(K, xyz), xyz - xyz[9], K)
     torch.testing.assert_close(t, xyz[9], rtol=1e-6, atol=1e-8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.25, 2.0), st.floats(0.5, 0.9))
+def test_a_pose_without_pixels_fills_its_crop(seed, distance, fraction):
+    """As it does in the view-corrected crop about the box of its joints."""
+    xyz = hand(seed, distance)
+    uv = project(K, xyz)
+    box = uv_box(uv)
+    crop = view_crop(K, (box[:2] + box[2:] / 2), float(box[2:].max()) / fraction, 96)
+    relative = crop.xyz_to_crop(xyz - xyz[9])
+    t = fill_crop(relative, crop.K, 96, fraction)
+    found = uv_box(project(crop.K, relative + t))
+    torch.testing.assert_close(found[:2] + found[2:] / 2, torch.tensor([47.5, 47.5]).double())
+    assert float(found[2:].max()) == pytest.approx(96 * fraction, rel=1e-6)
+    torch.testing.assert_close(t, crop.xyz_to_crop(xyz[9]), rtol=0.1, atol=0.02)

@@ -10,7 +10,11 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from auxhand.cli.main import complain
+
 EARLIER = "earlier.ckpt"
+
+DIVERGED = 1
 
 
 def parser() -> ArgumentParser:
@@ -35,10 +39,13 @@ def parser() -> ArgumentParser:
     return parser
 
 
-def run(args: Namespace) -> None:
+def run(args: Namespace) -> int:
     """Train, resuming from the run's last checkpoint, and write the bundle of the result.
 
     A run that was finished before says so and keeps its bundle.
+
+    Returns:
+        0, or `DIVERGED` where the loss was no longer finite.
 
     Raises:
         FileNotFoundError: no such configuration.
@@ -94,6 +101,9 @@ def run(args: Namespace) -> None:
     checkpoint = last if last.is_file() else None
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
+    except FloatingPointError as error:
+        complain("auxhand train", f"{error}; the last good weights are in {last.parent}")
+        return DIVERGED
     except SystemExit:  # what Lightning makes of Ctrl-C
         print(f"interrupted; the same command resumes from {last}")
         raise KeyboardInterrupt from None
@@ -102,7 +112,7 @@ def run(args: Namespace) -> None:
         print("the run was finished before")
         if is_newer(bundle / DESCRIPTION, last):
             print(f"model: {bundle}")
-            return
+            return 0
         # Lightning skipped the training and its end, where the average takes the weights' place; a
         # checkpoint has what is to be shipped as its `state_dict`.
         cli.model.load_state_dict(torch.load(last, "cpu", weights_only=True)["state_dict"])
@@ -123,6 +133,7 @@ def run(args: Namespace) -> None:
         },
     )
     print(f"checkpoints and logs: {folder}\nmodel: {bundle}")
+    return 0
 
 
 def leave_cores(workers: int) -> None:

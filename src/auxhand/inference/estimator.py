@@ -366,7 +366,8 @@ class HandPoseEstimator:
                 side: max(v.score for v in views if v.request.mirrored == (side == LEFT))
                 for side in SIDES
             }
-        return prediction_from(best.pose, best.crop, self._proportions, hand_size, scores)
+        fraction = self.bundle.fraction
+        return prediction_from(best.pose, best.crop, self._proportions, hand_size, fraction, scores)
 
     def _predict_found(
         self, scenes: Sequence[_Scene], found: Sequence[Prediction | None], hand_size: float
@@ -381,7 +382,9 @@ class HandPoseEstimator:
         for view in self._look(scenes, requests):
             hand = found[view.request.photo]
             assert hand is not None
-            own = prediction_from(view.pose, view.crop, self._proportions, hand_size)
+            own = prediction_from(
+                view.pose, view.crop, self._proportions, hand_size, self.bundle.fraction
+            )
             predictions[view.request.photo] = replace(
                 own, presence=hand.presence, side_scores=hand.side_scores
             )

@@ -11,11 +11,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from auxhand.geometry.camera import rays
+from auxhand.geometry.camera import project, rays
 from auxhand.hand.skeleton import BONES
 
 _PARENTS, _CHILDREN = (list(ends) for ends in zip(*BONES, strict=True))
 _STEPS, _ROUNDS = 33, 5
+_FITS = 20
 
 
 def root_depth(uv: Tensor, d: Tensor, K: Tensor, lengths: Tensor, scale: Tensor | float) -> Tensor:
@@ -56,6 +57,35 @@ def root_depth(uv: Tensor, d: Tensor, K: Tensor, lengths: Tensor, scale: Tensor 
         best = z.gather(-1, misfit(z).argmin(-1, keepdim=True))[..., 0]
         width = width / (_STEPS // 2)
     return best
+
+
+def fill_crop(xyz: Tensor, K: Tensor, size: int, fraction: float) -> Tensor:
+    """The translation t at which relative joints fill a crop as its hand does: their projected box
+    has the crop's middle and a longer side of `fraction` of the crop's.
+
+    For poses without pixels of their own, in crops that were placed by the joints' box. Perspective
+    within a hand is slight, so scaling the distance and shifting by what is left converges fast.
+
+    Args:
+        xyz: (21, 3) metres, relative.
+        K: (3, 3) intrinsics of a view-corrected crop.
+        size: side of the crop in pixels.
+        fraction: see `Bundle.fraction`.
+
+    Returns:
+        (3,) metres.
+    """
+    extent = (xyz[:, :2].amax(0) - xyz[:, :2].amin(0)).amax()
+    nearest = 1e-3 - float(xyz[:, 2].min())
+    z = max(float(K[0, 0] * extent) / (fraction * size), nearest)
+    t = xyz.new_tensor([0.0, 0.0, z])
+    for _ in range(_FITS):
+        uv = project(K, xyz + t)
+        low, high = uv.amin(0), uv.amax(0)
+        off = (size - 1) / 2 - (low + high) / 2
+        t[:2] += off / torch.stack([K[0, 0], K[1, 1]]) * t[2]
+        t[2] = max(float(t[2] * (high - low).amax()) / (fraction * size), nearest)
+    return t
 
 
 def translation(uv: Tensor, xyz: Tensor, K: Tensor) -> Tensor:

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from auxhand.geometry.camera import project
 from auxhand.geometry.crop import Crop, uv_box
 from auxhand.geometry.pose25d import lift
 from auxhand.hand.skeleton import ROOT
-from auxhand.inference.placement import root_depth, translation
+from auxhand.inference.placement import fill_crop, root_depth, translation
 from auxhand.sample import LEFT, RIGHT, HandPose
 
 FLESH = 0.08
@@ -27,11 +28,12 @@ class Prediction:
     down, z forward); joints are in the order of `hand.skeleton`.
 
     Attributes:
-        joints_uv: (21, 2) pixels; None if the model gives none.
+        joints_uv: (21, 2) pixels; of a model that gives 3D alone, the projection of `joints_xyz`.
         joints_relative: (21, 3) relative to the root joint 9, under the stated hand size and
             camera; None if the model gives 2D alone.
         joints_xyz: (21, 3) before the camera, under the stated hand size and camera; None where
-            `joints_uv` or `joints_relative` is. project(K, joints_xyz) = joints_uv for 2.5D models.
+            `joints_relative` is. project(K, joints_xyz) = joints_uv for 2.5D models and for those
+            that give 3D alone, whose hand is placed to fill the crop.
         confidence: (21,) in [0, 1]; None if the model gives none.
         presence: probability that the crop shows a hand; None if the model gives none.
         side: "left" or "right", the person's true hand.
@@ -78,6 +80,7 @@ def prediction_from(
     crop: Crop,
     proportions: Tensor,
     hand_size: float,
+    fraction: float,
     side_scores: dict[str, float] | None = None,
 ) -> Prediction:
     """What a network's pose says about the photo that the crop is of.
@@ -88,12 +91,16 @@ def prediction_from(
         proportions: (20,) lengths of a mean hand's bones, in lengths of its reference bone; they
             decide on the absolute depth of a 2.5D pose.
         hand_size: length of the reference bone, metres.
+        fraction: share of the crop's side that the joints' box takes; it decides on the place of a
+            3D pose without pixels.
         side_scores: see `Prediction`.
     """
     assert crop.K_original is not None
     pose = HandPose(**{name: value.double() for name, value in pose.items()})
-    relative, absolute = _joints(pose, crop, proportions, hand_size)
+    relative, absolute = _joints(pose, crop, proportions, hand_size, fraction)
     uv = None if pose.uv is None else crop.uv_to_original(pose.uv)
+    if uv is None and absolute is not None:
+        uv = project(crop.K_original, absolute)
     return Prediction(
         joints_uv=_array(uv),
         joints_relative=_array(relative),
@@ -111,7 +118,7 @@ def prediction_from(
 
 
 def _joints(
-    pose: HandPose, crop: Crop, proportions: Tensor, hand_size: float
+    pose: HandPose, crop: Crop, proportions: Tensor, hand_size: float, fraction: float
 ) -> tuple[Tensor | None, Tensor | None]:
     """Joints (21, 3) in the photo's camera, metres: relative to the root, and absolute."""
     assert crop.K is not None
@@ -124,8 +131,9 @@ def _joints(
         return None, None
     relative = (pose.xyz - pose.xyz[ROOT]) * hand_size
     if pose.uv is None:
-        return crop.xyz_to_original(relative), None
-    absolute = relative + translation(pose.uv, relative, crop.K)
+        absolute = relative + fill_crop(relative, crop.K, crop.size[0], fraction)
+    else:
+        absolute = relative + translation(pose.uv, relative, crop.K)
     return crop.xyz_to_original(relative), crop.xyz_to_original(absolute)
 
 
