@@ -124,3 +124,21 @@ def test_grid():
         row, column = divmod(i, 3)
         assert sheet[4 + 34 * row + 15, 4 + 34 * column + 15, 0] == 40 * i + 60
     assert viz.grid(images, labels=list("abcd"), cell=30).shape == (2 * 52 + 4, 2 * 34 + 4, 3)
+
+
+def test_hands_and_clouds_are_seen_from_the_camera_about_their_middle():
+    points = np.array([[-0.05, 0.0, 0.5], [0.05, 0.0, 0.3], [0.0, 0.02, 0.4]])
+    picture = viz.draw_cloud(points + np.array([3.0, -2.0, 0.0]), reach=0.1, size=200)
+    assert picture.shape == (200, 200, 3)
+    # x to the right and y down, 1000 pixels a metre, about the middle of their box.
+    far, near = picture[90, 49].astype(int), picture[90, 149].astype(int)
+    assert far[2] > far[0]  # blue
+    assert near[0] > near[2]  # red
+    assert (picture[[10, 190]] == viz.GROUND).all()
+    hand = np.zeros((21, 3))
+    hand[:, 1] = np.linspace(0.05, -0.05, 21)
+    drawn = viz.draw_hand(hand, reach=0.1, size=200)
+    rows = np.flatnonzero((drawn != viz.GROUND).any((1, 2)))
+    assert abs(rows.min() - 49.5) < 8
+    assert abs(rows.max() - 149.5) < 8
+    assert abs(np.flatnonzero((drawn != viz.GROUND).any((0, 2))).mean() - 99.5) < 1

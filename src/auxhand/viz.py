@@ -30,6 +30,8 @@ FINGER_COLOURS: dict[str, tuple[int, int, int]] = {
 
 WRIST_COLOUR = (240, 240, 240)
 MASK_COLOUR = (0, 200, 180)
+GROUND = 24
+"""Grey of what hands without a photo are drawn on."""
 
 JOINT_COLOURS: tuple[tuple[int, int, int], ...] = tuple(
     next((FINGER_COLOURS[f] for f, chain in FINGERS.items() if j in chain), WRIST_COLOUR)
@@ -130,6 +132,54 @@ def draw_mask(
     outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     thickness = max(1, round(max(image.shape[:2]) / 400))
     return cv2.drawContours(canvas, outlines, -1, colour, thickness, cv2.LINE_AA)
+
+
+def draw_hand(xyz: np.ndarray, reach: float, size: int = 192) -> np.ndarray:
+    """A 3D pose seen from the camera, without perspective, about its middle.
+
+    Args:
+        xyz: (21, 3), camera axes, any unit.
+        reach: half the width of the picture, in that unit.
+        size: its side in pixels.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
+    """
+    ground = np.full((size, size, 3), GROUND, np.uint8)
+    return draw_skeleton(ground, _from_camera(xyz, reach, size), xyz[:, 2])
+
+
+def draw_cloud(points: np.ndarray, reach: float, size: int = 192) -> np.ndarray:
+    """A cloud seen from the camera, without perspective, about its middle; near points are red,
+    far ones blue (as in Fig. 5.3).
+
+    Args:
+        points: (N, 3), camera axes, any unit.
+        reach: half the width of the picture, in that unit.
+        size: its side in pixels.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
+    """
+    canvas = np.full((size, size, 3), GROUND, np.uint8)
+    near, far = points[:, 2].min(), points[:, 2].max()
+    share = (points[:, 2] - near) / max(far - near, 1e-9)
+    colours = cv2.applyColorMap(((1 - share) * 255).astype(np.uint8), cv2.COLORMAP_TURBO).reshape(
+        -1, 3
+    )
+    places = (_from_camera(points, reach, size) * (1 << _SHIFT)).round().astype(int)
+    radius = round(size / 80 * (1 << _SHIFT))
+    for i in np.argsort(-points[:, 2]):
+        bgr = colours[i].tolist()
+        cv2.circle(canvas, places[i].tolist(), radius, bgr[::-1], -1, cv2.LINE_AA, shift=_SHIFT)
+    return canvas
+
+
+def _from_camera(points: np.ndarray, reach: float, size: int) -> np.ndarray:
+    """(N, 3) -> (N, 2) pixels of a picture of 2 reach."""
+    middle = (points[:, :2].max(0) + points[:, :2].min(0)) / 2
+    pixels: np.ndarray = (points[:, :2] - middle) * (size / 2 / reach) + (size - 1) / 2
+    return pixels
 
 
 def draw_pose_3d(xyz: np.ndarray, title: str = "", height: int = 480) -> np.ndarray:

@@ -10,6 +10,16 @@ from auxhand.cli.main import main
 PAPER = sorted((Path(__file__).parents[2] / "configs" / "paper").glob("*.yaml"))
 
 
+SMALLER = {
+    "supervised": ["model.init_args.network.init_args.body.init_args.width=16"],
+    "alignment": [
+        "model.init_args.networks.backbone=test_resnet",
+        "model.init_args.networks.folding_width=8",
+        "data.init_args.phases.size=64",
+    ],
+}
+
+
 @pytest.mark.parametrize("config", PAPER, ids=lambda path: path.stem)
 def test_paper_configurations_train(config, hand_dataset, tmp_path):
     small = [
@@ -18,7 +28,7 @@ def test_paper_configurations_train(config, hand_dataset, tmp_path):
         "trainer.limit_train_batches=1",
         "trainer.limit_val_batches=1",
         "trainer.precision=32-true",
-        "model.init_args.network.init_args.body.init_args.width=16",
+        *SMALLER[config.stem.split("_")[0]],
         f"data.init_args.train=[{hand_dataset}]",
         f"data.init_args.val={hand_dataset}",
         "data.init_args.batch_size=2",

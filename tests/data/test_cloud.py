@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from auxhand.data.cloud import random_surface, surface
-from auxhand.data.columns import PARTS, decode_depth, decode_mask, encode_png
+from auxhand.data.cloud import NEAR, random_surface, surface
+from auxhand.data.columns import PARTS, decode_depth, decode_mask, encode_depth, encode_png
 from auxhand.geometry.camera import project
 
 
@@ -40,3 +40,14 @@ def test_every_step_sees_other_points(hand_row):
     assert len(first) == 50
     assert first | second <= whole
     assert first == again != second
+
+
+def test_without_a_region_the_hand_is_what_is_near_its_joints(hand_row):
+    row = hand_row(0)
+    depth = decode_depth(row["depth"])
+    wall = np.where(depth > 0, depth, 1.2).astype(np.float32)  # metres behind the hand
+    bare = {**row, "mask": None, "depth": encode_depth(wall)}
+    near, joints = surface(bare), torch.tensor(row["joints_xyz"], dtype=torch.float64).view(21, 3)
+    assert torch.cdist(near, joints).amin(1).max() < NEAR
+    assert 0.5 * len(surface(row)) < len(near) <= len(surface(row))
+    assert surface({**bare, "joints_xyz": None}) is None

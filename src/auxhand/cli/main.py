@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "synth": "make a labelled, multi-modal dataset of rendered hands",
     "train": "train a method from a configuration file",
     "evaluate": "EPE, PCK and AUC of a model on a dataset",
+    "synthesize": "hands from a model's latent space: between two photos, or at random",
 }
 """Name of each command and what it does."""
 

@@ -276,7 +276,9 @@ def augment(
             source=sample.source,
             crop=crop,
         )
-    cloud = random_surface(row, cloud_points, rng, where, region) if cloud_points else None
+    cloud = None
+    if cloud_points and (labelled or region is not None):  # else joints would tell what is hand
+        cloud = random_surface(row, cloud_points, rng, where, region)
     return replace(
         sample,
         presence=is_hand,

@@ -17,12 +17,15 @@ from auxhand.data.columns import (
 from auxhand.geometry.camera import unproject
 from auxhand.geometry.cloud import random_points
 
+NEAR = 0.04
+"""Metres: points that near to a joint are the hand's where no region is known (as in STB)."""
+
 
 def surface(row: Row, where: str = "", hand: Array | None = None) -> Tensor | None:
     """All points of the visible hand: (N, 3) metres, in the camera frame of the stored K.
 
-    The hand is that of `columns.decode_hand`. None where depth, K or the hand's region is not
-    known, or no pixel of it has a depth.
+    The hand is that of `columns.decode_hand`, or else what is within `NEAR` of a joint. None where
+    depth or K is not known or nothing tells where the hand is, or no pixel of it has a depth.
 
     Args:
         row: columns of a prepared dataset.
@@ -51,10 +54,16 @@ def _pixels(row: Row, where: str, hand: Array | None) -> Tensor | None:
     """(N, 3) u, v and depth of the pixels of the hand that have one."""
     depth = decode_column(row, "depth", decode_depth, where)
     hand = decode_hand(row, where) if hand is None else hand
-    if depth is None or hand is None or row.get("K") is None:
+    labels = decode_labels(row, where)
+    if depth is None or labels.K is None or (hand is None and labels.joints_xyz is None):
         return None
-    v, u = np.nonzero((depth > 0) & (hand > 0.5))
-    return torch.from_numpy(np.stack([u, v, depth[v, u]], 1).astype(np.float64)) if len(u) else None
+    v, u = np.nonzero(depth > 0 if hand is None else (depth > 0) & (hand > 0.5))
+    pixels = torch.from_numpy(np.stack([u, v, depth[v, u]], 1).astype(np.float64))
+    if hand is None:
+        assert labels.joints_xyz is not None
+        points = unproject(labels.K, pixels[:, :2], pixels[:, 2])
+        pixels = pixels[torch.cdist(points, labels.joints_xyz).amin(1) < NEAR]
+    return pixels if len(pixels) else None
 
 
 def _points(row: Row, where: str, pixels: Tensor) -> Tensor:

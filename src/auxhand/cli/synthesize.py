@@ -1,0 +1,106 @@
+"""`auxhand synthesize walk|sample`: hands from a latent space (docs/methods/alignment.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser, Namespace
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from auxhand.inference.latent import LatentSpace
+
+PICTURE, NUMBERS = "hands.png", "hands.npz"
+_REACH = 0.13  # metres: a hand of any pose fits
+
+
+def parser() -> ArgumentParser:
+    """Arguments of `auxhand synthesize`."""
+    parser = ArgumentParser(
+        description="Poses and point clouds that codes of a model's latent space stand for.",
+        epilog="example: auxhand synthesize walk a.jpg b.jpg --model runs/alignment/bundle",
+    )
+    commands = parser.add_subcommands()
+    walk = _common("From the hand in one photo to that in another, in a straight line (Fig. 5.4).")
+    walk.add_argument("start", type=Path, help="photo")
+    walk.add_argument("end", type=Path, help="photo")
+    walk.add_argument("--steps", type=int, default=8, help="hands, both ends among them")
+    walk.add_argument(
+        "--side", choices=["auto", "left", "right"], default="auto", help="the person's true hand"
+    )
+    commands.add_subcommand("walk", walk)
+    sample = _common("Hands at random, from the prior.")
+    sample.add_argument("--count", type=int, default=16)
+    sample.add_argument("--seed", type=int, default=0)
+    commands.add_subcommand("sample", sample)
+    return parser
+
+
+def _common(description: str) -> ArgumentParser:
+    parser = ArgumentParser(description=description)
+    parser.add_argument("--model", required=True, help="folder of a bundle with a latent space")
+    parser.add_argument("--out", type=Path, default=Path("synthesized"), help="folder of results")
+    return parser
+
+
+def run(args: Namespace) -> None:
+    """Write a picture of the hands, and the hands as numbers.
+
+    Raises:
+        FileNotFoundError: no such bundle or photo.
+        ValueError: a model without latent space, a photo without a hand, numbers out of range.
+    """
+    from auxhand.inference.estimator import HandPoseEstimator
+    from auxhand.inference.image import load_photo
+    from auxhand.inference.latent import LatentSpace, walk
+
+    options = args[args.subcommand]
+    space = LatentSpace(HandPoseEstimator.load(options.model))
+    ends: list[np.ndarray] = []
+    if args.subcommand == "walk":
+        codes = []
+        for path in (options.start, options.end):
+            photo = load_photo(path).pixels
+            code = space.encode(photo, options.side)
+            if code is None:
+                raise ValueError(f"{path}: no hand found")
+            codes.append(code)
+            ends.append(photo)
+        z = walk(codes[0], codes[1], options.steps)
+    else:
+        if options.count < 1:
+            raise ValueError(f"--count must be 1 or more, not {options.count}")
+        z = space.sample(options.count, options.seed)
+    _write(space, z, ends, options.out)
+
+
+def _write(space: LatentSpace, z: Tensor, ends: list[np.ndarray], out: Path) -> None:
+    """hands.png: poses above, clouds below, between the photos where there are any. hands.npz: z,
+    xyz_m and, where the model has them, cloud_m."""
+    import numpy as np
+
+    from auxhand.data.columns import encode_png
+    from auxhand.viz import draw_cloud, draw_hand, grid
+
+    hands = space.decode(z)
+    assert hands.xyz is not None
+    xyz = hands.xyz.numpy() * space.estimator.hand_size
+    numbers = {"z": z.numpy(), "xyz_m": xyz}
+    rows = [[draw_hand(hand, _REACH) for hand in xyz]]
+    if hands.cloud is not None:
+        numbers["cloud_m"] = hands.cloud.numpy()
+        rows.append([draw_cloud(cloud, _REACH) for cloud in hands.cloud.numpy()])
+    if ends:
+        rows = [[ends[0], *row, ends[1]] for row in rows]
+    out.mkdir(parents=True, exist_ok=True)
+    scratch = out / f".{NUMBERS}.tmp.npz"
+    np.savez_compressed(scratch, **numbers)  # type: ignore[arg-type]
+    scratch.replace(out / NUMBERS)
+    tiles = [tile for row in rows for tile in row]
+    scratch = out / f".{PICTURE}.tmp"
+    scratch.write_bytes(encode_png(grid(tiles, columns=len(rows[0]))))
+    scratch.replace(out / PICTURE)
+    print(f"{len(z)} hands: {out / PICTURE}\nas numbers: {out / NUMBERS}")

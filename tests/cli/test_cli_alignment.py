@@ -1,0 +1,194 @@
+"""From YAML to a bundle that predicts: every strategy of Ch. 5, through the commands."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from auxhand.cli.main import main
+from auxhand.inference.bundle import load_bundle
+from auxhand.methods.alignment import Alignment
+from auxhand.models.latent_pose import LatentPoseNet
+
+CONFIG = """
+seed_everything: 0
+trainer:
+  default_root_dir: {root}
+  accelerator: cpu
+  max_epochs: 2
+  log_every_n_steps: 1
+  num_sanity_val_steps: 0
+  enable_progress_bar: false
+  callbacks:
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {{save_last: true}}
+model:
+  class_path: auxhand.methods.alignment.Alignment
+  init_args:
+    strategy: S4
+    pairs: RC2CHP
+    networks:
+      backbone: test_resnet
+      latent: 8
+      points: 16
+      cloud_widths: [8]
+      cloud_features: 8
+      folding_width: 8
+      cells: 8
+      map_width: 4
+data:
+  class_path: auxhand.data.module.HandDataModule
+  init_args:
+    train: {data}
+    val_count: 4
+    batch_size: 4
+    workers: 0
+    cloud_points: 16
+    crop_by: mask
+    phases: [{{epoch: 0, size: 64, difficulty: 0.0}}]
+"""
+
+
+@pytest.fixture
+def config(tmp_path, hand_dataset):
+    path = tmp_path / "alignment.yaml"
+    path.write_text(CONFIG.format(root=tmp_path / "run", data=hand_dataset))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, hand_dataset):
+    """A trained one, of S4."""
+    folder = tmp_path_factory.mktemp("alignment")
+    path = folder / "alignment.yaml"
+    path.write_text(CONFIG.format(root=folder / "run", data=hand_dataset))
+    assert main(["train", str(path)]) == 0
+    return folder / "run" / "bundle"
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    cv2.imwrite(str(path), pixels)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("strategy", "pairs"),
+    [
+        ("S1", "R2P"),
+        ("S2", "R2CHP"),
+        ("S3", "RC2CHP"),
+        ("S4", "RCDM2CHPDM"),
+        ("Spurr", "RP2RP"),
+    ],
+)
+def test_every_strategy_trains_from_yaml_alone(config, tmp_path, strategy, pairs):
+    settings = [
+        f"model.init_args.strategy={strategy}",
+        f"model.init_args.pairs={pairs}",
+        "data.init_args.depth=true",
+    ]
+    assert main(["train", config, "--set", *settings]) == 0
+    network = load_bundle(tmp_path / "run" / "bundle").network
+    assert isinstance(network, LatentPoseNet)
+    assert network(torch.rand(1, 3, 64, 64)).xyz.isfinite().all()
+
+
+def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch):
+    assert main(["train", config]) == 0
+    whole = load_file(tmp_path / "run" / "bundle" / "model.safetensors")
+    step = Alignment.training_step
+
+    def killed(self, batch, batch_idx):
+        if self.trainer.current_epoch == 1:
+            raise MemoryError("killed")
+        return step(self, batch, batch_idx)
+
+    settings = ["--set", f"trainer.default_root_dir={tmp_path / 'torn'}"]
+    monkeypatch.setattr(Alignment, "training_step", killed)
+    with pytest.raises(MemoryError):
+        main(["train", config, *settings])
+    monkeypatch.setattr(Alignment, "training_step", step)
+    assert main(["train", config, *settings]) == 0
+    torn = load_file(tmp_path / "torn" / "bundle" / "model.safetensors")
+    for name, value in whole.items():
+        torch.testing.assert_close(torn[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("model.init_args.pairs=RH2CHP", "no encoder for H (heatmaps)"),
+        ("model.init_args.strategy=S1", "S1 takes one modality to one"),
+        ("data.init_args.labelled_share=0.5", "beside a labelled_count"),
+    ],
+)
+def test_impossible_combinations_cost_one_line(config, tmp_path, capsys, setting, message):
+    assert main(["train", config, "--set", setting]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_training_that_diverges_says_so_and_where_its_weights_are(config, capsys, monkeypatch):
+    monkeypatch.setattr(
+        Alignment, "objective", lambda self, seen: torch.tensor(torch.nan, requires_grad=True)
+    )
+    assert main(["train", config]) == 1
+    error = capsys.readouterr().err
+    assert "step 0: the loss is not finite" in error
+    assert "checkpoints" in error
+
+
+def test_the_bundle_predicts_and_is_evaluated_like_any_other(bundle, photo, hand_dataset, tmp_path):
+    arguments = ["--model", str(bundle), "--out", str(tmp_path / "out")]
+    assert main(["predict", str(photo), *arguments, "--box", "30,20,60,50", "--side", "left"]) == 0
+    joints = json.loads((tmp_path / "out" / "photo.json").read_text())["hand"]["joints"]
+    assert all(len(joint["uv_px"]) == 2 for joint in joints.values())
+    assert all(len(joint["camera_m"]) == 3 for joint in joints.values())
+    out = tmp_path / "evaluation"
+    assert main(["evaluate", str(bundle), str(hand_dataset), "--out", str(out)]) == 0
+    metrics = json.loads((out / "evaluation.json").read_text())["rows"][0]["metrics"]
+    assert {"epe_mm", "auc_20_50", "pck_05"} <= set(metrics)
+
+
+def test_hands_at_random_are_those_of_their_seed(bundle, tmp_path):
+    command = ["synthesize", "sample", "--model", str(bundle), "--count", "3", "--seed"]
+    for name, seed in (("a", "4"), ("b", "4"), ("c", "5")):
+        assert main([*command, seed, "--out", str(tmp_path / name)]) == 0
+    a, b, c = (np.load(tmp_path / name / "hands.npz") for name in "abc")
+    assert a["z"].shape == (3, 8)
+    assert a["xyz_m"].shape == (3, 21, 3)
+    assert a["cloud_m"].shape == (3, 16, 3)
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key])
+    assert not np.array_equal(a["z"], c["z"])
+    pictures = [(tmp_path / name / "hands.png").read_bytes() for name in "ab"]
+    assert pictures[0] == pictures[1]
+
+
+def test_a_walk_is_straight_between_two_photos(bundle, photo, tmp_path, capsys):
+    other = tmp_path / "other.png"
+    cv2.imwrite(str(other), cv2.imread(str(photo))[:, ::-1])
+    out = tmp_path / "walk"
+    command = ["synthesize", "walk", str(photo), str(other), "--model", str(bundle)]
+    # A picture of noise shows no hand.
+    assert main([*command, "--out", str(out)]) == 2
+    assert "no hand found" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sample", "--model", "default"], "has no latent space"),
+        (["sample", "--model", "nowhere"], "no bundle at nowhere"),
+    ],
+)
+def test_models_that_cannot_synthesize_are_named(arguments, message, capsys, tmp_path):
+    assert main(["synthesize", *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
