@@ -63,6 +63,8 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--size", type=int, default=96, help="side of the crops in pixels")
+    parser.add_argument("--set", nargs="*", default=[], help="override entries of the file")
+    parser.add_argument("--name", default="training", help="of the row, before the size")
     parser.add_argument("--out", type=Path, default=Path("results/speed.json"))
     options = parser.parse_args()
     begun = time.monotonic()
@@ -83,6 +85,7 @@ def main() -> None:
                 "--trainer.limit_val_batches=0",
                 "--data.init_args.images_per_epoch=null",
                 f"--data.init_args.phases=[{{epoch: 0, size: {options.size}, difficulty: 0.5}}]",
+                *(f"--{entry}" for entry in options.set),
             ],
         )
         all_cores = torch.get_num_threads()
@@ -101,7 +104,7 @@ def main() -> None:
         "over_all": loop / bare,
     }
     command = " ".join(["python", *sys.argv])
-    row = record(options.out, f"training {options.size} px", [values], command, begun)
+    row = record(options.out, f"{options.name} {options.size} px", [values], command, begun)
     print(table([row]))
 
 
