@@ -2,8 +2,14 @@ import pytest
 import torch
 from torch import nn
 
+from auxhand.models.backbone import ImageFeatures
 from auxhand.models.cpn import FeaturePyramid
+from auxhand.models.dcgan import DCGANDecoder
+from auxhand.models.folding import FoldingDecoder
+from auxhand.models.gaussian import GaussianEncoder
 from auxhand.models.heads import Latent25D
+from auxhand.models.latent_pose import LatentPoseNet
+from auxhand.models.mlp import PoseDecoder
 from auxhand.models.pose_net import PoseNet
 
 
@@ -16,10 +22,22 @@ class AsTuple(nn.Module):
         return tuple(value for _, value in self.network(image).items())
 
 
-def test_pose_net_in_onnx_runtime_gives_the_same_outputs(tmp_path):
+def pose_net():
+    return PoseNet(FeaturePyramid("test_resnet", width=8), Latent25D())
+
+
+def latent_pose_net():
+    encoder = GaussianEncoder(ImageFeatures("test_resnet"), 6)
+    heatmaps, cloud = DCGANDecoder(6, 21, 16, 4), FoldingDecoder(6, 16, 8)
+    return LatentPoseNet(encoder, PoseDecoder(6, 16), heatmaps, cloud)
+
+
+@pytest.mark.parametrize("make", [pose_net, latent_pose_net])
+def test_networks_in_onnx_runtime_give_the_same_outputs(make, tmp_path):
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    network = AsTuple(PoseNet(FeaturePyramid("test_resnet", width=8), Latent25D())).eval()
+    torch.manual_seed(0)
+    network = AsTuple(make()).eval()
     image = torch.rand(2, 3, 64, 64)
     program = torch.onnx.export(network, (image,), dynamo=True, verbose=False)
     program.save(tmp_path / "network.onnx")

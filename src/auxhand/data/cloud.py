@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -35,39 +37,42 @@ def surface(row: Row, where: str = "", hand: Array | None = None) -> Tensor | No
     Raises:
         ValueError: bytes that cannot be decoded.
     """
-    pixels = _pixels(row, where, hand)
-    return None if pixels is None else _points(row, where, pixels)
+    seen = _visible(row, where, hand)
+    return None if seen is None else unproject(seen.K, seen.uv, seen.z)
 
 
 def random_surface(
     row: Row, points: int, rng: np.random.Generator, where: str = "", hand: Array | None = None
 ) -> Tensor | None:
     """`points` random ones of `surface`: another choice at every step of a training."""
-    pixels = _pixels(row, where, hand)
-    if pixels is None:
+    seen = _visible(row, where, hand)
+    if seen is None:
         return None
     generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
-    return _points(row, where, random_points(pixels, points, generator))
+    pixels = random_points(torch.cat([seen.uv, seen.z[:, None]], dim=1), points, generator)
+    return unproject(seen.K, pixels[:, :2], pixels[:, 2])
 
 
-def _pixels(row: Row, where: str, hand: Array | None) -> Tensor | None:
-    """(N, 3) u, v and depth of the pixels of the hand that have one."""
+class _Visible(NamedTuple):
+    """Pixels (N, 2) of the hand with their depths (N,), and the intrinsics they are seen by."""
+
+    uv: Tensor
+    z: Tensor
+    K: Tensor
+
+
+def _visible(row: Row, where: str, hand: Array | None) -> _Visible | None:
     depth = decode_column(row, "depth", decode_depth, where)
     hand = decode_hand(row, where) if hand is None else hand
     labels = decode_labels(row, where)
     if depth is None or labels.K is None or (hand is None and labels.joints_xyz is None):
         return None
     v, u = np.nonzero(depth > 0 if hand is None else (depth > 0) & (hand > 0.5))
-    pixels = torch.from_numpy(np.stack([u, v, depth[v, u]], 1).astype(np.float64))
+    uv = torch.from_numpy(np.stack([u, v], 1).astype(np.float64))
+    z = torch.from_numpy(depth[v, u].astype(np.float64))
     if hand is None:
         assert labels.joints_xyz is not None
-        points = unproject(labels.K, pixels[:, :2], pixels[:, 2])
-        pixels = pixels[torch.cdist(points, labels.joints_xyz).amin(1) < NEAR]
-    return pixels if len(pixels) else None
-
-
-def _points(row: Row, where: str, pixels: Tensor) -> Tensor:
-    """(N, 3) pixels and depths -> (N, 3) points."""
-    K = decode_labels(row, where).K
-    assert K is not None
-    return unproject(K, pixels[:, :2], pixels[:, 2])
+        points = unproject(labels.K, uv, z)
+        near = torch.cdist(points, labels.joints_xyz).amin(1) < NEAR
+        uv, z = uv[near], z[near]
+    return _Visible(uv, z, labels.K) if len(z) else None

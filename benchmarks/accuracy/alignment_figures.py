@@ -1,0 +1,120 @@
+"""Fig. 5.3 to 5.5 and 5.8 for docs/methods/alignment.md, from what alignment.py has trained.
+
+    python benchmarks/accuracy/alignment_figures.py
+
+Draws what is there: reconstructions and walks of "S4 RC2CHP" on hands of the test set, PCK and
+validation curves of all rows, EPE against the share of labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from alignment import RUNS, trained
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from auxhand.data.columns import encode_png
+from auxhand.evaluation.report import plot_pck, read_curve, read_rows
+from auxhand.geometry.pose25d import relative
+from auxhand.inference.latent import walk
+from auxhand.methods.alignment.modalities import CLOUD_UNIT
+from auxhand.viz import draw_cloud, draw_hand, grid
+
+POSE_REACH, CLOUD_REACH = 4.2, 0.13  # reference lengths; metres
+HANDS = (3, 17, 40, 58, 71, 90, 112, 133)
+WALKS = ((3, 58), (17, 112))
+STRATEGIES = ("S1 R2P", "S2 R2HP", "S2 R2CP", "S2 R2CHP", "S3 RC2CHP", "S4 RC2CHP", "S1 R2P no vc")
+
+
+def picture(image: torch.Tensor) -> np.ndarray:
+    """(3, S, S) in [0, 1] -> (192, 192, 3) uint8."""
+    pixels = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    return cv2.resize(pixels, (192, 192), interpolation=cv2.INTER_CUBIC)
+
+
+@torch.inference_mode()
+def drawings(run: Path, test: Path, out: Path) -> None:
+    """Reconstructions (Fig. 5.3) and walks (Fig. 5.4) of a run on hands of the test set."""
+    model, data = trained(run, test)
+    network, crops = model.estimator(), data.evaluation_set
+    numbers = sorted({*HANDS, *(i for pair in WALKS for i in pair)})
+    batches = list(data.val_dataloader())
+    images = torch.cat([batch.image for batch in batches])
+    xyz = relative(torch.cat([batch.joints_xyz for batch in batches]))
+    clouds = torch.cat([batch.cloud for batch in batches])
+    assert len(images) == len(crops)
+    codes = {i: network.encode(images[i : i + 1])[0] for i in numbers}
+
+    def decoded(z: torch.Tensor) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        hands = network.decode(z, images.shape[-1])
+        return (
+            [draw_hand(hand, POSE_REACH) for hand in hands.xyz.numpy()],
+            [draw_cloud(cloud, CLOUD_REACH) for cloud in CLOUD_UNIT * hands.cloud.numpy()],
+        )
+
+    poses, surfaces = decoded(torch.stack([codes[i] for i in HANDS]))
+    rows = [
+        [picture(images[i]) for i in HANDS],
+        [draw_hand(xyz[i].numpy(), POSE_REACH) for i in HANDS],
+        poses,
+        [draw_cloud(clouds[i].numpy(), CLOUD_REACH) for i in HANDS],
+        surfaces,
+    ]
+    sheet = grid([tile for row in rows for tile in row], columns=len(HANDS), cell=128)
+    (out / "alignment_reconstructions.png").write_bytes(encode_png(sheet))
+
+    tiles = []
+    for start, end in WALKS:
+        ends = picture(images[start]), picture(images[end])
+        for row in decoded(walk(codes[start], codes[end], 7)):
+            tiles += [ends[0], *row, ends[1]]
+    (out / "alignment_walks.png").write_bytes(encode_png(grid(tiles, columns=9, cell=128)))
+
+
+def plots(results: Path, out: Path) -> None:
+    """PCK (Fig. 5.5) and validation curves, EPE against the share of labels (Fig. 5.8)."""
+    curves = results.with_suffix("")
+    pck = {n: curves / f"pck_{n.replace(' ', '_')}.csv" for n in STRATEGIES}
+    plot_pck(out / "alignment_pck.png", {n: read_curve(f) for n, f in pck.items() if f.is_file()})
+
+    rows = {row.name: row.metrics["epe_mm"][0] for row in read_rows(results)}
+    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for file in sorted(curves.glob("val_S*_0.csv")):
+        images, epe = np.loadtxt(file, delimiter=",", ndmin=2).T
+        left.plot(images / 1000, epe, label=file.stem[4:-2].replace("_", " "), linewidth=1.2)
+    left.set(xlabel="RGB images seen, thousands", ylabel="validation EPE (mm)", ylim=(20, 50))
+    left.legend(fontsize="x-small")
+    for kind in ("supervised", "weak"):
+        points = [(m, rows.get(f"{kind} {m}%")) for m in (5, 10, 25, 50)]
+        points.append((100, rows.get("S4 RC2CHP")))
+        known = [(m, epe) for m, epe in points if epe is not None]
+        right.plot(*zip(*known, strict=True), "o-", label=kind)
+    right.set(xlabel="labelled samples (%)", ylabel="test EPE (mm)", xscale="log")
+    right.set_xticks([5, 10, 25, 50, 100], ["5", "10", "25", "50", "100"])
+    right.legend(fontsize="small")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.savefig(out / "alignment_curves.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--test", type=Path, default=Path("data/domains/source-test"))
+    parser.add_argument("--results", type=Path, default=Path("results/alignment.json"))
+    parser.add_argument("--out", type=Path, default=Path("docs/images"))
+    options = parser.parse_args()
+    run = RUNS / "S4_RC2CHP_0"
+    if (run / "checkpoints" / "last.ckpt").is_file():
+        drawings(run, options.test, options.out)
+    plots(options.results, options.out)
+
+
+if __name__ == "__main__":
+    main()
