@@ -223,6 +223,10 @@ def test_weakly_labelled_samples_train_rc2c_alone():
         ]
     }
     assert moved == {"R": True, "C": True, "2C": True, "2H": False, "2P": False}
+    # Not even in the statistics of its batch normalisation.
+    fresh = method("S4", "RC2CHP").decoders["H"].state_dict()
+    for name, value in net.decoders["H"].state_dict().items():
+        assert torch.equal(value, fresh[name])
 
 
 def test_pairs_of_other_modalities_train_from_other_datasets():

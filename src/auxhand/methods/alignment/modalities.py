@@ -40,9 +40,8 @@ class Networks:
         pose_width: hidden units of encoder and decoder of poses.
         cells: side of decoded heatmaps, images, depth maps and masks.
         map_width: channels of the last hidden map of their decoders.
-        heatmap_sigma: cells, of the Gaussians (Eq. 2.1). Ch. 5 names none; this is the one of
-            Zimmermann & Brox (25 of 256 pixels). A norm that is not squared wants a wide one: where
-            a joint is less certain than that, its best map is none at all.
+        heatmap_sigma: cells, of the Gaussians (Eq. 2.1). Ch. 5 names none. A norm that is not
+            squared wants a wide one: where a joint is less certain than that, its best map is none.
     """
 
     backbone: str = "resnet18"
@@ -90,6 +89,11 @@ class Observation(NamedTuple):
         value = self.value.repeat(times, *[1] * (self.value.ndim - 1))
         joints = None if self.joints is None else self.joints.repeat(times, 1)
         return Observation(value, self.valid.repeat(times), joints)
+
+    def rows(self, rows: slice | Tensor) -> Observation:
+        """Those samples alone."""
+        joints = None if self.joints is None else self.joints[rows]
+        return Observation(self.value[rows], self.valid[rows], joints)
 
 
 @dataclass(frozen=True)

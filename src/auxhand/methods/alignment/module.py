@@ -275,15 +275,21 @@ class Alignment(LightningModule):
     ) -> dict[str, Tensor]:
         """L_recon (Eq. 5.10) of one z from each posterior, each a mean over the samples that have
         posterior and target. All posteriors go through a decoder together."""
-        z = torch.cat([q.sample(self.generator()) for q, _ in posteriors.values()])
+        noise = self.generator()
+        z = torch.cat([q.sample(noise) for q, _ in posteriors.values()])
         known = torch.stack([valid for _, valid in posteriors.values()])
         total = z.new_zeros(len(posteriors))
         for letter in decoded or self.pairs.decoded:
-            modality, target = MODALITIES[letter], seen[letter]
-            everywhere = target.repeated(len(posteriors))
-            loss = modality.loss(self.decoders[letter](z), everywhere, self.networks)
-            valid = known & target.valid
-            means = [masked_mean(*row) for row in zip(loss.view_as(valid), valid, strict=True)]
+            modality = MODALITIES[letter]
+            target = seen[letter].repeated(len(posteriors))
+            valid = known.flatten() & target.valid
+            if not valid.any():
+                continue
+            # Others are not decoded: their z would count in batch normalisation.
+            rows = slice(None) if valid.all() else valid
+            loss = modality.loss(self.decoders[letter](z[rows]), target.rows(rows), self.networks)
+            losses = z.new_zeros(len(z)).index_put((valid.nonzero()[:, 0],), loss).view_as(known)
+            means = [masked_mean(*row) for row in zip(losses, valid.view_as(known), strict=True)]
             for name, mean in zip(posteriors, means, strict=True):
                 self.record(f"{name}2{letter}", mean)
             total = total + modality.weight(self.weights) * torch.stack(means)
