@@ -12,7 +12,7 @@ from RGB alone; a row "from C" or "from RC" gives the same network other inputs.
 trains on the first m% of the training samples, "weak m%" on those and the surfaces of all others.
 
 Rows go to results/alignment.json, PCK and validation curves to results/alignment/. A row that the
-same command has made is kept (`--force` makes it anew), a training that was cut off is resumed.
+same command has made is kept, a training that was cut off is resumed; `--force` trains anew.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def main() -> None:
             continue
         command = (
             f'OMP_NUM_THREADS=1 python benchmarks/accuracy/alignment.py --only "{name}" '
-            f"--seeds {seeds}"
+            f"--seeds {seeds} --data {options.data}"
         )
         if is_done(options.out, name, command) and not options.force:
             print(f"{name}: there already")
@@ -146,7 +146,7 @@ def main() -> None:
                 "data.init_args.workers=0",
                 f"model.init_args.seed={seed}",
             ]
-            train(CONFIG, folder, seed, [*common, *settings])
+            train(CONFIG, folder, seed, [*common, *settings], options.force)
             model, data = trained(folder, options.data / "source-test")
             curve, took = validation(folder)
             minutes += took
@@ -165,7 +165,7 @@ def main() -> None:
                 if seed == options.seeds[0]:
                     curve_file = row.replace(" ", "_").replace("%", "")
                     write_curve(curves / f"pck_{curve_file}.csv", *metrics.pck_curve())
-        begun = time.monotonic() - 60 * minutes / len(options.seeds)
+        begun = time.monotonic() - 60 * minutes
         for row, results in values.items():
             record(options.out, row, results, command, begun, options.seeds)
     print(table(read_rows(options.out)))

@@ -26,8 +26,11 @@ from auxhand.inference.bundle import load_bundle
 CONFIGS = Path("configs/laptop/representations")
 
 
-def train(config: Path, folder: Path, seed: int, settings: Sequence[str] = ()) -> Path:
-    """Bundle of one configuration, with other `settings`, trained with one seed in `folder`.
+def train(
+    config: Path, folder: Path, seed: int, settings: Sequence[str] = (), restart: bool = False
+) -> Path:
+    """Bundle of one configuration, with other `settings`, trained with one seed in `folder`: what
+    lies there is resumed, or made anew with `restart`.
 
     Raises:
         SystemExit: the training failed; it has said why.
@@ -37,7 +40,8 @@ def train(config: Path, folder: Path, seed: int, settings: Sequence[str] = ()) -
         f"seed_everything={seed}",
         f"data.init_args.seed={seed}",
     ]
-    code = auxhand(["train", str(config), "--set", *common, *settings])
+    again = ["--restart"] if restart else []
+    code = auxhand(["train", str(config), *again, "--set", *common, *settings])
     if code:
         raise SystemExit(code)
     return folder / "bundle"

@@ -180,8 +180,8 @@ def test_bad_rows_are_named(hand_row):
     with pytest.raises(ValueError, match="somewhere, row 5, column 'rgba'"):
         augment(row, 32, generator(0, 0, 0), BARE, PLAIN, where="somewhere")
     row = dict(hand_row(5), rgba=None, image=None)
-    row = row | {"mask": None, "depth": None}
-    with pytest.raises(ValueError, match="row 5: neither image, rgba, mask nor depth"):
+    row = row | {"mask": None, "depth": None, "joints_uv": None, "source": "here"}
+    with pytest.raises(ValueError, match="here: neither joints nor an image"):
         augment(row, 32, generator(0, 0, 0), BARE, PLAIN)
 
 
@@ -192,6 +192,8 @@ def test_a_row_without_an_image_has_the_rest(hand_row):
         assert sample.image is None
         assert sample.joints_xyz is not None
         assert sample.cloud.shape == (40, 3)  # without a mask those near the joints
+    alone = augment(row | {"mask": None, "depth": None}, 48, generator(0, 1, 3), BARE, PLAIN)
+    assert alone.joints_xyz is not None  # a pose is enough
 
 
 def test_a_weakly_labelled_row_gives_nothing_of_its_pose_away(hand_row):

@@ -288,3 +288,22 @@ def test_validation_clouds_are_the_same_every_time(hand_dataset):
     # In the crop's frame, as the joints are: the hand's lines are drawn from joint to joint.
     nearest = torch.cdist(first.cloud, first.joints_xyz).amin(1)
     assert nearest.median() < 0.02
+
+
+def test_every_process_has_its_share_of_both_kinds(monkeypatch):
+    seen = []
+    for rank in range(2):
+        monkeypatch.setattr("auxhand.data.module._processes", lambda rank=rank: (rank, 2))
+        pools = lambda epoch: np.arange(10), lambda epoch: np.arange(10, 40)
+        sampler = KeySampler(40, images=40, order_seed=3, mixture=(*pools, 0.5))
+        numbers = [key.sample for key in sampler]
+        assert sum(n < 10 for n in numbers) == 10
+        seen += numbers
+    assert sorted(n for n in seen if n < 10) == sorted([*range(10)] * 2)
+    assert len({n for n in seen if n >= 10}) == 20
+
+
+def test_a_mixture_needs_both_kinds(hand_dataset):
+    data = make(hand_dataset, labelled_count=10, labelled_share=0.5, crop_by="mask")
+    with pytest.raises(ValueError, match="all are labelled"):
+        data.train_dataloader()

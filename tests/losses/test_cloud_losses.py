@@ -77,6 +77,11 @@ def test_a_cloud_that_is_not_finite_says_so_and_harms_no_other():
     assert torch.equal(found[[0, 2]], expected[[0, 2]])
 
 
+def test_clouds_farther_apart_than_can_be_said_end_in_nan():
+    a, b = (c.float() for c in clouds(16, 16))
+    assert earth_movers(a, b + 1e25).isnan().all()
+
+
 def test_shapes_are_checked():
     a, b = clouds(4, 5)
     with pytest.raises(ValueError, match="one shape"):

@@ -76,7 +76,8 @@ def run(args: Namespace) -> None:
     published = _published(args.curves)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bundle = HandPoseEstimator.load(args.model, device).bundle
-    crops = EvaluationCrops(PreparedDataset(args.data), bundle.input_size, protocol.crop)
+    data = PreparedDataset(args.data)
+    crops = EvaluationCrops(data, bundle.input_size, protocol.crop, bundle.view)
     values = evaluate(
         lambda batch: bundle.network(batch.image),
         tqdm(crops.batches(), desc="evaluating", unit="batch"),

@@ -102,7 +102,8 @@ def run(args: Namespace) -> int:
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
     except FloatingPointError as error:
-        complain("auxhand train", f"{error}; the last good weights are in {last.parent}")
+        before = f"; the weights before are in {last.parent}" if last.is_file() else ""
+        complain("auxhand train", f"{error}{before}")
         return DIVERGED
     except SystemExit:  # what Lightning makes of Ctrl-C
         print(f"interrupted; the same command resumes from {last}")
@@ -131,6 +132,7 @@ def run(args: Namespace) -> int:
             * cli.trainer.world_size,
             "metrics": {k: float(v) for k, v in cli.trainer.callback_metrics.items()},
         },
+        view=cli.datamodule.contents.view,
     )
     print(f"checkpoints and logs: {folder}\nmodel: {bundle}")
     return 0

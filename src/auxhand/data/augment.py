@@ -218,7 +218,7 @@ def augment(
         where: name of the dataset, for messages.
 
     Raises:
-        ValueError: bytes that cannot be decoded, a row without any picture.
+        ValueError: bytes that cannot be decoded, a row with neither joints nor any picture.
     """
     u = rng.random()
     if u < augmentation.absent_share:
@@ -290,7 +290,7 @@ def augment(
 
 def _random_crop(
     labels: HandSample,
-    image_size: tuple[int, int],
+    image_size: tuple[int, int] | None,
     size: int,
     rng: np.random.Generator,
     augmentation: Augmentation,
@@ -313,7 +313,7 @@ def _random_crop(
 
 def _misplaced_crop(
     labels: HandSample,
-    image_size: tuple[int, int],
+    image_size: tuple[int, int] | None,
     size: int,
     rng: np.random.Generator,
     augmentation: Augmentation,
@@ -347,17 +347,15 @@ def _pixels(row: Row, where: str) -> Array | None:
     return pixels
 
 
-def _extent(row: Row, pixels: Array | None, mask: Array | None, where: str) -> tuple[int, int]:
-    """(height, width) of what the row has a picture of."""
+def _extent(
+    row: Row, pixels: Array | None, mask: Array | None, where: str
+) -> tuple[int, int] | None:
+    """(height, width) of what the row has a picture of; None where it has joints alone."""
     for picture in (pixels, mask):
         if picture is not None:
             return picture.shape[0], picture.shape[1]
     depth = decode_column(row, "depth", decode_depth, where)
-    if depth is None:
-        raise ValueError(
-            f"{where or 'dataset'}, row {row.get('index')}: neither image, rgba, mask nor depth"
-        )
-    return depth.shape[0], depth.shape[1]
+    return None if depth is None else (depth.shape[0], depth.shape[1])
 
 
 def _picture(

@@ -9,6 +9,7 @@ in it exactly, always.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -119,14 +120,33 @@ def place_crop(
     center = (turn.T @ ((low + high) / 2 - side * np.asarray(shift))).tolist()
     mirror = sample.side == LEFT
     K = None if sample.K is None else sample.K.double()
+    return square_crop(K, center, side, size, angle, mirror, view)
+
+
+def square_crop(
+    K: Tensor | None,
+    center: Sequence[float],
+    side: float,
+    size: int,
+    angle: float = 0.0,
+    mirror: bool = False,
+    view: View = "corrected",
+) -> Crop:
+    """A square of an image as a crop of that `View`; "plain" where K is not known.
+
+    Args:
+        K: (3, 3) intrinsics, double.
+        center, side, size, angle, mirror: see `geometry.crop.plain_crop`.
+        view: see `View`.
+    """
     if K is not None and view == "corrected":
         return view_crop(K, center, side, size, angle, mirror)
     # Without a camera it is the centre that gives the crop its precision.
     crop = plain_crop(torch.tensor(center, dtype=torch.float64), side, size, angle, K, mirror)
     if K is not None and view == "labels":
         return crop.with_axes(view_crop(K, center, side, size, angle, mirror).R)
-    roll = torch.eye(3, dtype=torch.float64)
-    roll[:2, :2] = torch.from_numpy(turn)
+    c, s = math.cos(angle), math.sin(angle)
+    roll = torch.tensor([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
     return crop.with_axes(crop.R @ roll)
 
 

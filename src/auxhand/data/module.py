@@ -261,8 +261,10 @@ class KeySampler(DistributedSampler[Key]):
         one, other, share = self.mixture
         draws = self._draw(one(self.epoch)), self._draw(other(self.epoch))
         for position in positions:
-            before, upto = math.floor(position * share), math.floor((position + 1) * share)
-            yield draws[0](before) if upto > before else draws[1](position - before)
+            turn = position // processes  # the same for all processes: each has its share of both
+            before, upto = math.floor(turn * share), math.floor((turn + 1) * share)
+            kind, place = (0, before) if upto > before else (1, turn - before)
+            yield draws[kind](place * processes + rank)
 
     def _draw(self, pool: Indices) -> Callable[[int], Key]:
         """Position in the endless row of permutations of a pool -> key."""
@@ -402,6 +404,8 @@ class HandDataModule(lightning.LightningDataModule):
             raise ValueError(f"{images} images an epoch do not fill a batch of {self.batch_size}")
         pools = partial(data.pool, labelled=True), partial(data.pool, labelled=False)
         share = self.labelled_share
+        if share is not None and not all(len(pool(0)) for pool in pools):
+            raise ValueError("labelled_share mixes two kinds of samples, but all are labelled")
         mixture = None if share is None else (*pools, share)
         sampler = KeySampler(len(data), images, self.seed, data.pool, mixture)
         return self._loader(data, sampler, drop_last=True)

@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.aggregation import MeanMetric
 
-from auxhand.data.geometric import FRACTION, evaluation_crop
+from auxhand.data.geometric import FRACTION, View, evaluation_crop
 from auxhand.data.readers.reader import CropRule
 from auxhand.data.store import PreparedDataset
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
@@ -70,19 +70,24 @@ class EvaluationCrops(Dataset[HandSample]):
         samples: with images.
         size: side of the crops in pixels, the method's input.
         rule: what places them.
+        view: what they do to the viewpoint, as the method was trained.
     """
 
-    def __init__(self, samples: Samples, size: int, rule: CropRule = CROP) -> None:
+    def __init__(
+        self, samples: Samples, size: int, rule: CropRule = CROP, view: View = "corrected"
+    ) -> None:
         self.samples = samples
         self.size = size
         self.rule = rule
+        self.view: View = view
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> HandSample:
         rule = self.rule
-        return evaluation_crop(self.samples[index], self.size, rule.fraction, by=rule.by)
+        sample = self.samples[index]
+        return evaluation_crop(sample, self.size, rule.fraction, self.view, rule.by)
 
     def batches(self, batch_size: int = 64) -> DataLoader[HandSample]:
         """All of them in their order, collated to `HandBatch`."""

@@ -13,14 +13,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from auxhand.data.geometric import FRACTION
+from auxhand.data.geometric import FRACTION, View
 from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.models.spec import build, specification
 
@@ -35,7 +35,9 @@ CONVENTIONS: dict[str, Any] = {
     "pixels": "an integer coordinate is a pixel's centre",
     "uv": "pixels of the crop",
     "d, xyz": "relative to joint 9, in lengths of bone 9-10; OpenCV axes of the crop's camera",
-    "crop": "view-corrected square around the joints' box, whose longer side takes that fraction",
+    "crop": "square around the joints' box, whose longer side takes that fraction",
+    "view": "corrected: the camera looks at the crop's centre; labels: only 3D is turned there; "
+    "plain: it looks where the photo's does",
 }
 
 
@@ -48,6 +50,7 @@ class Bundle:
         input_size: S, side of its input in pixels.
         fraction: share of a crop's side that the longer side of the joints' box takes.
         presence_threshold: presence from which a crop counts as a hand.
+        view: what crops do to the viewpoint, see `data.geometric.View`.
         metadata: where the network comes from: command, commit, images seen, metrics.
     """
 
@@ -55,6 +58,7 @@ class Bundle:
     input_size: int
     fraction: float = FRACTION
     presence_threshold: float = 0.5
+    view: View = "corrected"
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -65,13 +69,14 @@ def save_bundle(
     metadata: Mapping[str, Any],
     fraction: float = FRACTION,
     presence_threshold: float = 0.5,
+    view: View = "corrected",
 ) -> None:
     """Write a bundle; one that is already there is replaced only when the new one is complete.
 
     Args:
         folder: the bundle's; its parents are made.
         network: of a class recorded in `auxhand.models`.
-        input_size, metadata, fraction, presence_threshold: see `Bundle`.
+        input_size, metadata, fraction, presence_threshold, view: see `Bundle`.
 
     Raises:
         ValueError: a network without specification, metadata that JSON cannot hold, or a folder
@@ -89,6 +94,7 @@ def save_bundle(
         "input_size": input_size,
         "fraction": fraction,
         "presence_threshold": presence_threshold,
+        "view": view,
         "conventions": CONVENTIONS,
         "training": dict(metadata),
     }
@@ -157,11 +163,15 @@ def _parse(description: Any) -> Bundle:
     input_size = description["input_size"]
     if not isinstance(input_size, int) or input_size < 1:
         raise ValueError(f"input_size {input_size!r} is not a number of pixels")
+    view = description.get("view", "corrected")  # what all were before there was a choice
+    if view not in get_args(View):
+        raise ValueError(f"view {view!r} is none of {', '.join(get_args(View))}")
     return Bundle(
         build(description["network"]),
         input_size,
         float(description["fraction"]),
         float(description["presence_threshold"]),
+        view,
         description["training"],
     )
 

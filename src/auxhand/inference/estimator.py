@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 import torch
 
+from auxhand.data.geometric import View, square_crop
 from auxhand.geometry.camera import intrinsics_from_fov
-from auxhand.geometry.crop import Crop, view_crop
+from auxhand.geometry.crop import Crop
 from auxhand.geometry.pose25d import reference_length
 from auxhand.hand.anatomy import bone_lengths
 from auxhand.hand.surface import HandSurface
@@ -83,13 +84,13 @@ class _Scene:
             )
         return Square(x + w / 2, y + h / 2, max(w, h))
 
-    def cut(self, square: Square, mirrored: bool, size: int) -> tuple[np.ndarray, Crop]:
+    def cut(self, square: Square, mirrored: bool, size: int, view: View) -> tuple[np.ndarray, Crop]:
         """(size, size, 3) uint8 and the crop that it is.
 
         Sampled as in `data.geometric.warp`: bilinear, averaged down first by the nearest whole
         factor where it would alias, the border repeated beyond the photo.
         """
-        crop = view_crop(self.K, square[:2], square.side, size, mirror=mirrored)
+        crop = square_crop(self.K, square[:2], square.side, size, mirror=mirrored, view=view)
         shrink = square.side / size
         image = self._reduce(round(shrink) if shrink > 1.5 else 1)
         sx, sy = self.width / image.shape[1], self.height / image.shape[0]
@@ -335,7 +336,8 @@ class HandPoseEstimator:
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
             size = self.bundle.input_size
-            cuts = [scenes[r.photo].cut(r.square, r.mirrored, size) for r in chunk]
+            view = self.bundle.view
+            cuts = [scenes[r.photo].cut(r.square, r.mirrored, size, view) for r in chunk]
             poses = self._run([pixels for pixels, _ in cuts])
             views += [
                 _View(request, crop, pose)

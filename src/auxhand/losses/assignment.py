@@ -15,14 +15,17 @@ import numpy.typing as npt
 import torch
 from numba import njit
 
-_FAR = 1e30  # beyond any cost
+FARTHEST = 1e20
+"""Costs must be smaller than that."""
+
+_FAR = 1e30  # beyond any path
 
 
 def assign(costs: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """For each row the column that is its own, such that the sum of costs is smallest.
 
     Args:
-        costs: (B, N, N), finite and far smaller than 1e30.
+        costs: (B, N, N), smaller than `FARTHEST`; anything may come of others.
 
     Returns:
         (B, N) permutations.

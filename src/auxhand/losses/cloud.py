@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from auxhand.geometry.precision import full_precision
-from auxhand.losses.assignment import assign
+from auxhand.losses.assignment import FARTHEST, assign
 
 
 @full_precision
@@ -63,7 +63,7 @@ def earth_movers(cloud: Tensor, other: Tensor, distances: Tensor | None = None) 
         distances: their `pairwise`, if it is there already.
 
     Returns:
-        (B,); NaN for clouds that are not finite.
+        (B,); NaN for clouds that are not finite, or farther apart than 1e20.
 
     Raises:
         ValueError: other shapes, or clouds of different sizes.
@@ -74,12 +74,12 @@ def earth_movers(cloud: Tensor, other: Tensor, distances: Tensor | None = None) 
             f"{tuple(other.shape)}"
         )
     distances = pairwise(cloud, other) if distances is None else distances
-    # NaN is assigned as if there were no distances, and comes out in the end.
-    known = (cloud.detach() + other.detach()).isfinite().all(dim=(1, 2))
+    known = distances.amax(dim=(1, 2)) < FARTHEST  # not so for NaN
     if not known.all():
         distances = distances.where(known[:, None, None], 0.0)
     match = torch.from_numpy(assign(distances.cpu().numpy())).to(cloud.device)
-    return _between(cloud, _points(other, match)).mean(dim=1)
+    mean = _between(cloud, _points(other, match)).mean(dim=1)
+    return mean.where(known, torch.nan)
 
 
 def _points(cloud: Tensor, index: Tensor) -> Tensor:

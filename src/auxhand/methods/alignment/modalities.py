@@ -131,7 +131,10 @@ def _cloud(batch: HandBatch, networks: Networks) -> Observation:
 def _heatmap(batch: HandBatch, networks: Networks) -> Observation:
     """The joints in cells; the maps themselves are made where they are compared."""
     joints = batch.joint_mask("joints_uv")
-    cells = pixels_to_cells(batch.joints_uv, batch.image.shape[-1] / networks.cells)
+    size = batch.image.shape[-1]
+    if size == 0:  # a batch without any picture: there are no pixels to place joints in
+        joints, size = torch.zeros_like(joints), networks.cells
+    cells = pixels_to_cells(batch.joints_uv, size / networks.cells)
     return Observation(torch.where(joints[..., None], cells, 0.0), joints.any(dim=1), joints)
 
 
@@ -145,10 +148,11 @@ def _pose(batch: HandBatch, networks: Networks) -> Observation:
 
 
 def _depth_map(batch: HandBatch, networks: Networks) -> Observation:
-    """(B, 1, H, W) depth about its own mean over the hand, 0 where there is none."""
-    there = batch.depth > 0
+    """(B, 1, H, W) depth about its own mean over the hand, 0 elsewhere; the hand is the mask, or
+    all that has a depth where there is no mask."""
+    there = (batch.depth > 0) & ((batch.mask > 0.5) | ~batch.valid["mask"][:, None, None])
     count = there.sum(dim=(-2, -1), keepdim=True)
-    mean = batch.depth.sum(dim=(-2, -1), keepdim=True) / count.clamp(min=1)
+    mean = (batch.depth * there).sum(dim=(-2, -1), keepdim=True) / count.clamp(min=1)
     value = torch.where(there, (batch.depth - mean) / CLOUD_UNIT, 0.0)
     return Observation(value[:, None], batch.valid["depth"] & (count > 0).flatten())
 

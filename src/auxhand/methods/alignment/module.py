@@ -31,7 +31,8 @@ COLLAPSED = 0.01
 """Nats: a dimension of a posterior nearer to the prior than that says nothing."""
 
 JOINT = "joint"
-_FIRST_STEPS = 10  # in which every modality must have been seen
+_FIRST_STEPS = 50  # in which every modality must have been seen
+_SETTLING = 200  # steps in which a posterior may still be as it was initialised
 
 
 class Posterior(NamedTuple):
@@ -85,6 +86,8 @@ class Alignment(LightningModule):
         super().__init__()
         self.strategy = strategy
         self.pairs = parse_pairs(pairs, strategy)
+        if not min(beta) > 0:
+            raise ValueError(f"beta must be positive, got {beta[0]} to {beta[1]}")
         self.networks = networks or Networks()
         self.weights = weights or Weights()
         self.beta_range = beta
@@ -108,7 +111,7 @@ class Alignment(LightningModule):
             widths = [int(self.features_of(letter).features) for letter in self.encoders]  # type: ignore[arg-type]
             self.joint = GaussianHeads(sum(widths), self.networks.latent)
         self.validation = ValidationMetrics()
-        self.missing = set(pairs) - {"2"}
+        self.missing, self.checked = set(pairs) - {"2"}, 0
         self.collapsed: set[str] = set()
         self.terms: dict[str, Tensor] = {}
 
@@ -310,7 +313,7 @@ class Alignment(LightningModule):
         self.record(f"active_{name}", (~near).sum().float())
         if not near.all():
             self.collapsed.discard(name)
-        elif name not in self.collapsed:
+        elif name not in self.collapsed and self.global_step >= _SETTLING:
             self.collapsed.add(name)
             warnings.warn(
                 f"step {self.global_step}: the posterior of {name} has collapsed, its KL "
@@ -330,6 +333,25 @@ class Alignment(LightningModule):
         self.terms[name] = value.detach()
 
     # ---- Lightning ----
+
+    def on_fit_start(self) -> None:
+        """Refuse data that are not set up for the strategy, before training starts.
+
+        Raises:
+            ValueError: no clouds, clouds of another size, or no depth maps, where they are wanted.
+        """
+        contents = getattr(getattr(self.trainer, "datamodule", None), "contents", None)
+        letters = self.pairs.encoded + self.pairs.decoded
+        if contents is None:  # other data than HandDataModule's
+            return
+        points = self.networks.points
+        if "C" in letters and contents.cloud_points != points:
+            raise ValueError(
+                f"clouds of {points} points are wanted (networks.points), but the data are set to "
+                f"give {contents.cloud_points}: set data.init_args.cloud_points={points}"
+            )
+        if "D" in letters and not contents.depth:
+            raise ValueError("depth maps are wanted: set data.init_args.depth=true")
 
     def training_step(self, batch: HandBatch, batch_idx: int) -> Tensor:
         """The objective of the strategy on one batch.
@@ -354,11 +376,12 @@ class Alignment(LightningModule):
         if not self.missing:
             return
         self.missing -= {letter for letter, (_, valid, _) in seen.items() if valid.any()}
-        if self.missing and self.global_step >= _FIRST_STEPS:
+        self.checked += 1
+        if self.missing and self.checked >= _FIRST_STEPS:
             names = ", ".join(f"{letter} ({MODALITIES[letter].name})" for letter in self.missing)
             raise ValueError(
-                f"no sample of the first {_FIRST_STEPS} batches has {names}: the data lack it, or "
-                "the configuration does not ask for it (data.cloud_points, data.depth)"
+                f"no sample of the first {_FIRST_STEPS} batches has {names}: learn other pairs, or "
+                "from other data"
             )
 
     def divergence_report(self, batch: HandBatch) -> str:
@@ -378,10 +401,13 @@ class Alignment(LightningModule):
         """Poses from the mean of q(z | inputs), for instance from "RC" (Ch. 5.5.2).
 
         Raises:
-            ValueError: see `posterior`.
+            ValueError: see `posterior`; or a sample lacks the inputs.
         """
-        z = self.posterior(self.observe(batch), inputs).q.mu
-        return self.estimator().decode(z, batch.image.shape[-1])
+        q, valid = self.posterior(self.observe(batch), inputs)
+        if not valid.all():
+            lacking = batch.source[int((~valid).nonzero()[0, 0])]
+            raise ValueError(f"no sample may lack {inputs}, as {lacking} does")
+        return self.estimator().decode(q.mu, batch.image.shape[-1])
 
     def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
         """From RGB alone."""

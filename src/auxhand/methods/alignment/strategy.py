@@ -49,7 +49,8 @@ def parse_pairs(pairs: str, strategy: Strategy) -> Pairs:
     problem = {
         "S1": "one modality to one (Eq. 5.1), like R2P" if len(encoded + decoded) != 2 else None,
         "S2": "one modality to others (Alg. 5.1), like R2CHP" if len(encoded) != 1 else None,
-        "S3": _aligns(encoded, "5.2"),
+        "S3": _aligns(encoded, "5.2")
+        or ("R first, which it aligns with all others" if encoded[0] != "R" else None),
         "S4": _aligns(encoded, "5.3"),
         "Spurr": "at least two modalities to at least two (Eq. 3.6), like RP2RP"
         if len(encoded) < 2 or len(decoded) < 2
