@@ -1,5 +1,6 @@
 """From YAML to a bundle that predicts: every strategy of Ch. 5, through the commands."""
 
+import itertools
 import json
 
 import cv2
@@ -109,14 +110,14 @@ def test_the_bundle_knows_what_its_crops_do_to_the_viewpoint(
     assert main(["train", config, "--set", f"data.init_args.view={view}"]) == 0
     folder = tmp_path / "run" / "bundle"
     assert load_bundle(folder).view == view
-    asked = []
-    crop = geometric.square_crop
+    asked, crop = [], geometric.square_crop
+
+    def noted(*args, **kwargs):
+        asked.append(kwargs.get("view", args[-1]))
+        return crop(*args, **kwargs)
+
     for module in (geometric, estimator):
-        monkeypatch.setattr(
-            module,
-            "square_crop",
-            lambda *a, **k: asked.append(k.get("view", a[-1])) or crop(*a, **k),
-        )
+        monkeypatch.setattr(module, "square_crop", noted)
     out = ["--out", str(tmp_path / "out")]
     assert main(["evaluate", str(folder), str(hand_dataset), *out]) == 0
     box = ["--box", "30,20,60,50", "--side", "right"]
@@ -200,7 +201,7 @@ def test_hands_at_random_are_those_of_their_seed(bundle, tmp_path):
 
 
 def test_a_walk_is_straight_between_two_photos(bundle, photo, tmp_path, monkeypatch):
-    codes = iter([torch.zeros(8), torch.ones(8)])
+    codes = itertools.cycle([torch.zeros(8), torch.ones(8)])
     monkeypatch.setattr(LatentSpace, "encode", lambda self, image, side: next(codes))
     command = ["synthesize", "walk", str(photo), str(photo), "--model", str(bundle)]
     assert main([*command, "--steps", "5", "--out", str(tmp_path / "walk")]) == 0
