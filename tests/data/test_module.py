@@ -2,12 +2,12 @@ import json
 from dataclasses import replace
 
 import lightning
-import numpy as np
 import pytest
 import torch
 
 from auxhand.data.augment import EASY, HARD
-from auxhand.data.module import HandDataModule, Key, KeySampler, Phase, Schedule
+from auxhand.data.module import HandDataModule, Phase, Schedule
+from auxhand.data.sampler import Key, KeySampler
 from auxhand.data.store import PreparedDataset, shard_path, write_description, write_shard
 from auxhand.sample import HandBatch
 
@@ -67,36 +67,6 @@ def trainer(folder, epochs, **options):
         enable_model_summary=False,
         **options,
     )
-
-
-def test_keys_of_an_epoch_see_every_sample_equally_often():
-    sampler = KeySampler(length=10, images=4, order_seed=1)
-    keys = []
-    for epoch in range(5):  # 20 keys: two passes
-        sampler.set_epoch(epoch)
-        assert len(sampler) == 4
-        keys += list(sampler)
-    assert [k.epoch for k in keys] == sorted([0, 1, 2, 3, 4] * 4)
-    for visit in range(2):
-        part = [k for k in keys if k.visit == visit]
-        assert sorted(k.sample for k in part) == list(range(10))
-    assert len({(k.visit, k.sample) for k in keys}) == 20
-    assert [k.sample for k in keys[:10]] != [k.sample for k in keys[10:]]
-    longer = KeySampler(length=3, images=7, order_seed=1)
-    assert len({(k.visit, k.sample) for k in longer}) == 7
-
-
-def test_keys_are_shared_between_processes(monkeypatch):
-    def keys(rank, processes, **arguments):
-        monkeypatch.setattr("auxhand.data.module._processes", lambda: (rank, processes))
-        return list(KeySampler(**arguments))
-
-    training = {"length": 9, "images": 7, "order_seed": 3}
-    parts = [keys(rank, 2, **training) for rank in range(2)]
-    assert [len(p) for p in parts] == [3, 3]
-    assert [k for pair in zip(*parts, strict=True) for k in pair] == keys(0, 1, **training)[:6]
-    held_out = [keys(rank, 2, length=5) for rank in range(2)]
-    assert sorted(k.sample for part in held_out for k in part) == list(range(5))
 
 
 def test_schedule_knows_the_phase_of_each_epoch():
@@ -186,13 +156,6 @@ def test_a_resumed_run_sees_what_it_would_have_seen(hand_dataset, tmp_path):
     later = [(epoch, batch) for epoch, batch in whole.seen if epoch > 0]
     assert [e for e, _ in resumed.seen] == [e for e, _ in later]
     assert all(same(a, b) for (_, a), (_, b) in zip(later, resumed.seen, strict=True))
-
-
-def test_index_of_a_pass_is_a_permutation():
-    sampler = KeySampler(50, order_seed=0)
-    sampler.set_epoch(3)
-    assert sorted(k.sample for k in sampler) == list(range(50))
-    assert np.array_equal([k.sample for k in KeySampler(5)], range(5))
 
 
 def test_dataset_rows_are_those_that_were_written(hand_dataset, hand_row):
@@ -288,19 +251,6 @@ def test_validation_clouds_are_the_same_every_time(hand_dataset):
     # In the crop's frame, as the joints are: the hand's lines are drawn from joint to joint.
     nearest = torch.cdist(first.cloud, first.joints_xyz).amin(1)
     assert nearest.median() < 0.02
-
-
-def test_every_process_has_its_share_of_both_kinds(monkeypatch):
-    seen = []
-    for rank in range(2):
-        monkeypatch.setattr("auxhand.data.module._processes", lambda rank=rank: (rank, 2))
-        pools = lambda epoch: np.arange(10), lambda epoch: np.arange(10, 40)
-        sampler = KeySampler(40, images=40, order_seed=3, mixture=(*pools, 0.5))
-        numbers = [key.sample for key in sampler]
-        assert sum(n < 10 for n in numbers) == 10
-        seen += numbers
-    assert sorted(n for n in seen if n < 10) == sorted([*range(10)] * 2)
-    assert len({n for n in seen if n >= 10}) == 20
 
 
 def test_a_mixture_needs_both_kinds(hand_dataset):
