@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LightningCLI
 from supervised import train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from auxhand.cli.train import assemble
 from auxhand.evaluation.protocol import PoseMetrics, evaluate
 from auxhand.evaluation.report import is_done, read_rows, record, table, write_curve
 
@@ -82,16 +82,7 @@ OTHER_INPUTS = {"S4 RC2CHP": ("C", "RC"), "S3 RC2CHP": ("RC",)}
 
 def trained(folder: Path, test: Path) -> tuple[LightningModule, LightningDataModule]:
     """A run's last weights, and crops of the test set as that run made those of validation."""
-    cli = LightningCLI(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        run=False,
-        auto_configure_optimizers=False,
-        save_config_callback=None,
-        args=["--config", str(folder / "config.yaml")],
-    )
+    cli = assemble(folder / "config.yaml")
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", "cpu", weights_only=True)
     cli.model.load_state_dict(checkpoint["state_dict"])
     cli.datamodule.val_root, cli.datamodule.val_count = str(test), None

@@ -15,9 +15,8 @@ import time
 from pathlib import Path
 
 import torch
-from lightning import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LightningCLI
 
+from auxhand.cli.train import assemble
 from auxhand.evaluation.report import record, table
 from auxhand.methods.alignment import Alignment, modalities
 
@@ -39,22 +38,13 @@ class Fixed(Alignment):
 
 def milliseconds(strategy: str, checkpoint: Path | None, steps: int) -> dict[str, float]:
     """Of a step, of its pictures, and of the earth mover's distance, each per image."""
-    cli = LightningCLI(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        run=False,
-        auto_configure_optimizers=False,
-        save_config_callback=None,
-        args=[
-            f"--config={CONFIG}",
-            f"--model.init_args.strategy={strategy}",
-            f"--model.init_args.pairs={STRATEGIES[strategy]}",
-            f"--data.init_args.cloud_points={256 if strategy == 'S4' else 0}",
-            "--data.init_args.workers=0",
-        ],
-    )
+    settings = [
+        f"model.init_args.strategy={strategy}",
+        f"model.init_args.pairs={STRATEGIES[strategy]}",
+        f"data.init_args.cloud_points={256 if strategy == 'S4' else 0}",
+        "data.init_args.workers=0",
+    ]
+    cli = assemble(CONFIG, settings)
     model = cli.model
     model.__class__ = Fixed
     if checkpoint is not None:

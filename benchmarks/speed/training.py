@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.cli import LightningCLI
+from lightning import Callback, LightningModule, Trainer
 
-from auxhand.cli.train import leave_cores
+from auxhand.cli.train import assemble, leave_cores
 from auxhand.evaluation.report import record, table
 
 WARM_UP = 30
@@ -69,25 +68,15 @@ def main() -> None:
     options = parser.parse_args()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        cli = LightningCLI(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            run=False,
-            auto_configure_optimizers=False,
-            save_config_callback=None,
-            args=[
-                f"--config={options.config}",
-                f"--trainer.default_root_dir={folder}",
-                f"--trainer.max_steps={WARM_UP + options.steps}",
-                "--trainer.max_epochs=-1",
-                "--trainer.limit_val_batches=0",
-                "--data.init_args.images_per_epoch=null",
-                f"--data.init_args.phases=[{{epoch: 0, size: {options.size}, difficulty: 0.5}}]",
-                *(f"--{entry}" for entry in options.set),
-            ],
-        )
+        settings = [
+            f"trainer.default_root_dir={folder}",
+            f"trainer.max_steps={WARM_UP + options.steps}",
+            "trainer.max_epochs=-1",
+            "trainer.limit_val_batches=0",
+            "data.init_args.images_per_epoch=null",
+            f"data.init_args.phases=[{{epoch: 0, size: {options.size}, difficulty: 0.5}}]",
+        ]
+        cli = assemble(options.config, [*settings, *options.set])
         all_cores = torch.get_num_threads()
         leave_cores(cli.datamodule.workers)
         clock = Clock()

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from auxhand.cli.main import complain
+
+if TYPE_CHECKING:
+    from lightning.pytorch.cli import LightningCLI
 
 EARLIER = "earlier.ckpt"
 
@@ -58,7 +62,7 @@ def run(args: Namespace) -> int:
         raise ValueError(f"--set takes KEY=VALUE, got {malformed[0]!r}")
 
     import torch
-    from lightning import LightningDataModule, LightningModule, Trainer
+    from lightning import Trainer
     from lightning.pytorch.cli import LightningCLI
     from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -75,19 +79,7 @@ def run(args: Namespace) -> int:
             logger = TensorBoardLogger(folder, name="", version="")
             return super().instantiate_trainer(logger=logger, **kwargs)
 
-    # Our own command line is no accident that Lightning should warn of.
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-    cli = CLI(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        run=False,
-        auto_configure_optimizers=False,
-        save_config_kwargs={"overwrite": True},
-        args=["--config", str(args.config), *(f"--{entry}" for entry in args.set)],
-        parser_kwargs={"exit_on_error": False},
-    )
+    cli = assemble(args.config, args.set, CLI, save_config_kwargs={"overwrite": True})
     if cli.trainer.accelerator.name() == "cpu":
         leave_cores(getattr(cli.datamodule, "workers", 0))
     folder = Path(cli.trainer.default_root_dir)
@@ -136,6 +128,43 @@ def run(args: Namespace) -> int:
     )
     print(f"checkpoints and logs: {folder}\nmodel: {bundle}")
     return 0
+
+
+def assemble(
+    config: Path,
+    settings: Sequence[str] = (),
+    kind: type[LightningCLI] | None = None,
+    **options: Any,
+) -> LightningCLI:
+    """Trainer, model and data of a configuration, as `trainer`, `model` and `datamodule`; nothing
+    is run.
+
+    Args:
+        config: YAML.
+        settings: KEY=VALUE that override its entries.
+        kind: a LightningCLI of one's own.
+        options: further arguments of its constructor; by default it saves no configuration.
+
+    Raises:
+        ValueError: a configuration that does not fit the classes it names.
+    """
+    from lightning import LightningDataModule, LightningModule
+    from lightning.pytorch.cli import LightningCLI
+
+    # Our own command line is no accident that Lightning should warn of.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    options = options or {"save_config_callback": None}
+    return (kind or LightningCLI)(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        run=False,
+        auto_configure_optimizers=False,
+        args=["--config", str(config), *(f"--{entry}" for entry in settings)],
+        parser_kwargs={"exit_on_error": False},
+        **options,
+    )
 
 
 def leave_cores(workers: int) -> None:
