@@ -1,5 +1,7 @@
 import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,21 @@ def test_before_the_average_starts_the_bundle_is_the_weights(tmp_path, write_con
     checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
     for name, weights in checkpoint["current_model_state"].items():
         torch.testing.assert_close(network[name.removeprefix("network.")], weights, rtol=0, atol=0)
+
+
+def test_two_processes_train_one_bundle(tmp_path, write_config):
+    settings = ["trainer.devices=2", "trainer.strategy=ddp", "data.init_args.batch_size=2"]
+    command = [sys.executable, "-m", "auxhand.cli.main", "train", str(write_config("run"))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [*command, "--set", *settings], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("model: ") == 1
+    bundle = load_bundle(tmp_path / "run" / "bundle")
+    checkpoint = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    steps = checkpoint["global_step"]
+    assert bundle.metadata["images_seen"] == steps * 2 * 2  # a batch of two in each process
 
 
 def contents(folder):

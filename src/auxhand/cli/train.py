@@ -100,6 +100,8 @@ def run(args: Namespace) -> int:
     except SystemExit:  # what Lightning makes of Ctrl-C
         print(f"interrupted; the same command resumes from {last}")
         raise KeyboardInterrupt from None
+    if not cli.trainer.is_global_zero:  # one process speaks for all
+        return 0
     bundle = folder / "bundle"
     if cli.trainer.global_step == steps_before:
         print("the run was finished before")
