@@ -1,8 +1,8 @@
 """The best one-to-one assignment of many small problems, exact and fast (for Eq. 5.8).
 
 SciPy's `linear_sum_assignment` does the same, one problem after the other on one core, in 3 to 7 ms
-for clouds of 256 points; three of them for each image would cost more than the networks of Ch. 5.
-Written for the vector units of the processor, the same algorithm takes 1 to 2 ms.
+for clouds of 256 points, of which Ch. 5 has three for each image. Written for the vector units of
+the processor, the same algorithm takes 1 to 2 ms.
 """
 
 from __future__ import annotations

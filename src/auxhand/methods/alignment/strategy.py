@@ -14,7 +14,7 @@ Strategy = Literal["S1", "S2", "S3", "S4", "Spurr"]
 
 @dataclass(frozen=True)
 class Pairs:
-    """ "RC2CHP": from which modalities to which."""
+    """From which modalities to which, by their letters: of "RC2CHP" those are RC and CHP."""
 
     encoded: str
     decoded: str
