@@ -1,8 +1,10 @@
-"""What the training loop costs over the bare network, as a ratio in one run.
+"""What the training loop costs over the bare network, as ratios in one run.
 
 Seconds per step of `auxhand train` (loader, augmentation, logs, weight average, schedule) over
-those of forward, loss, backward and optimiser step alone on one batch: same network, same machine,
-all cores, of which `auxhand train` keeps one for each worker.
+those of forward, loss, backward and optimiser step alone on one batch. On a CPU `auxhand train`
+keeps a core for each worker; the bare network is timed with the threads that this leaves
+("over_same", what the loop itself costs) and with those of all cores ("over_all", which also holds
+what the network loses with the workers' cores).
 
     python benchmarks/speed/training.py configs/laptop/supervised.yaml --steps 150
 """
@@ -23,6 +25,7 @@ from auxhand.cli.train import assemble, leave_cores
 from auxhand.evaluation.report import record, table
 
 WARM_UP = 30
+IMAGES = 10**6
 
 
 class Clock(Callback):
@@ -73,7 +76,8 @@ def main() -> None:
             f"trainer.max_steps={WARM_UP + options.steps}",
             "trainer.max_epochs=-1",
             "trainer.limit_val_batches=0",
-            "data.init_args.images_per_epoch=null",
+            # One epoch without an end: its checkpoint would count as part of some step.
+            f"data.init_args.images_per_epoch={IMAGES}",
             f"data.init_args.phases=[{{epoch: 0, size: {options.size}, difficulty: 0.5}}]",
         ]
         cli = assemble(options.config, [*settings, *options.set])
@@ -84,11 +88,14 @@ def main() -> None:
         cli.trainer.fit(cli.model, cli.datamodule)
     loop = (clock.ends[-1] - clock.ends[WARM_UP - 1]) / options.steps
     bfloat16 = "bf16" in str(cli.trainer.precision)
+    same = bare_seconds(cli.model, clock.batch, options.steps, bfloat16)
     torch.set_num_threads(all_cores)
     bare = bare_seconds(cli.model, clock.batch, options.steps, bfloat16)
     images = len(clock.batch)
     values = {
         "loop_img_s": images / loop,
+        "same_threads_img_s": images / same,
+        "over_same": loop / same,
         "all_cores_img_s": images / bare,
         "over_all": loop / bare,
     }
