@@ -185,6 +185,15 @@ def test_the_bundle_predicts_and_is_evaluated_like_any_other(bundle, photo, hand
     assert {"epe_mm", "auc_20_50", "pck_05"} <= set(metrics)
 
 
+def test_a_model_without_heatmaps_is_evaluated_in_2d_too(config, hand_dataset, tmp_path):
+    settings = ["--set", "model.init_args.strategy=S1", "model.init_args.pairs=R2P"]
+    assert main(["train", config, *settings]) == 0
+    model, out = str(tmp_path / "run" / "bundle"), tmp_path / "evaluation"
+    assert main(["evaluate", model, str(hand_dataset), "--out", str(out)]) == 0
+    metrics = json.loads((out / "evaluation.json").read_text())["rows"][0]["metrics"]
+    assert 0 <= metrics["pck_05"][0] <= 1
+
+
 def test_hands_at_random_are_those_of_their_seed(bundle, tmp_path):
     command = ["synthesize", "sample", "--model", str(bundle), "--count", "3", "--seed"]
     for name, seed in (("a", "4"), ("b", "4"), ("c", "5")):

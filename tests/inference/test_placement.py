@@ -5,12 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from auxhand.data.geometric import evaluation_crop
 from auxhand.geometry.camera import intrinsics_from_fov, project, rotation_to_axis
 from auxhand.geometry.crop import uv_box, view_crop
 from auxhand.geometry.pose25d import lift, lift_closed_form, to_25d
 from auxhand.hand.anatomy import bone_lengths
 from auxhand.hand.surface import HandSurface
-from auxhand.inference.placement import fill_crop, root_depth, translation
+from auxhand.inference.placement import fill_crop, root_depth, translation, with_pixels
+from auxhand.sample import HandPose, HandSample
 
 REST = HandSurface("right").rest_joints.double()
 K = intrinsics_from_fov(60, 640, 480).double()
@@ -96,3 +98,31 @@ def test_a_pose_without_pixels_fills_its_crop(seed, distance, fraction):
     torch.testing.assert_close(found[:2] + found[2:] / 2, torch.tensor([47.5, 47.5]).double())
     assert float(found[2:].max()) == pytest.approx(96 * fraction, rel=1e-6)
     torch.testing.assert_close(t, crop.xyz_to_crop(xyz[9]), rtol=0.1, atol=0.02)
+
+
+def test_a_batch_of_poses_gets_pixels():
+    """Each crop's camera projects its pose, a crop without one in parallel; own pixels stay."""
+    samples, poses = [], []
+    for seed in range(3):
+        xyz = hand(seed)
+        sample = HandSample(
+            image=torch.zeros(3, 480, 640),
+            K=K.float() if seed else None,
+            joints_uv=project(K, xyz).float(),
+            joints_xyz=xyz.float(),
+        )
+        samples.append(evaluation_crop(sample, 64, 0.7))
+        poses.append(samples[-1].crop.xyz_to_crop((xyz - xyz[9]).float()) / 0.1)
+    batch = HandSample.collate(samples)
+    xyz = torch.stack(poses)
+    pose = with_pixels(HandPose(xyz=xyz), batch, 0.7)
+    for i in (1, 2):
+        t = fill_crop(xyz[i], batch.K[i], 64, 0.7)
+        torch.testing.assert_close(pose.uv[i], project(batch.K[i], xyz[i] + t), atol=1e-2, rtol=0)
+    flat = xyz[0, :, :2]
+    box = uv_box(flat)
+    flat = (flat - box[:2] - box[2:] / 2) / box[2:].max() * 0.7 * 64 + 31.5
+    torch.testing.assert_close(pose.uv[0], flat, atol=0.1, rtol=0)
+    own = HandPose(xyz=xyz, uv=torch.zeros(3, 21, 2))
+    assert with_pixels(own, batch, 0.7) is own
+    assert with_pixels(HandPose(), batch, 0.7).uv is None

@@ -69,6 +69,7 @@ def run(args: Namespace) -> None:
         write_curve,
     )
     from auxhand.inference.estimator import HandPoseEstimator
+    from auxhand.inference.placement import with_pixels
 
     started = time.monotonic()
     protocol = protocol_named(args.protocol)
@@ -79,7 +80,7 @@ def run(args: Namespace) -> None:
     data = PreparedDataset(args.data)
     crops = EvaluationCrops(data, bundle.input_size, protocol.crop, bundle.view)
     values = evaluate(
-        lambda batch: bundle.network(batch.image),
+        lambda batch: with_pixels(bundle.network(batch.image), batch, protocol.crop.fraction),
         tqdm(crops.batches(), desc="evaluating", unit="batch"),
         metrics,
         device,

@@ -8,15 +8,19 @@ outvoted.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from auxhand.geometry.camera import project, rays
 from auxhand.hand.skeleton import BONES
+from auxhand.sample import HandBatch, HandPose
 
 _PARENTS, _CHILDREN = (list(ends) for ends in zip(*BONES, strict=True))
 _STEPS, _ROUNDS = 33, 5
 _FITS = 20
+_FAR = 1000  # focal length of a camera that sees in parallel, in sides of the crop
 
 
 def root_depth(uv: Tensor, d: Tensor, K: Tensor, lengths: Tensor, scale: Tensor | float) -> Tensor:
@@ -67,25 +71,43 @@ def fill_crop(xyz: Tensor, K: Tensor, size: int, fraction: float) -> Tensor:
     within a hand is slight, so scaling the distance and shifting by what is left converges fast.
 
     Args:
-        xyz: (21, 3) metres, relative.
-        K: (3, 3) intrinsics of a view-corrected crop.
+        xyz: (..., 21, 3) relative, in metres or reference lengths.
+        K: (..., 3, 3) intrinsics of a crop that is not turned.
         size: side of the crop in pixels.
         fraction: see `Bundle.fraction`.
 
     Returns:
-        (3,) metres.
+        (..., 3) in the units of `xyz`.
     """
-    extent = (xyz[:, :2].amax(0) - xyz[:, :2].amin(0)).amax()
-    nearest = 1e-3 - float(xyz[:, 2].min())
-    z = max(float(K[0, 0] * extent) / (fraction * size), nearest)
-    t = xyz.new_tensor([0.0, 0.0, z])
+    wanted, focal = fraction * size, torch.stack([K[..., 0, 0], K[..., 1, 1]], dim=-1)
+    extent = (xyz[..., :2].amax(-2) - xyz[..., :2].amin(-2)).amax(-1)
+    nearest = 1e-3 - xyz[..., 2].amin(-1)
+    z = (K[..., 0, 0] * extent / wanted).maximum(nearest)
+    xy = xyz.new_zeros(*z.shape, 2)
     for _ in range(_FITS):
-        uv = project(K, xyz + t)
-        low, high = uv.amin(0), uv.amax(0)
+        uv = project(K, xyz + torch.cat([xy, z[..., None]], dim=-1)[..., None, :])
+        low, high = uv.amin(-2), uv.amax(-2)
         off = (size - 1) / 2 - (low + high) / 2
-        t[:2] += off / torch.stack([K[0, 0], K[1, 1]]) * t[2]
-        t[2] = max(float(t[2] * (high - low).amax()) / (fraction * size), nearest)
-    return t
+        xy = xy + off / focal * z[..., None]
+        z = (z * (high - low).amax(-1) / wanted).maximum(nearest)
+    return torch.cat([xy, z[..., None]], dim=-1)
+
+
+def with_pixels(pose: HandPose, batch: HandBatch, fraction: float) -> HandPose:
+    """The pose of a batch of crops with `uv`, for a method that has xyz alone: see `fill_crop`.
+
+    Crops without intrinsics are taken for parallel projections.
+    """
+    if pose.uv is not None or pose.xyz is None:
+        return pose
+    size = batch.image.shape[-1]
+    parallel = batch.K.new_tensor(
+        [[_FAR * size, 0, (size - 1) / 2], [0, _FAR * size, (size - 1) / 2], [0, 0, 1]]
+    )
+    K = torch.where(batch.valid["K"][:, None, None], batch.K, parallel).double()
+    xyz = pose.xyz.double()
+    uv = project(K, xyz + fill_crop(xyz, K, size, fraction)[:, None])
+    return replace(pose, uv=uv.to(pose.xyz))
 
 
 def translation(uv: Tensor, xyz: Tensor, K: Tensor) -> Tensor:
