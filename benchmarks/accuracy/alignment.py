@@ -18,6 +18,7 @@ same command has made is kept, a training that was cut off is resumed; `--force`
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import time
 from pathlib import Path
@@ -66,6 +67,7 @@ ROWS: dict[str, list[str]] = {
     "S2 R2CP": strategy("S2", "R2CP"),
     "S2 R2CHP": strategy("S2", "R2CHP"),
     "S3 RC2CHP": strategy("S3", "RC2CHP"),
+    "S3 RC2CHP beta' 0.01": [*strategy("S3", "RC2CHP"), "model.init_args.beta_prime=0.01"],
     "S4 RC2CHP": strategy("S4", "RC2CHP"),
     "S1 R2P no vc": [*strategy("S1", "R2P"), "data.init_args.view=plain"],
     "S1 R2P vc of labels": [*strategy("S1", "R2P"), "data.init_args.view=labels"],
@@ -77,7 +79,16 @@ ROWS: dict[str, list[str]] = {
 }
 """Name and settings of each training; supervised and weak at 100% are "S4 RC2CHP"."""
 
-OTHER_INPUTS = {"S4 RC2CHP": ("C", "RC"), "S3 RC2CHP": ("RC",)}
+OTHER_INPUTS = {
+    "S3 RC2CHP": ("RC",),
+    "S3 RC2CHP beta' 0.01": ("RC",),
+    "S4 RC2CHP": ("C", "RC"),
+}
+
+
+def file_name(row: str) -> str:
+    """A row's name without blanks and signs."""
+    return re.sub(r"[^\w.]+", "_", row).strip("_")
 
 
 def trained(folder: Path, test: Path) -> tuple[LightningModule, LightningDataModule]:
@@ -125,7 +136,7 @@ def main() -> None:
         if is_done(options.out, name, command) and not options.force:
             print(f"{name}: there already")
             continue
-        file = name.replace(" ", "_").replace("%", "")
+        file = file_name(name)
         values: dict[str, list[dict[str, float]]] = {}
         minutes = 0.0
         for seed in options.seeds:
@@ -154,8 +165,7 @@ def main() -> None:
                     )
                 )
                 if seed == options.seeds[0]:
-                    curve_file = row.replace(" ", "_").replace("%", "")
-                    write_curve(curves / f"pck_{curve_file}.csv", *metrics.pck_curve())
+                    write_curve(curves / f"pck_{file_name(row)}.csv", *metrics.pck_curve())
         begun = time.monotonic() - 60 * minutes
         for row, results in values.items():
             record(options.out, row, results, command, begun, options.seeds)

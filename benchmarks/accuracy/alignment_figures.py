@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from alignment import RUNS, trained
+from alignment import RUNS, file_name, trained
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -28,7 +28,10 @@ from auxhand.viz import draw_cloud, draw_hand, grid
 POSE_REACH, CLOUD_REACH = 2.7, 0.13  # reference lengths; metres
 HANDS = (3, 17, 40, 58, 71, 90, 112, 133)
 WALKS = ((3, 58), (17, 112))
-STRATEGIES = ("S1 R2P", "S2 R2HP", "S2 R2CP", "S2 R2CHP", "S3 RC2CHP", "S4 RC2CHP", "S1 R2P no vc")
+STRATEGIES = (
+    *("S1 R2P", "S2 R2HP", "S2 R2CP", "S2 R2CHP", "S3 RC2CHP", "S3 RC2CHP beta' 0.01"),
+    *("S4 RC2CHP", "S1 R2P no vc"),
+)
 
 
 def picture(image: torch.Tensor) -> np.ndarray:
@@ -79,7 +82,7 @@ def drawings(run: Path, test: Path, out: Path) -> None:
 def plots(results: Path, out: Path) -> None:
     """PCK (Fig. 5.5) and validation curves, EPE against the share of labels (Fig. 5.8)."""
     curves = results.with_suffix("")
-    pck = {n: curves / f"pck_{n.replace(' ', '_')}.csv" for n in STRATEGIES}
+    pck = {n: curves / f"pck_{file_name(n)}.csv" for n in STRATEGIES}
     plot_pck(out / "alignment_pck.png", {n: read_curve(f) for n, f in pck.items() if f.is_file()})
 
     rows = {row.name: row.metrics["epe_mm"][0] for row in read_rows(results)}
