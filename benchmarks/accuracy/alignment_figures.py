@@ -86,25 +86,32 @@ def plots(results: Path, out: Path) -> None:
     plot_pck(out / "alignment_pck.png", {n: read_curve(f) for n, f in pck.items() if f.is_file()})
 
     rows = {row.name: row.metrics["epe_mm"][0] for row in read_rows(results)}
-    figure = Figure(figsize=(10, 4), dpi=120, layout="constrained")
+    shares = {kind: _epe_by_share(kind, rows) for kind in ("supervised", "weak")}
+    count = 2 if any(len(points) > 1 for points in shares.values()) else 1
+    figure = Figure(figsize=(5 * count, 4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    left, *others = np.atleast_1d(figure.subplots(1, count))
     for file in sorted(curves.glob("val_S*_0.csv")):
         images, epe = np.loadtxt(file, delimiter=",", ndmin=2).T
         left.plot(images / 1000, epe, label=file.stem[4:-2].replace("_", " "), linewidth=1.2)
     left.set(xlabel="RGB images seen, thousands", ylabel="validation EPE (mm)", ylim=(20, 50))
     left.legend(fontsize="x-small")
-    for kind in ("supervised", "weak"):
-        points = [(m, rows.get(f"{kind} {m}%")) for m in (5, 10, 25, 50)]
-        points.append((100, rows.get("S4 RC2CHP")))
-        known = [(m, epe) for m, epe in points if epe is not None]
-        right.plot(*zip(*known, strict=True), "o-", label=kind)
-    right.set(xlabel="labelled samples (%)", ylabel="test EPE (mm)", xscale="log")
-    right.set_xticks([5, 10, 25, 50, 100], ["5", "10", "25", "50", "100"])
-    right.legend(fontsize="small")
-    for axes in (left, right):
+    for right in others:
+        for kind, points in shares.items():
+            right.plot(*zip(*points, strict=True), "o-", label=kind)
+        right.set(xlabel="labelled samples (%)", ylabel="test EPE (mm)", xscale="log")
+        right.set_xticks([5, 10, 25, 50, 100], ["5", "10", "25", "50", "100"])
+        right.minorticks_off()
+        right.legend(fontsize="small")
+    for axes in (left, *others):
         axes.grid(alpha=0.3)
     figure.savefig(out / "alignment_curves.png")
+
+
+def _epe_by_share(kind: str, rows: dict[str, float]) -> list[tuple[int, float]]:
+    """(percent of the labels, EPE) of the rows that are there."""
+    names = {m: f"{kind} {m}%" for m in (5, 10, 25, 50)} | {100: "S4 RC2CHP"}
+    return [(m, rows[name]) for m, name in names.items() if name in rows]
 
 
 def main() -> None:
