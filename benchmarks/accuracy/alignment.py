@@ -67,7 +67,7 @@ ROWS: dict[str, list[str]] = {
     "S2 R2CP": strategy("S2", "R2CP"),
     "S2 R2CHP": strategy("S2", "R2CHP"),
     "S3 RC2CHP": strategy("S3", "RC2CHP"),
-    "S3 RC2CHP beta' 0.01": [*strategy("S3", "RC2CHP"), "model.init_args.beta_prime=0.01"],
+    "S3 RC2CHP beta' 0.001": [*strategy("S3", "RC2CHP"), "model.init_args.beta_prime=0.001"],
     "S4 RC2CHP": strategy("S4", "RC2CHP"),
     "S1 R2P no vc": [*strategy("S1", "R2P"), "data.init_args.view=plain"],
     "S1 R2P vc of labels": [*strategy("S1", "R2P"), "data.init_args.view=labels"],
@@ -81,7 +81,7 @@ ROWS: dict[str, list[str]] = {
 
 OTHER_INPUTS = {
     "S3 RC2CHP": ("RC",),
-    "S3 RC2CHP beta' 0.01": ("RC",),
+    "S3 RC2CHP beta' 0.001": ("RC",),
     "S4 RC2CHP": ("C", "RC"),
 }
 
