@@ -189,6 +189,19 @@ def test_batches_come_through_worker_processes():
             assert (crop.size, crop.mirrored) == (same.size, same.mirrored)
 
 
+def test_a_batch_travels_as_two_tensors():
+    batch = HandSample.collate([full(0), without(full(1), ["cloud", "side"])])
+    assert len(batch.__getstate__()["joined"]) == 2  # numbers and flags
+    copy = pickle.loads(pickle.dumps(batch))
+    for name in TENSORS:
+        before, after = getattr(batch, name), getattr(copy, name)
+        assert after.dtype == before.dtype
+        assert torch.equal(after, before), name
+    assert copy.valid.keys() == batch.valid.keys()
+    assert all(torch.equal(copy.valid[name], flags) for name, flags in batch.valid.items())
+    assert (copy.content, copy.source) == (batch.content, batch.source)
+
+
 def test_a_sample_survives_pickling():
     sample = full(3, "left")
     copy = pickle.loads(pickle.dumps(sample))

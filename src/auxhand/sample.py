@@ -185,6 +185,38 @@ class HandBatch:
         """The batch in page-locked memory; called by PyTorch's loader."""
         return self._map(lambda t: t.pin_memory())
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tensors of one type as one: loader workers would open a shared memory file for each."""
+        rest = dict(self.__dict__)
+        tensors = {
+            name: rest.pop(name)
+            for name, value in self.__dict__.items()
+            if isinstance(value, Tensor)
+        }
+        rest["valid"] = tuple(self.valid)
+        tensors["valid"] = torch.stack(list(self.valid.values()))
+        joined = {
+            dtype: torch.cat([t.flatten() for t in tensors.values() if t.dtype == dtype])
+            for dtype in {t.dtype for t in tensors.values()}
+        }
+        return {
+            "rest": rest,
+            "joined": joined,
+            "layout": [(k, t.dtype, t.shape) for k, t in tensors.items()],
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        rest, layout = state["rest"], state["layout"]
+        tensors: dict[str, Any] = {}
+        for dtype, data in state["joined"].items():
+            mine = [(name, shape) for name, kind, shape in layout if kind == dtype]
+            parts = data.split([shape.numel() for _, shape in mine])
+            tensors |= {
+                name: part.view(shape) for (name, shape), part in zip(mine, parts, strict=True)
+            }
+        tensors["valid"] = dict(zip(rest.pop("valid"), tensors["valid"], strict=True))
+        self.__dict__.update(rest, **tensors)
+
     def joint_mask(self, name: str) -> Tensor:
         """(B, 21) bool: joints whose label in field `name` ("joints_uv", "joints_xyz") is valid."""
         return self.joint_valid & self.valid[name][:, None]
