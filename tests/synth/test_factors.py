@@ -244,6 +244,28 @@ def test_hands_fill_the_frame(many):
         assert (depth.min() + depth.max()) / 2 == pytest.approx(factors.camera.distance)
 
 
+def test_hands_lie_where_they_are_placed():
+    camera = CameraConfig(near=(0.28, 0.6), far_share=0, fill=(0.3, 0.32), place=0.34)
+    places = []
+    for index in range(30):
+        factors = sample_factors(FactorConfig(camera=camera), 5, index)
+        _, labels = build_scene(factors, SIZE)
+        low, high = labels.joints_uv.min(0), labels.joints_uv.max(0)
+        centre = (SIZE - 1) / 2 + SIZE * np.array(factors.camera.place)
+        np.testing.assert_allclose((low + high) / 2, centre, atol=0.01 * SIZE)
+        assert labels.K[0, 2] == labels.K[1, 2] == (SIZE - 1) / 2
+        assert 0.1 < (high - low).max() / SIZE < factors.camera.fill
+        places.append(factors.camera.place)
+    assert (np.abs(places) <= 0.34).all()
+    assert (np.ptp(places, axis=0) > 0.5).all()
+
+
+def test_factors_of_an_earlier_version_lie_in_the_middle(many):
+    values = many[0].to_dict()
+    del values["camera"]["place"]
+    assert Factors.from_dict(values) == many[0]
+
+
 def test_the_camera_stays_outside_the_arm():
     factors = sample_factors(FactorConfig(), 0, 2)
     toward_the_camera = replace(

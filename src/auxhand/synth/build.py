@@ -101,7 +101,9 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
     in_hand = joints
     rotation = factors.view.rotation()
     vertices, joints = vertices @ rotation.T, joints @ rotation.T
-    K, shift = _frame(joints, float(vertices[:, 2].min()), factors.camera, size)
+    mirror = np.array([-1.0 if factors.side == LEFT else 1.0, 1.0, 1.0])
+    place = np.array(factors.camera.place) * mirror[:2]
+    K, shift = _frame(joints, float(vertices[:, 2].min()), factors.camera, place, size)
     vertices, joints = vertices + shift, joints + shift
     faces = surface.faces.numpy().astype(np.int32)
     rest = skin_maps().rest
@@ -117,8 +119,8 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
         vertices = np.concatenate([vertices, thing.vertices])
         rest = np.concatenate([rest, thing.vertices.astype(np.float32)])
         skin = join(skin, coat(len(thing.vertices), occluder.colour, occluder.roughness))
+    vertices, joints = vertices * mirror, joints * mirror
     if factors.side == LEFT:
-        vertices, joints = vertices * [-1, 1, 1], joints * [-1, 1, 1]
         faces = faces[:, ::-1]
     light = factors.light
     scene = Scene(
@@ -206,8 +208,10 @@ def _moved_off(vertices: Array, axis: Array, offset: Array) -> Array:
     return moved
 
 
-def _frame(joints: Array, nearest: float, camera: CameraFactors, size: int) -> tuple[Array, Array]:
-    """K (3, 3) and the translation (3,) that put the hand's box in the middle of the image.
+def _frame(
+    joints: Array, nearest: float, camera: CameraFactors, place: Array, size: int
+) -> tuple[Array, Array]:
+    """K (3, 3) and the translation (3,) that put the hand's box at `place` (2,) in the image.
 
     The principal point is the image's centre. The box is that of the projected joints, grown by the
     flesh about them; it fills `camera.fill` of the image's side. `nearest` is the depth of the
@@ -217,11 +221,16 @@ def _frame(joints: Array, nearest: float, camera: CameraFactors, size: int) -> t
     middle = (depths.min() + depths.max()) / 2
     distance = max(camera.distance, middle - nearest + _ROOM)
     shift = np.array([0.0, 0.0, distance - middle])
-    for _ in range(4):  # perspective: where the box's middle lies depends on where it is
+
+    def seen() -> tuple[Array, float]:
+        """Middle and extent of the box, in focal lengths."""
         xy = (joints + shift)[:, :2] / (depths + shift[2])[:, None]
-        shift[:2] -= (xy.min(0) + xy.max(0)) / 2 * distance
-    xy = (joints + shift)[:, :2] / (depths + shift[2])[:, None]
-    extent = np.ptp(xy, axis=0).max() + 2 * _FLESH / distance
+        return (xy.min(0) + xy.max(0)) / 2, np.ptp(xy, axis=0).max() + 2 * _FLESH / distance
+
+    for _ in range(4):  # perspective: where the box's middle lies depends on where it is
+        at, extent = seen()
+        shift[:2] += (place * extent / camera.fill - at) * distance
+    _, extent = seen()
     focal = camera.fill * size / extent
     centre = (size - 1) / 2
     return np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1.0]]), shift

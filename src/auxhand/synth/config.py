@@ -39,6 +39,7 @@ _LIMITS: Mapping[str, Limits] = {
     **dict.fromkeys(("camera.near", "camera.far"), LIMITS["camera.distance"]),
     "camera.far_share": SHARE,
     "camera.fill": LIMITS["camera.fill"],
+    "camera.place": (0.0, LIMITS["camera.place"][1]),
     "light.exposure": (0.0, 10.0),
     **dict.fromkeys(("light.ambient", "light.back", "light.shadow", "light.tint"), SHARE),
     "light.occlusion": LIMITS["light.occlusion"],
@@ -122,12 +123,14 @@ class CameraConfig:
     Attributes:
         near, far: ranges of the distance; `far_share` is the probability of the latter.
         fill: range of `CameraFactors.fill`.
+        place: how far from the image's middle that of the hand's box may lie, each way, in sides.
     """
 
     near: Range = (0.28, 0.9)
     far: Range = (0.9, 2.0)
     far_share: float = 0.3
     fill: Range = (0.6, 0.64)
+    place: float = 0.0
 
 
 @dataclass(frozen=True)

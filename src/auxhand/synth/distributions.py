@@ -192,7 +192,9 @@ def _view(config: ViewConfig, rng: np.random.Generator) -> ViewFactors:
 def _camera(config: CameraConfig, rng: np.random.Generator) -> CameraFactors:
     far = rng.random() < config.far_share
     distance = _uniform(rng, config.far if far else config.near)
-    return CameraFactors(distance, _uniform(rng, config.fill))
+    fill = _uniform(rng, config.fill)
+    across, down = _rounded(rng.uniform(-config.place, config.place, 2))
+    return CameraFactors(distance, fill, (across, down))
 
 
 def _light(config: LightConfig, rng: np.random.Generator) -> LightFactors:

@@ -97,17 +97,20 @@ class ViewFactors:
 
 @dataclass(frozen=True)
 class CameraFactors:
-    """The camera; its axis passes through the middle of the hand's box.
+    """The camera.
 
     Attributes:
         distance: metres from the camera to the middle of the hand along the axis; in effect more
             where the arm would else reach the camera.
         fill: longer side of the hand's box (joints, and flesh about them) over the image's side;
             with the distance it decides the field of view.
+        place: where the middle of the hand's box lies, to the right of and below the image's, in
+            sides of the image.
     """
 
     distance: float
     fill: float
+    place: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -260,7 +263,9 @@ def _build(hint: Any, values: Any, where: str) -> Any:
     if values is None or group is None:
         return _tuples(values)
     types = types_of(group)
-    if not isinstance(values, Mapping) or set(values) != set(types):
+    # What has a default is younger than the others: files of earlier versions lack it.
+    needed = {f.name for f in dataclasses.fields(group) if f.default is dataclasses.MISSING}
+    if not isinstance(values, Mapping) or not needed <= set(values) <= set(types):
         got = sorted(values) if isinstance(values, Mapping) else repr(values)
         raise ValueError(f"{where} must have {sorted(types)}, got {got}")
     return group(**{n: _build(types[n], v, f"{where}.{n}") for n, v in values.items()})

@@ -25,6 +25,7 @@ LIMITS: Mapping[str, Limits] = {
     "shape.finger_width": POSITIVE,
     "camera.distance": (0.2, 6.0),  # outside the hand, and within the depth that is stored
     "camera.fill": (0.05, 2.0),
+    "camera.place": (-0.5, 0.5),
     **dict.fromkeys(("light.colours", "light.sky", "light.ground"), WEIGHT),
     "light.occlusion": SHARE,
     **dict.fromkeys(("skin.tone", "skin.palm", "skin.creases", "skin.knuckles"), SHARE),
