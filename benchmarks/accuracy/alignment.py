@@ -10,6 +10,8 @@ Trains configs/laptop/alignment.yaml, 160,256 RGB images of 64 px a row on one c
 many for the rows "x5"), and evaluates the last weights on the test set under `known_root_scale`,
 from RGB alone; a row "from C" or "from RC" gives the same network other inputs. "supervised m%"
 trains on the first m% of the training samples, "weak m%" on those and the surfaces of all others.
+"places" are rows on hands anywhere in wide-angle pictures (made as configs/synth/places.yaml says),
+with view correction, without ("no vc"), and with that of points alone ("vc of labels").
 
 Rows go to results/alignment.json, PCK and validation curves to results/alignment/. A row that the
 same command has made is kept, a training that was cut off is resumed; `--force` trains anew.
@@ -70,7 +72,9 @@ ROWS: dict[str, list[str]] = {
     "S3 RC2CHP beta' 0.001": [*strategy("S3", "RC2CHP"), "model.init_args.beta_prime=0.001"],
     "S4 RC2CHP": strategy("S4", "RC2CHP"),
     "S1 R2P no vc": [*strategy("S1", "R2P"), "data.init_args.view=plain"],
-    "S1 R2P vc of labels": [*strategy("S1", "R2P"), "data.init_args.view=labels"],
+    "S1 R2P places": strategy("S1", "R2P"),
+    "S1 R2P places no vc": [*strategy("S1", "R2P"), "data.init_args.view=plain"],
+    "S1 R2P places vc of labels": [*strategy("S1", "R2P"), "data.init_args.view=labels"],
     "Spurr RP2RP": strategy("Spurr", "RP2RP"),
     "S1 R2P x5": [*strategy("S1", "R2P"), *LONG],
     "S4 RC2CHP x5": [*strategy("S4", "RC2CHP"), *LONG],
@@ -78,6 +82,12 @@ ROWS: dict[str, list[str]] = {
     **{f"weak {m}%": weakly(m) for m in (5, 10, 25, 50)},
 }
 """Name and settings of each training; supervised and weak at 100% are "S4 RC2CHP"."""
+
+
+def domain(row: str) -> str:
+    """What a row trains on, and with "-test" what it is tested on."""
+    return "places" if "places" in row else "source"
+
 
 OTHER_INPUTS = {
     "S3 RC2CHP": ("RC",),
@@ -142,14 +152,14 @@ def main() -> None:
         for seed in options.seeds:
             folder = RUNS / f"{file}_{seed}"
             common = [
-                f"data.init_args.train={options.data / 'source'}",
+                f"data.init_args.train={options.data / domain(name)}",
                 f"trainer.max_epochs={EPOCHS}",
                 f"data.init_args.images_per_epoch={IMAGES}",
                 "data.init_args.workers=0",
                 f"model.init_args.seed={seed}",
             ]
             train(CONFIG, folder, seed, [*common, *settings], options.force)
-            model, data = trained(folder, options.data / "source-test")
+            model, data = trained(folder, options.data / f"{domain(name)}-test")
             curve, took = validation(folder)
             minutes += took
             curves.mkdir(parents=True, exist_ok=True)
