@@ -13,8 +13,9 @@ trains on the first m% of the training samples, "weak m%" on those and the surfa
 "places" are rows on hands anywhere in wide-angle pictures (made as configs/synth/places.yaml says),
 with view correction, without ("no vc"), and with that of points alone ("vc of labels").
 
-Rows go to results/alignment.json, PCK and validation curves to results/alignment/. A row that the
-same command has made is kept, a training that was cut off is resumed; `--force` trains anew.
+Rows go to results/alignment.json, PCK and validation curves to results/alignment/. A seed joins its
+row when it is done; one that is there is kept, a training that was cut off is resumed; `--force`
+trains anew.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from __future__ import annotations
 import argparse
 import re
 import statistics
-import time
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from auxhand.cli.train import assemble
 from auxhand.evaluation.protocol import PoseMetrics, evaluate
-from auxhand.evaluation.report import is_done, read_rows, record, table, write_curve
+from auxhand.evaluation.report import Row, commit, read_rows, table, write_curve, write_rows
 
 CONFIG = Path("configs/laptop/alignment.yaml")
 RUNS = Path("runs/alignment")
@@ -124,6 +124,42 @@ def validation(folder: Path) -> tuple[np.ndarray, float]:
     return curve, seconds / 60
 
 
+def measured(
+    model: LightningModule, data: LightningDataModule, row: str, curves: Path, seed: int
+) -> dict[str, dict[str, float]]:
+    """Metrics of a training by row: from RGB, and from the other inputs that are asked for. The PCK
+    curves of seed 0 are written."""
+    values = {}
+    for inputs in ("R", *OTHER_INPUTS.get(row, ())):
+        name = row if inputs == "R" else f"{row} from {inputs}"
+        metrics = PoseMetrics()
+        values[name] = evaluate(
+            lambda batch, i=inputs: model.predict(batch, i), data.val_dataloader(), metrics
+        )
+        if seed == 0:
+            write_curve(curves / f"pck_{file_name(name)}.csv", *metrics.pck_curve())
+    return values
+
+
+def join(
+    out: Path, name: str, metrics: dict[str, float], seed: int, minutes: float, command: str
+) -> None:
+    """Add a seed's values to a row, or put them in the place of its last ones.
+
+    Args:
+        out, name: results file, row.
+        metrics, minutes: of this seed.
+        command: what makes the row, without its seeds.
+    """
+    old = {row.name: row for row in read_rows(out)}.get(name, Row(name, {}, seeds=[]))
+    kept = [i for i, other in enumerate(old.seeds) if other != seed]
+    seeds = [*(old.seeds[i] for i in kept), seed]
+    values = {key: [*(old.metrics[key][i] for i in kept), value] for key, value in metrics.items()}
+    spent = round(old.minutes * len(kept) / max(len(old.seeds), 1) + minutes, 2)
+    full = f"{command} --seeds {' '.join(map(str, seeds))}"
+    write_rows(out, [Row(name, values, full, seeds, spent, commit())])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -132,24 +168,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", nargs="*", choices=ROWS, help="names of rows")
     parser.add_argument("--out", type=Path, default=Path("results/alignment.json"))
-    parser.add_argument("--force", action="store_true", help="make rows anew that are there")
+    parser.add_argument("--force", action="store_true", help="make seeds anew that are there")
     options = parser.parse_args()
     curves = options.out.with_suffix("")
-    seeds = " ".join(map(str, options.seeds))
+    curves.mkdir(parents=True, exist_ok=True)
     for name, settings in ROWS.items():
         if options.only and name not in options.only:
             continue
-        command = (
-            f'OMP_NUM_THREADS=1 python benchmarks/accuracy/alignment.py --only "{name}" '
-            f"--seeds {seeds} --data {options.data}"
-        )
-        if is_done(options.out, name, command) and not options.force:
-            print(f"{name}: there already")
-            continue
         file = file_name(name)
-        values: dict[str, list[dict[str, float]]] = {}
-        minutes = 0.0
         for seed in options.seeds:
+            there = {row.name: row.seeds for row in read_rows(options.out)}.get(name, [])
+            if seed in there and not options.force:
+                print(f"{name}, seed {seed}: there already")
+                continue
             folder = RUNS / f"{file}_{seed}"
             common = [
                 f"data.init_args.train={options.data / domain(name)}",
@@ -160,25 +191,14 @@ def main() -> None:
             ]
             train(CONFIG, folder, seed, [*common, *settings], options.force)
             model, data = trained(folder, options.data / f"{domain(name)}-test")
-            curve, took = validation(folder)
-            minutes += took
-            curves.mkdir(parents=True, exist_ok=True)
+            curve, minutes = validation(folder)
             np.savetxt(curves / f"val_{file}_{seed}.csv", curve, "%.6g", ", ")
-            for inputs in ("R", *OTHER_INPUTS.get(name, ())):
-                row = name if inputs == "R" else f"{name} from {inputs}"
-                metrics = PoseMetrics()
-                values.setdefault(row, []).append(
-                    evaluate(
-                        lambda batch, i=inputs, m=model: m.predict(batch, i),
-                        data.val_dataloader(),
-                        metrics,
-                    )
-                )
-                if seed == options.seeds[0]:
-                    write_curve(curves / f"pck_{file_name(row)}.csv", *metrics.pck_curve())
-        begun = time.monotonic() - 60 * minutes
-        for row, results in values.items():
-            record(options.out, row, results, command, begun, options.seeds)
+            command = (
+                "OMP_NUM_THREADS=1 python benchmarks/accuracy/alignment.py "
+                f'--data {options.data} --only "{name}"'
+            )
+            for row, metrics in measured(model, data, name, curves, seed).items():
+                join(options.out, row, metrics, seed, minutes, command)
     print(table(read_rows(options.out)))
 
 
