@@ -168,6 +168,29 @@ def test_restarting_leaves_the_earlier_run_behind(tmp_path, write_config):
     assert load_bundle(tmp_path / "run" / "bundle").metadata["images_seen"] == 8
 
 
+def test_a_run_resumed_with_other_settings_says_which(write_config, capsys):
+    config = str(write_config("run"))
+    assert main(["train", config, "--set", "trainer.max_epochs=1"]) == 0
+    settings = ["trainer.max_epochs=2", "model.init_args.schedule.hold=0.7"]
+    assert main(["train", config, "--set", *settings]) == 0
+    said = capsys.readouterr().out
+    assert "trainer.max_epochs: 2 (was 1); model.init_args.schedule.hold: 0.7 (was 0.5)\n" in said
+    assert main(["train", config, "--set", *settings]) == 0
+    assert "not those of before" not in capsys.readouterr().out
+
+
+def test_a_run_of_another_network_is_not_resumed(write_config, capsys):
+    config = str(write_config("run"))
+    body = "model.init_args.network.init_args.body.init_args.width"
+    assert main(["train", config, "--set", "trainer.max_epochs=1"]) == 0
+    assert main(["train", config, "--set", f"{body}=16"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "another network" in error
+    assert "was (8, " in error
+    assert "is (16, " in error
+    assert main(["train", config, "--restart", "--set", f"{body}=16", "trainer.max_epochs=1"]) == 0
+
+
 def test_the_bundles_command_can_be_pasted(tmp_path, write_config):
     config = write_config("run").rename(tmp_path / "my run.yaml")
     phases = "data.init_args.phases=[{epoch: 0, size: 32, difficulty: 0.0}]"

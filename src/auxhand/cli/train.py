@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -15,6 +15,10 @@ from auxhand.cli.main import complain
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import LightningCLI
+    from torch import Tensor
+
+CONFIG = "config.yaml"
+"""What Lightning calls the settings of a run, in its folder."""
 
 EARLIER = "earlier.ckpt"
 
@@ -46,14 +50,16 @@ def parser() -> ArgumentParser:
 def run(args: Namespace) -> int:
     """Train, resuming from the run's last checkpoint, and write the bundle of the result.
 
-    A run that was finished before says so and keeps its bundle.
+    A run that was finished before says so and keeps its bundle; one that is resumed with other
+    settings says which.
 
     Returns:
         0, or `DIVERGED` where the loss was no longer finite.
 
     Raises:
         FileNotFoundError: no such configuration.
-        ValueError: a configuration that does not fit the classes it names.
+        ValueError: a configuration that does not fit the classes it names, or names another network
+            than that of the run to be resumed.
     """
     if not args.config.is_file():
         raise FileNotFoundError(f"no configuration {args.config}: name a YAML file of configs/")
@@ -89,7 +95,16 @@ def run(args: Namespace) -> int:
     steps_before = None
     if last.is_file():
         print(f"resuming from {last}")
-        steps_before = torch.load(last, "cpu", weights_only=True)["global_step"]
+        earlier = torch.load(last, "cpu", weights_only=True)
+        steps_before = earlier["global_step"]
+        again = "--restart begins anew, another trainer.default_root_dir is another run"
+        if other := unlike(earlier["state_dict"], cli.model.state_dict()):
+            raise ValueError(f"{last} is of another network ({other}): {again}")
+        file = folder / CONFIG
+        if file.is_file():
+            new = cli.parser.dump(cli.config, skip_none=False)
+            if changed := changes(settings(file.read_text()), settings(new)):
+                print(f"settings are not those of before: {'; '.join(changed)}\n({again})")
     checkpoint = last if last.is_file() else None
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -179,6 +194,34 @@ def leave_cores(workers: int) -> None:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     torch.set_num_threads(max(1, min(torch.get_num_threads(), (cores or 1) - workers)))
+
+
+def unlike(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> str:
+    """The first tensor that two states do not share, in words; "" where they fit."""
+    for name in [*old, *new]:
+        shapes = [tuple(state[name].shape) if name in state else None for state in (old, new)]
+        if shapes[0] != shapes[1]:
+            was, now = ("not there" if shape is None else shape for shape in shapes)
+            return f"{name} was {was}, is {now}"
+    return ""
+
+
+def settings(text: str) -> dict[str, Any]:
+    """A run's YAML."""
+    from omegaconf import OmegaConf
+
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.create(text)))
+
+
+def changes(old: Any, new: Any, name: str = "") -> list[str]:
+    """Entries of two configurations that differ, as "name: new (was old)"."""
+    if old == new:
+        return []
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [f"{name}: {new} (was {old})"]
+    keys = dict.fromkeys([*old, *new])
+    inner = [changes(old.get(key), new.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
+    return [line for lines in inner for line in lines]
 
 
 def is_newer(file: Path, other: Path) -> bool:
