@@ -3,7 +3,7 @@
     python benchmarks/accuracy/alignment_figures.py
 
 Draws what is there: reconstructions and walks of "S4 RC2CHP" on hands of the test set, PCK and
-validation curves of all rows, EPE against the share of labels.
+validation curves of the strategies, EPE against the share of labels.
 """
 
 from __future__ import annotations
@@ -91,11 +91,13 @@ def plots(results: Path, out: Path) -> None:
     figure = Figure(figsize=(5 * count, 4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     left, *others = np.atleast_1d(figure.subplots(1, count))
-    for file in sorted(curves.glob("val_S*_0.csv")):
-        images, epe = np.loadtxt(file, delimiter=",", ndmin=2).T
-        left.plot(images / 1000, epe, label=file.stem[4:-2].replace("_", " "), linewidth=1.2)
-    left.set(xlabel="RGB images seen, thousands", ylabel="validation EPE (mm)", ylim=(20, 50))
-    left.legend(fontsize="x-small")
+    for name in STRATEGIES:
+        file = curves / f"val_{file_name(name)}_0.csv"
+        if file.is_file():
+            images, epe = np.loadtxt(file, delimiter=",", ndmin=2).T
+            left.plot(images / 1000, epe, label=name, linewidth=1.2)
+    left.set(xlabel="RGB images seen, thousands", ylabel="validation EPE (mm)", ylim=(20, 60))
+    left.legend(loc="upper right", fontsize="x-small")
     for right in others:
         for kind, points in shares.items():
             right.plot(*zip(*points, strict=True), "o-", label=kind)
