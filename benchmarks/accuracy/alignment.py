@@ -152,12 +152,13 @@ def join(
         command: what makes the row, without its seeds.
     """
     old = {row.name: row for row in read_rows(out)}.get(name, Row(name, {}, seeds=[]))
-    kept = [i for i, other in enumerate(old.seeds) if other != seed]
-    seeds = [*(old.seeds[i] for i in kept), seed]
-    values = {key: [*(old.metrics[key][i] for i in kept), value] for key, value in metrics.items()}
-    spent = round(old.minutes * len(kept) / max(len(old.seeds), 1) + minutes, 2)
+    by_seed = {s: {key: old.metrics[key][i] for key in metrics} for i, s in enumerate(old.seeds)}
+    minutes += old.minutes * sum(s != seed for s in by_seed) / max(len(by_seed), 1)
+    by_seed[seed] = metrics
+    seeds = sorted(by_seed)
+    values = {key: [by_seed[s][key] for s in seeds] for key in metrics}
     full = f"{command} --seeds {' '.join(map(str, seeds))}"
-    write_rows(out, [Row(name, values, full, seeds, spent, commit())])
+    write_rows(out, [Row(name, values, full, seeds, round(minutes, 2), commit())])
 
 
 def main() -> None:

@@ -92,19 +92,7 @@ def run(args: Namespace) -> int:
     last = folder / "checkpoints" / "last.ckpt"
     if args.restart and last.is_file():  # Lightning would leave it there as the last one
         last.replace(last.with_name(EARLIER))
-    steps_before = None
-    if last.is_file():
-        print(f"resuming from {last}")
-        earlier = torch.load(last, "cpu", weights_only=True)
-        steps_before = earlier["global_step"]
-        again = "--restart begins anew, another trainer.default_root_dir is another run"
-        if other := unlike(earlier["state_dict"], cli.model.state_dict()):
-            raise ValueError(f"{last} is of another network ({other}): {again}")
-        file = folder / CONFIG
-        if file.is_file():
-            new = cli.parser.dump(cli.config, skip_none=False)
-            if changed := changes(settings(file.read_text()), settings(new)):
-                print(f"settings are not those of before: {'; '.join(changed)}\n({again})")
+    steps_before = compare(cli, last) if last.is_file() else None
     checkpoint = last if last.is_file() else None
     try:
         cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=checkpoint, weights_only=True)
@@ -194,6 +182,27 @@ def leave_cores(workers: int) -> None:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     torch.set_num_threads(max(1, min(torch.get_num_threads(), (cores or 1) - workers)))
+
+
+def compare(cli: LightningCLI, last: Path) -> int:
+    """Say what a run is resumed from, and which of its settings have changed; its steps so far.
+
+    Raises:
+        ValueError: the checkpoint is of another network.
+    """
+    import torch
+
+    print(f"resuming from {last}")
+    earlier = torch.load(last, "cpu", weights_only=True)
+    again = "--restart begins anew, another trainer.default_root_dir is another run"
+    if other := unlike(earlier["state_dict"], cli.model.state_dict()):
+        raise ValueError(f"{last} is of another network ({other}): {again}")
+    file = last.parents[1] / CONFIG
+    if file.is_file():
+        new = cli.parser.dump(cli.config, skip_none=False)
+        if changed := changes(settings(file.read_text()), settings(new)):
+            print(f"settings are not those of before: {'; '.join(changed)}\n({again})")
+    return int(earlier["global_step"])
 
 
 def unlike(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> str:
