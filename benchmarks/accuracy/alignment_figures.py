@@ -22,7 +22,6 @@ from auxhand.data.columns import encode_png
 from auxhand.evaluation.report import plot_pck, read_curve, read_rows
 from auxhand.geometry.pose25d import relative
 from auxhand.inference.latent import walk
-from auxhand.methods.alignment.modalities import CLOUD_UNIT
 from auxhand.viz import draw_cloud, draw_hand, grid
 
 POSE_REACH, CLOUD_REACH = 2.7, 0.13  # reference lengths; metres
@@ -57,7 +56,7 @@ def drawings(run: Path, test: Path, out: Path) -> None:
         hands = network.decode(z, images.shape[-1])
         return (
             [draw_hand(hand, POSE_REACH) for hand in hands.xyz.numpy()],
-            [draw_cloud(cloud, CLOUD_REACH) for cloud in CLOUD_UNIT * hands.cloud.numpy()],
+            [draw_cloud(cloud, CLOUD_REACH) for cloud in hands.cloud.numpy()],
         )
 
     poses, surfaces = decoded(torch.stack([codes[i] for i in HANDS]))

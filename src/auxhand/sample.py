@@ -235,7 +235,7 @@ class HandPose:
         mask: (B, h, w) in [0, 1].
         depth: (B, h, w) relative to the root, in reference lengths.
         heatmaps: (B, 21, h, w).
-        cloud: (B, N, 3) in the units of the method.
+        cloud: (B, N, 3) metres, about its centroid.
         model: (B, P) parameters h of a hand surface model (Eq. 2.4), for its regulariser.
     """
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from importlib.resources import files
 
 import cv2
 import numpy as np
@@ -11,8 +12,10 @@ from safetensors.torch import load_file
 
 from auxhand.cli.main import main
 from auxhand.data import geometric
+from auxhand.data.columns import decode_image
 from auxhand.inference import estimator
 from auxhand.inference.bundle import load_bundle
+from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.latent import LatentSpace
 from auxhand.methods.alignment import Alignment
 from auxhand.models.latent_pose import LatentPoseNet
@@ -220,6 +223,17 @@ def test_a_walk_is_straight_between_two_photos(bundle, photo, tmp_path, monkeypa
     picture = cv2.imread(str(tmp_path / "walk" / "hands.png"))
     assert picture.shape[1] > 3 * picture.shape[0]  # seven tiles by two
     assert main([*command, "--steps", "1"]) == 2
+
+
+def test_the_code_of_a_photo_is_that_of_its_prediction(bundle, monkeypatch):
+    """The encoder sees the hand's crop as the prediction has seen it."""
+    latent = LatentSpace(HandPoseEstimator.load(bundle))
+    photo = decode_image((files("auxhand") / "assets" / "photos" / "five.jpg").read_bytes())
+    seen, encode = [], latent.network.encode
+    monkeypatch.setattr(latent.network, "encode", lambda x: seen.append(x[-1]) or encode(x))
+    assert latent.encode(photo).shape == (8,)
+    *_, predicted, encoded = seen
+    torch.testing.assert_close(encoded, predicted, atol=4 / 255, rtol=0)
 
 
 def test_a_photo_without_a_hand_is_named(bundle, photo, tmp_path, capsys):

@@ -8,11 +8,16 @@ import pytest
 import torch
 
 from auxhand.cli.main import main
-from auxhand.data.columns import make_row
+from auxhand.data.columns import PARTS, make_row
 from auxhand.data.store import shard_path, write_description, write_shard
+from auxhand.geometry.pose25d import relative
 from auxhand.inference.bundle import save_bundle
+from auxhand.models.backbone import ImageFeatures
 from auxhand.models.cpn import FeaturePyramid
+from auxhand.models.gaussian import GaussianEncoder
 from auxhand.models.heads import Latent25D
+from auxhand.models.latent_pose import LatentPoseNet
+from auxhand.models.mlp import PoseDecoder
 from auxhand.models.pose_net import PoseNet
 
 COUNT = 5
@@ -93,6 +98,41 @@ def test_published_curves_beside_ours(place, tmp_path, capsys):
     assert main([*command, "--curves", str(curves / "no curve")]) == 2
     assert main([*command, "--curves", str(tmp_path / "none")]) == 2
     assert "no curve" in capsys.readouterr().err
+
+
+def test_poses_without_pixels_are_as_large_as_the_crops_show_them(tmp_path):
+    """A network that knows the one pose of a dataset has all joints right in 2D as well, in crops
+    by the joints and by the mask; an arm that the mask shows does not matter."""
+    K = np.array([[300.0, 0, 99.5], [0, 300.0, 99.5], [0, 0, 1]])
+    xyz = 0.03 * np.random.default_rng(0).uniform(-1, 1, (21, 3)) * (1, 1, 0.2) + (0, 0, 0.3)
+    uv = (xyz @ K.T)[:, :2] / xyz[:, 2:]
+    low, high = uv.min(0), uv.max(0)
+    middle, half = (low + high) / 2, (high - low).max() / 2 * 8 / 7
+    v, u = np.mgrid[:200, :200]
+    parts = (np.maximum(abs(u - middle[0]), abs(v - middle[1])) <= half).astype(np.uint8)
+    parts[(parts == 0) & (abs(u - middle[0]) < 10) & (v > middle[1])] = PARTS.index("arm")
+    image = np.zeros((200, 200, 3), np.uint8)
+    labels = {"joints_uv": uv, "joints_xyz": xyz, "K": K, "parts": parts, "mask": parts > 0}
+    data = tmp_path / "data"
+    data.mkdir()
+    write_shard(shard_path(data, 0), [make_row(0, image=image, side="right", **labels)])
+    write_description(data, 1)
+
+    pose = PoseDecoder(4, 8)
+    last = pose.layers[0][-1]
+    torch.nn.init.zeros_(last.weight)
+    true = torch.from_numpy(xyz)
+    last.bias.data = relative(true).flatten().float()
+    net = LatentPoseNet(GaussianEncoder(ImageFeatures("test_resnet"), 4), pose).eval()
+    save_bundle(tmp_path / "model", net, 64, {})
+    command = ["evaluate", str(tmp_path / "model"), str(data), "--out", str(tmp_path / "out")]
+    for options in ([], ["--crop", "mask"], ["--protocol", "rhd"], ["--protocol", "stb"]):
+        assert main([*command, *options]) == 0
+    rows = json.loads((tmp_path / "out" / "evaluation.json").read_text())["rows"]
+    assert len(rows) == 4
+    assert [row["metrics"]["pck_05"] for row in rows] == [[1.0]] * 4
+    assert rows[1]["name"].endswith("known_root_scale, crops by mask")
+    assert rows[1]["command"].endswith("--crop mask")
 
 
 @pytest.mark.parametrize(

@@ -60,5 +60,6 @@ def test_clouds_are_in_metres():
     assert z.shape == (3, 5)
     hands = latent.decode(z)
     assert_close(hands.cloud, 0.1 * latent.network.cloud(z))
+    assert_close(latent.network.decode(z, SIZE).cloud, hands.cloud)
     assert_close(hands.xyz, latent.network.decode(z, SIZE).xyz)
     assert torch.equal(z, latent.sample(3, seed=1))

@@ -100,6 +100,18 @@ def test_a_pose_without_pixels_fills_its_crop(seed, distance, fraction):
     torch.testing.assert_close(t, crop.xyz_to_crop(xyz[9]), rtol=0.1, atol=0.02)
 
 
+def test_the_box_may_be_that_of_some_joints():
+    xyz = torch.stack([hand(0), hand(1)])
+    joints = torch.zeros(2, 21, dtype=torch.bool)
+    joints[0, [4, 8, 12, 16, 20]] = True  # the other has none: all count
+    t = fill_crop(xyz - xyz[:, 9:10], K.expand(2, 3, 3), 480, 0.4, joints)
+    uv = project(K, xyz - xyz[:, 9:10] + t[:, None])
+    for box in (uv_box(uv[0, joints[0]]), uv_box(uv[1])):
+        middle = torch.tensor([239.5, 239.5]).double()
+        torch.testing.assert_close(box[:2] + box[2:] / 2, middle, rtol=1e-6, atol=1e-4)
+        assert float(box[2:].max()) == pytest.approx(0.4 * 480, rel=1e-6)
+
+
 def test_a_batch_of_poses_gets_pixels():
     """Each crop's camera projects its pose, a crop without one in parallel; own pixels stay."""
     samples, poses = [], []

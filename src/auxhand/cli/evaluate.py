@@ -32,6 +32,11 @@ def parser() -> ArgumentParser:
         "dataset's: rhd, stb, freihand, obman, hsd, h3d, yt3d, do",
     )
     parser.add_argument(
+        "--crop",
+        choices=("joints", "mask"),
+        help="place crops by the true joints or by the hand's true mask, not as the protocol does",
+    )
+    parser.add_argument(
         "--curves",
         type=Path,
         nargs="*",
@@ -59,7 +64,7 @@ def run(args: Namespace) -> None:
 
     from auxhand.data.store import PreparedDataset
     from auxhand.evaluation.datasets import protocol_named
-    from auxhand.evaluation.protocol import EvaluationCrops, evaluate
+    from auxhand.evaluation.protocol import CROPS, EvaluationCrops, evaluate
     from auxhand.evaluation.report import (
         plot_pck,
         read_curve,
@@ -78,9 +83,10 @@ def run(args: Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bundle = HandPoseEstimator.load(args.model, device).bundle
     data = PreparedDataset(args.data)
-    crops = EvaluationCrops(data, bundle.input_size, protocol.crop, bundle.view)
+    rule = CROPS[args.crop] if args.crop else protocol.crop
+    crops = EvaluationCrops(data, bundle.input_size, rule, bundle.view)
     values = evaluate(
-        lambda batch: with_pixels(bundle.network(batch.image), batch, protocol.crop.fraction),
+        lambda batch: with_pixels(bundle.network(batch.image), batch, rule.joints_fraction),
         tqdm(crops.batches(), desc="evaluating", unit="batch"),
         metrics,
         device,
@@ -91,6 +97,9 @@ def run(args: Namespace) -> None:
     results, drawing = args.out / RESULTS, args.out / CURVE
     command = ["auxhand", "evaluate", args.model, str(args.data), "--protocol", args.protocol]
     name = f"{args.model} on {args.data}, {args.protocol}"
+    if args.crop:
+        command += ["--crop", args.crop]
+        name += f", crops by {args.crop}"
     row = record(results, name, [values], shlex.join(command), started)
     if "epe_mm" in values:
         write_curve(_curve_file(args.out, row.name), *metrics.pck_curve())

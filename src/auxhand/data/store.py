@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch.utils.data import Dataset
 
-from auxhand.data.columns import SCHEMA, Row, decode_row
+from auxhand.data.columns import SCHEMA, Array, Row, decode_hand, decode_row
 from auxhand.sample import HandSample
 
 _log = logging.getLogger(__name__)
@@ -251,6 +251,10 @@ class PreparedDataset(Dataset[HandSample]):
             ValueError: image bytes that cannot be decoded; says which dataset, row and column.
         """
         return decode_row(self.row(index), where=str(self.root))
+
+    def hand(self, index: int) -> Array | None:
+        """Where the hand of sample `index` is, without the arm: see `decode_hand`."""
+        return decode_hand(self.row(index), where=str(self.root))
 
 
 def _count_rows(shard: Path) -> int:

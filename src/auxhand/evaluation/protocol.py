@@ -32,7 +32,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.aggregation import MeanMetric
 
-from auxhand.data.geometric import FRACTION, View, evaluation_crop
+from auxhand.data.columns import Array
+from auxhand.data.geometric import FRACTION, MASK_FRACTION, CropBy, View, evaluation_crop
 from auxhand.data.readers.reader import CropRule
 from auxhand.data.store import PreparedDataset
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
@@ -55,6 +56,9 @@ Samples = PreparedDataset | Subset[HandSample] | Sequence[HandSample]
 
 CROP = CropRule("joints", FRACTION)
 """How hands are cropped where no dataset's protocol says otherwise."""
+
+CROPS: dict[CropBy, CropRule] = {"joints": CROP, "mask": CropRule("mask", MASK_FRACTION)}
+"""The same by what places them: a hand is as large by either."""
 
 AUC_RANGES = ((20.0, 50.0), (0.0, 50.0))
 """Millimetres over which the 3D AUC is taken, as is usual; the chapters give no thresholds."""
@@ -87,11 +91,19 @@ class EvaluationCrops(Dataset[HandSample]):
     def __getitem__(self, index: int) -> HandSample:
         rule = self.rule
         sample = self.samples[index]
-        return evaluation_crop(sample, self.size, rule.fraction, self.view, rule.by)
+        hand = _hand(self.samples, index) if rule.by == "mask" else None
+        return evaluation_crop(sample, self.size, rule.fraction, self.view, rule.by, hand)
 
     def batches(self, batch_size: int = 64) -> DataLoader[HandSample]:
         """All of them in their order, collated to `HandBatch`."""
         return DataLoader(self, batch_size, collate_fn=HandSample.collate)
+
+
+def _hand(samples: object, index: int) -> Array | None:
+    """Where a hand is, if that is known better than by a sample's mask, which may show an arm."""
+    if isinstance(samples, Subset):
+        return _hand(samples.dataset, samples.indices[index])
+    return samples.hand(index) if isinstance(samples, PreparedDataset) else None
 
 
 class PoseMetrics(nn.Module):

@@ -51,10 +51,7 @@ class LatentSpace:
     def decode(self, z: Tensor) -> HandPose:
         """(N, D) -> N hands, on the CPU; a cloud is in metres about its centroid."""
         pose = self.network.decode(z.to(self.estimator.device), self.estimator.bundle.input_size)
-        values = dict(pose.to("cpu").items())
-        if "cloud" in values:
-            values["cloud"] = values["cloud"] * self.network.cloud_unit
-        return HandPose(**values)
+        return pose.to("cpu")
 
     def sample(self, count: int, seed: int) -> Tensor:
         """(count, D) codes from the prior N(0, I)."""

@@ -63,7 +63,9 @@ def root_depth(uv: Tensor, d: Tensor, K: Tensor, lengths: Tensor, scale: Tensor 
     return best
 
 
-def fill_crop(xyz: Tensor, K: Tensor, size: int, fraction: float) -> Tensor:
+def fill_crop(
+    xyz: Tensor, K: Tensor, size: int, fraction: float, joints: Tensor | None = None
+) -> Tensor:
     """The translation t at which relative joints fill a crop as its hand does: their projected box
     has the crop's middle and a longer side of `fraction` of the crop's.
 
@@ -75,18 +77,29 @@ def fill_crop(xyz: Tensor, K: Tensor, size: int, fraction: float) -> Tensor:
         K: (..., 3, 3) intrinsics of a crop that is not turned.
         size: side of the crop in pixels.
         fraction: see `Bundle.fraction`.
+        joints: (..., 21) bool, those whose box it is; None: all, as for poses where none is.
 
     Returns:
         (..., 3) in the units of `xyz`.
     """
+    if joints is None:
+        joints = torch.ones_like(xyz[..., 0], dtype=torch.bool)
+    joints = (joints | ~joints.any(-1, keepdim=True))[..., None]
+
+    def box(points: Tensor) -> tuple[Tensor, Tensor]:
+        """(..., 21, 2) -> its least and greatest coordinates, (..., 2) each."""
+        low, high = points.masked_fill(~joints, torch.inf), points.masked_fill(~joints, -torch.inf)
+        return low.amin(-2), high.amax(-2)
+
     wanted, focal = fraction * size, torch.stack([K[..., 0, 0], K[..., 1, 1]], dim=-1)
-    extent = (xyz[..., :2].amax(-2) - xyz[..., :2].amin(-2)).amax(-1)
+    low, high = box(xyz[..., :2])
+    extent = (high - low).amax(-1)
     nearest = 1e-3 - xyz[..., 2].amin(-1)
     z = (K[..., 0, 0] * extent / wanted).maximum(nearest)
     xy = xyz.new_zeros(*z.shape, 2)
     for _ in range(_FITS):
         uv = project(K, xyz + torch.cat([xy, z[..., None]], dim=-1)[..., None, :])
-        low, high = uv.amin(-2), uv.amax(-2)
+        low, high = box(uv)
         off = (size - 1) / 2 - (low + high) / 2
         xy = xy + off / focal * z[..., None]
         z = (z * (high - low).amax(-1) / wanted).maximum(nearest)
@@ -96,7 +109,8 @@ def fill_crop(xyz: Tensor, K: Tensor, size: int, fraction: float) -> Tensor:
 def with_pixels(pose: HandPose, batch: HandBatch, fraction: float) -> HandPose:
     """The pose of a batch of crops with `uv`, for a method that has xyz alone: see `fill_crop`.
 
-    Crops without intrinsics are taken for parallel projections.
+    The box is that of the joints that the batch has in pixels. Crops without intrinsics are taken
+    for parallel projections.
     """
     if pose.uv is not None or pose.xyz is None:
         return pose
@@ -106,7 +120,8 @@ def with_pixels(pose: HandPose, batch: HandBatch, fraction: float) -> HandPose:
     )
     K = torch.where(batch.valid["K"][:, None, None], batch.K, parallel).double()
     xyz = pose.xyz.double()
-    uv = project(K, xyz + fill_crop(xyz, K, size, fraction)[:, None])
+    t = fill_crop(xyz, K, size, fraction, batch.joint_mask("joints_uv"))
+    uv = project(K, xyz + t[:, None])
     return replace(pose, uv=uv.to(pose.xyz))
 
 

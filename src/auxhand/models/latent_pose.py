@@ -16,13 +16,13 @@ class LatentPoseNet(nn.Module):
     """Hand pose from an RGB crop of a right hand, through one latent code (Ch. 5.3.3).
 
     Gives xyz; with a heatmap decoder also heatmaps, uv (their sub-pixel maxima) and confidence
-    (their heights); with a cloud decoder also cloud, about its centroid, in units of `cloud_unit`.
+    (their heights); with a cloud decoder also cloud, about its centroid.
 
     Args:
         encoder: an image (B, 3, H, W) to q(z | image).
         pose: z to (B, 21, 3) in reference lengths.
         heatmaps: z to (B, 21, h, w).
-        cloud: z to (B, N, 3).
+        cloud: z to (B, N, 3) in units of `cloud_unit`.
         cloud_unit: metres.
     """
 
@@ -69,5 +69,5 @@ class LatentPoseNet(nn.Module):
             uv=uv,
             confidence=confidence,
             heatmaps=maps,
-            cloud=None if self.cloud is None else self.cloud(z),
+            cloud=None if self.cloud is None else self.cloud_unit * self.cloud(z),
         )

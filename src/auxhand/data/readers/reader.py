@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from auxhand.data.geometric import CropBy
+from auxhand.data.geometric import FRACTION, MASK_FRACTION, CropBy
 from auxhand.sample import HandSample
 
 
@@ -29,6 +29,11 @@ class CropRule:
 
     by: CropBy
     fraction: float
+
+    @property
+    def joints_fraction(self) -> float:
+        """Share of the square's side that the joints' box takes; by the mask, on average."""
+        return self.fraction * (1.0 if self.by == "joints" else FRACTION / MASK_FRACTION)
 
 
 class Reader(Protocol):
