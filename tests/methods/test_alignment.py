@@ -57,6 +57,13 @@ def sample(seed: int, without: tuple[str, ...] = ()) -> HandSample:
     return replace(whole, **dict.fromkeys(without))
 
 
+def partial_pose() -> HandSample:
+    """One that lacks a joint."""
+    valid = torch.ones(21, dtype=torch.bool)
+    valid[3] = False
+    return replace(sample(0), joint_valid=valid)
+
+
 POSE = ("joints_uv", "joints_xyz")
 
 
@@ -182,32 +189,114 @@ def test_spurr_trains_one_pair_a_step_by_turns():
     assert trained[4] == trained[0]
 
 
+MIXED = ((), POSE, ("cloud",), ("image",), ("cloud", "joints_uv"), ())
+HAVE = {"R": {0, 1, 2, 4, 5}, "C": {0, 1, 3, 5}, "H": {0, 2, 3, 5}, "P": {0, 2, 3, 4, 5}}
+COMPLETE = {0, 1, 5}
+
+
 @pytest.mark.parametrize("strategy", ["S3", "S4"])
-def test_a_sample_that_lacks_something_trains_what_it_can(strategy):
-    """Terms of complete samples do not change beside incomplete ones, and vice versa."""
-    net = method(strategy).eval()  # statistics of a batch would tie the samples together
-    data = batch((), POSE, ("cloud",), ("image",), ("cloud", "joints_uv"))
+def test_each_term_is_a_mean_over_the_samples_that_have_what_it_compares(strategy):
+    """Against each sample encoded, decoded and compared by itself. The joint posterior counts for
+    samples with both modalities."""
+    net = method(strategy, beta=(0.5, 0.5), beta_prime=0.7).eval()  # statistics would tie samples
+    net.objective(net.observe(batch(*MIXED)))
+    terms, net.terms = net.terms, {}
+
+    known = {"R": HAVE["R"], "C": HAVE["C"], "joint": COMPLETE}
+    if strategy == "S3":
+        del known["C"]
+    generator = net.generator()
+    noise = {name: torch.randn(len(MIXED), 6, generator=generator) for name in known}
+    alone = [net.observe(HandSample.collate([sample(i)], 16)) for i in range(len(MIXED))]
+    q = {
+        name: [
+            net.encode_jointly(one)[name == "joint"].q
+            if strategy == "S3"
+            else net.posterior(one, "RC" if name == "joint" else name).q
+            for one in alone
+        ]
+        for name in known
+    }
+    z = {n: [g.mu + (0.5 * g.logvar).exp() * noise[n][i] for i, g in enumerate(q[n])] for n in q}
+
+    def mean(rows, value):
+        return torch.stack([value(i) for i in sorted(rows)]).mean()
+
+    total = torch.zeros(())
+    for name in known:
+        for letter, weight in {"C": 1.0, "H": 0.01, "P": 1.0}.items():
+            term = mean(
+                known[name] & HAVE[letter],
+                lambda i, n=name, m=letter: MODALITIES[m].loss(
+                    net.decoders[m](z[n][i]), alone[i][m], SMALL
+                ),
+            )
+            assert_close(terms[f"{name}2{letter}"], term)
+            total = total + weight * term
+        if not (strategy == "S4" and name == "joint"):
+            kl = mean(known[name], lambda i, n=name: kl_divergence(normal(q[n][i]), PRIOR).sum())
+            assert_close(terms[f"kl_{name}"], kl)
+            total = total + 0.5 * kl
+    if strategy == "S3":
+        apart = mean(
+            COMPLETE, lambda i: kl_divergence(normal(q["joint"][i]), normal(q["R"][i])).sum()
+        )
+        assert_close(terms["kl_between"], apart)
+        total = total + 0.7 * apart
+    assert_close(net.objective(net.observe(batch(*MIXED))), total)
+
+
+@pytest.mark.parametrize("strategy", ["S3", "S4"])
+def test_networks_are_given_nothing_that_is_not_there(strategy):
+    """Zeros in the place of what samples lack would count in batch normalisation."""
+    net, data = method(strategy), batch(*MIXED)
+    given = {}
+    for kind, networks in (("q", net.encoders), ("p", net.decoders)):
+        for letter, module in networks.items():
+            inner = net.features_of(letter) if kind == "q" else module
+            inner.register_forward_pre_hook(
+                lambda _, args, name=kind + letter: given.update({name: args[0]})
+            )
+    net.objective(net.observe(data)).backward()
+    assert torch.equal(given["qR"], data.image[sorted(HAVE["R"])])
     seen = net.observe(data)
-    loss = net.objective(seen)
-    loss.backward()
+    assert torch.equal(given["qC"], seen["C"].value[sorted(HAVE["C"])])
+    posteriors = [HAVE["R"], COMPLETE] + ([HAVE["C"]] if strategy == "S4" else [])
+    for letter in "CHP":
+        assert len(given["p" + letter]) == sum(len(rows & HAVE[letter]) for rows in posteriors)
     assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
-    terms = net.terms
-    for letter, rows in {"R": [0, 1, 2, 4], "C": [0, 1, 3]}.items():
-        if strategy == "S3" and letter == "C":
-            continue
-        q = net.encode(letter, seen)
-        assert q.valid.nonzero()[:, 0].tolist() == rows
-        kl = kl_divergence(normal(q.q), PRIOR).sum(1)[rows].mean()
-        assert_close(terms[f"kl_{letter}"], kl)
+
+
+def test_a_missing_expert_has_precision_0():
+    net = method("S4").eval()
+    seen = net.observe(batch(*MIXED))
     joint = net.posterior(seen, "RC")
-    if strategy == "S3":  # only complete pairs have a joint posterior
-        assert joint.valid.tolist() == [True, True, False, False, False]
-    else:  # a missing expert has precision 0
-        assert joint.valid.all()
-        for row, letter in ((2, "R"), (3, "C"), (4, "R")):
-            alone = net.encode(letter, seen).q
-            assert_close(joint.q.mu[row], alone.mu[row])
-            assert_close(joint.q.logvar[row], alone.logvar[row])
+    assert joint.valid.all()
+    for row, letter in ((2, "R"), (3, "C"), (4, "R")):
+        alone = net.encode(letter, seen).q
+        assert_close(joint.q.mu[row], alone.mu[row])
+        assert_close(joint.q.logvar[row], alone.logvar[row])
+    joint = method("S3").eval().posterior(seen, "RC")  # which only complete pairs have
+    assert joint.valid.nonzero()[:, 0].tolist() == sorted(COMPLETE)
+
+
+def test_a_pose_that_lacks_joints_is_decoded_and_not_encoded():
+    net = method("S4", "RP2HP").eval()
+    data = HandSample.collate([partial_pose(), sample(1)], cloud_points=16)
+    seen = net.observe(data)
+    assert net.encode("P", seen).valid.tolist() == [False, True]
+    net.objective(seen)
+    z = net.encode("R", seen).q.sample(net.generator())
+    away = net.decoders["P"](z) - relative(data.joints_xyz)
+    away[0, 3] = 0
+    assert_close(net.terms["R2P"], away.flatten(1).norm(dim=1).mean())
+
+
+def test_maps_have_a_weight_of_their_own():
+    net = method("S2", "R2MP", weights=Weights(map=0.5))
+    seen = net.observe(batch((), ()))
+    found = net.reconstruction({"R": net.encode("R", seen)}, seen)["R"]
+    assert_close(found, net.terms["R2P"] + 0.5 * net.terms["R2M"])
 
 
 def test_weakly_labelled_samples_train_rc2c_alone():
@@ -356,6 +445,24 @@ def test_data_without_a_modality_of_the_strategy_are_refused():
     resumed.check_data(seen)
 
 
+def test_encoders_that_no_sample_can_be_given_to_are_reported():
+    """Poses that always lack a joint, images and clouds of different hands."""
+    poses = HandSample.collate([partial_pose()], cloud_points=16)
+    apart = batch(("image",), ("cloud",))
+    for net, data, lacking in (
+        (method("Spurr", "RP2RP"), poses, r"has P \(pose\) with all its joints: "),
+        (method("S3"), apart, "has R and C together: "),
+    ):
+        seen = net.observe(data)
+        for _ in range(49):
+            net.check_data(seen)
+        with pytest.raises(ValueError, match=lacking):
+            net.check_data(seen)
+    net = method("S4")  # which learns R2C and C2C from such data, and joins nothing
+    for _ in range(60):
+        net.check_data(net.observe(apart))
+
+
 def test_beta_must_be_positive():
     with pytest.raises(ValueError, match="beta must be positive"):
         method(beta=(0.0, 1e-3))
@@ -373,6 +480,16 @@ def test_every_posterior_has_noise_of_its_own(monkeypatch):
     assert not torch.allclose(one, other)
 
 
+def test_poses_from_clouds_alone_have_no_pixels():
+    net = method().eval()
+    data = batch((), ())
+    with_images = net.predict(data, "C")
+    assert with_images.uv is not None
+    without = net.predict(batch(("image",), ("image",)), "C")
+    assert without.uv is None
+    assert_close(without.xyz, with_images.xyz)
+
+
 def test_samples_without_the_inputs_are_not_predicted():
     with pytest.raises(ValueError, match="no sample may lack C"):
         method().eval().predict(batch((), ("cloud",)), "C")
@@ -387,7 +504,7 @@ def test_depth_maps_are_of_the_hand_alone():
     assert seen[1].all()  # where there is no mask, all that has a depth
 
 
-def test_noise_is_a_function_of_seed_and_step():
+def test_noise_is_a_function_of_seed_step_and_process(monkeypatch):
     net = method()
     q = Gaussian(torch.zeros(2, 6), torch.zeros(2, 6))
     first = q.sample(net.generator())
@@ -395,3 +512,5 @@ def test_noise_is_a_function_of_seed_and_step():
     net.at = 1
     assert not torch.equal(q.sample(net.generator()), first)
     assert not torch.equal(q.sample(method(seed=1).generator()), first)
+    monkeypatch.setattr(Alone, "global_rank", 1)  # another process of the same training
+    assert not torch.equal(q.sample(method().generator()), first)

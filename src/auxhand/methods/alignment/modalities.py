@@ -84,6 +84,11 @@ class Observation(NamedTuple):
     valid: Tensor
     joints: Tensor | None = None
 
+    @property
+    def complete(self) -> Tensor:
+        """(B,) bool, samples that can be encoded: those that have it, with all joints."""
+        return self.valid if self.joints is None else self.valid & self.joints.all(dim=1)
+
     def repeated(self, times: int) -> Observation:
         """The B samples `times` over."""
         value = self.value.repeat(times, *[1] * (self.value.ndim - 1))
@@ -148,8 +153,8 @@ def _pose(batch: HandBatch, networks: Networks) -> Observation:
 
 
 def _depth_map(batch: HandBatch, networks: Networks) -> Observation:
-    """(B, 1, H, W) depth about its own mean over the hand, 0 elsewhere; the hand is the mask, or
-    all that has a depth where there is no mask."""
+    """(B, 1, H, W) depth about its own mean over the mask, 0 elsewhere; over all that has a depth
+    where there is no mask. A mask that shows the arm leaves it in, unlike a cloud."""
     there = (batch.depth > 0) & ((batch.mask > 0.5) | ~batch.valid["mask"][:, None, None])
     count = there.sum(dim=(-2, -1), keepdim=True)
     mean = (batch.depth * there).sum(dim=(-2, -1), keepdim=True) / count.clamp(min=1)
@@ -194,11 +199,16 @@ def _map_decoder(channels: int) -> Callable[[Networks], nn.Module]:
 
 MODALITIES: dict[str, Modality] = {
     "R": Modality(
-        *("RGB image", _image, _image_features(3), _map_decoder(3), _map_loss),
+        name="RGB image",
+        observe=_image,
+        encode=_image_features(3),
+        decode=_map_decoder(3),
+        loss=_map_loss,
         weight=lambda weights: weights.map,
     ),
     "C": Modality(
-        *("point cloud", _cloud),
+        name="point cloud",
+        observe=_cloud,
         encode=lambda networks: ResidualPEL(networks.cloud_widths, networks.cloud_features),
         decode=lambda networks: FoldingDecoder(
             networks.latent, networks.points, networks.folding_width
@@ -207,22 +217,35 @@ MODALITIES: dict[str, Modality] = {
         weight=lambda weights: weights.cloud,
     ),
     "H": Modality(
-        *("heatmaps", _heatmap, None, _map_decoder(NUM_JOINTS), _heatmap_loss),
+        name="heatmaps",
+        observe=_heatmap,
+        encode=None,
+        decode=_map_decoder(NUM_JOINTS),
+        loss=_heatmap_loss,
         weight=lambda weights: weights.heatmap,
     ),
     "P": Modality(
-        *("pose", _pose),
+        name="pose",
+        observe=_pose,
         encode=lambda networks: PoseFeatures(networks.pose_width),
         decode=lambda networks: PoseDecoder(networks.latent, networks.pose_width),
         loss=_pose_loss,
         weight=lambda weights: 1.0,
     ),
     "D": Modality(
-        *("depth map", _depth_map, _image_features(1), _map_decoder(1), _map_loss),
+        name="depth map",
+        observe=_depth_map,
+        encode=_image_features(1),
+        decode=_map_decoder(1),
+        loss=_map_loss,
         weight=lambda weights: weights.map,
     ),
     "M": Modality(
-        *("mask", _mask, _image_features(1), _map_decoder(1), _map_loss),
+        name="mask",
+        observe=_mask,
+        encode=_image_features(1),
+        decode=_map_decoder(1),
+        loss=_map_loss,
         weight=lambda weights: weights.map,
     ),
 }

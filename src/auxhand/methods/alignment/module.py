@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,7 +112,8 @@ class Alignment(LightningModule):
             widths = [int(self.features_of(letter).features) for letter in self.encoders]  # type: ignore[arg-type]
             self.joint = GaussianHeads(sum(widths), self.networks.latent)
         self.validation = ValidationMetrics()
-        self.missing, self.checked = set(pairs) - {"2"}, 0
+        self.untaught: set[str] | None = None
+        self.checked = 0
         self.collapsed: set[str] = set()
         self.terms: dict[str, Tensor] = {}
 
@@ -154,9 +156,7 @@ class Alignment(LightningModule):
 
         Others are not given to the encoder: zeros would count in its batch normalisation.
         """
-        value, valid, joints = seen[letter]
-        if joints is not None:
-            valid = valid & joints.all(dim=1)
+        value, valid = seen[letter].value, seen[letter].complete
         features = self.features_of(letter)
         if not valid.any():
             return value.new_zeros(0, int(features.features)), valid  # type: ignore[arg-type]
@@ -323,7 +323,8 @@ class Alignment(LightningModule):
             )
 
     def generator(self) -> torch.Generator:
-        """Of this step's noise: the same where a run is resumed."""
+        """Of this step's noise: the same where a run is resumed. Where gradients are accumulated,
+        all batches of a step share it."""
         # PyTorch's generator keeps 32 bits of a seed.
         words = np.random.SeedSequence([self.seed, self.global_step, self.global_rank])
         return torch.Generator(self.device).manual_seed(int(words.generate_state(1)[0]))
@@ -372,17 +373,31 @@ class Alignment(LightningModule):
         return loss
 
     def check_data(self, seen: Seen) -> None:
-        """In the first steps: raise where a modality of the strategy is never there."""
-        if not self.missing:
+        """In the first steps: raise where a part of the strategy has nothing to learn from."""
+        if self.untaught == set():
             return
-        self.missing -= {letter for letter, (_, valid, _) in seen.items() if valid.any()}
+        wanted = self.teaching(seen)
+        untaught = wanted.keys() if self.untaught is None else self.untaught
+        self.untaught = {name for name in untaught if not wanted[name].any()}
         self.checked += 1
-        if self.missing and self.checked >= _FIRST_STEPS:
-            names = ", ".join(f"{letter} ({MODALITIES[letter].name})" for letter in self.missing)
+        if self.untaught and self.checked >= _FIRST_STEPS:
             raise ValueError(
-                f"no sample of the first {_FIRST_STEPS} batches has {names}: learn other pairs, or "
-                "from other data"
+                f"no sample of the first {_FIRST_STEPS} batches has "
+                f"{', '.join(sorted(self.untaught))}: learn other pairs, or from other data"
             )
+
+    def teaching(self, seen: Seen) -> dict[str, Tensor]:
+        """What the parts of the strategy learn from, in words, and which samples have it, (B,)."""
+        samples = {}
+        for letter in self.pairs.decoded:
+            samples[f"{letter} ({MODALITIES[letter].name})"] = seen[letter].valid
+        for letter in self.pairs.encoded:
+            whole = "" if seen[letter].joints is None else " with all its joints"
+            samples[f"{letter} ({MODALITIES[letter].name}){whole}"] = seen[letter].complete
+        if self.strategy == "S3":
+            complete = torch.stack([seen[letter].complete for letter in self.pairs.encoded])
+            samples[f"{' and '.join(self.pairs.encoded)} together"] = complete.all(dim=0)
+        return samples
 
     def divergence_report(self, batch: HandBatch) -> str:
         """What is not finite."""
@@ -407,7 +422,9 @@ class Alignment(LightningModule):
         if not valid.all():
             lacking = batch.source[int((~valid).nonzero()[0, 0])]
             raise ValueError(f"no sample may lack {inputs}, as {lacking} does")
-        return self.estimator().decode(q.mu, batch.image.shape[-1])
+        size = batch.image.shape[-1]
+        pose = self.estimator().decode(q.mu, size)
+        return pose if size else replace(pose, uv=None)  # without pictures there are no pixels
 
     def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
         """From RGB alone."""
