@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/speed/alignment.py --runs runs/alignment
 
 Milliseconds per RGB image of 64 px, pictures included and without, on as many threads as PyTorch
-has; of trained weights where a run is there (at first, when a decoded cloud is a heap of points,
-assignments take longer), and of fresh ones.
+has, of the weights that benchmarks/accuracy/alignment.py has trained, and of fresh ones (at first,
+when a decoded cloud is a heap of points, assignments take longer).
 """
 
 from __future__ import annotations
@@ -88,14 +88,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--out", type=Path, default=Path("results/speed.json"))
     options = parser.parse_args()
+    trained = {
+        strategy: options.runs / f"{strategy}_{pairs}_0" / "checkpoints" / "last.ckpt"
+        for strategy, pairs in STRATEGIES.items()
+    }
+    for file in trained.values():
+        if not file.is_file():
+            parser.error(f"no {file}: make it with benchmarks/accuracy/alignment.py")
     rows = []
     for kind in ("trained", "fresh"):
         begun = time.monotonic()
-        spent = {}
-        for strategy, pairs in STRATEGIES.items():
-            file = options.runs / f"{strategy}_{pairs}_0" / "checkpoints" / "last.ckpt"
-            known = kind == "trained" and file.is_file()
-            spent[strategy] = milliseconds(strategy, file if known else None, options.steps)
+        spent = {
+            strategy: milliseconds(strategy, file if kind == "trained" else None, options.steps)
+            for strategy, file in trained.items()
+        }
         s1, s4 = spent["S1"], spent["S4"]
         values = {
             "s1_ms": s1["step"] + s1["pictures"],
@@ -105,7 +111,7 @@ def main() -> None:
             "emd_share_of_s4": s4["emd"] / (s4["step"] + s4["pictures"]),
             "threads": torch.get_num_threads(),
         }
-        command = " ".join(["python", *sys.argv])
+        command = " ".join([f"OMP_NUM_THREADS={torch.get_num_threads()}", "python", *sys.argv])
         rows.append(record(options.out, f"alignment 64 px, {kind}", [values], command, begun))
     print(table(rows))
 
