@@ -9,9 +9,11 @@
 Trains configs/laptop/alignment.yaml, 160,256 RGB images of 64 px a row on one core (five times as
 many for the rows "x5"), and evaluates the last weights on the test set under `known_root_scale`,
 from RGB alone; a row "from C" or "from RC" gives the same network other inputs. "supervised m%"
-trains on the first m% of the training samples, "weak m%" on those and the surfaces of all others.
-"places" are rows on hands anywhere in wide-angle pictures (made as configs/synth/places.yaml says),
-with view correction, without ("no vc"), and with that of points alone ("vc of labels").
+trains on the first m% of the training samples. "weak m%" trains on them the same, and besides, in
+each step, on as many of the others, of which only the cloud is known: 320,512 images. With "equal
+images" labelled and others together are as many as elsewhere. "places" are rows on hands anywhere
+in wide-angle pictures (made as configs/synth/places.yaml says), with view correction, without ("no
+vc"), and with that of points alone ("vc of labels").
 
 Rows go to results/alignment.json, PCK and validation curves to results/alignment/. A seed joins its
 row when it is done; one that is there is kept, a training that was cut off is resumed; `--force`
@@ -37,7 +39,7 @@ from auxhand.evaluation.report import Row, commit, read_rows, table, write_curve
 
 CONFIG = Path("configs/laptop/alignment.yaml")
 RUNS = Path("runs/alignment")
-EPOCHS, IMAGES = 16, 10016
+EPOCHS, IMAGES, BATCH = 16, 10016, 32
 SAMPLES = 19_000  # of the training set, without those held out
 
 
@@ -54,11 +56,13 @@ def labelled(percent: int) -> list[str]:
     return [*strategy("S4", "RC2CHP"), f"data.init_args.train_count={SAMPLES * percent // 100}"]
 
 
-def weakly(percent: int) -> list[str]:
+def weakly(percent: int, times: int) -> list[str]:
     return [
         *strategy("S4", "RC2CHP"),
         f"data.init_args.labelled_count={SAMPLES * percent // 100}",
         "data.init_args.labelled_share=0.5",
+        f"data.init_args.batch_size={times * BATCH}",
+        f"data.init_args.images_per_epoch={times * IMAGES}",
     ]
 
 
@@ -79,7 +83,8 @@ ROWS: dict[str, list[str]] = {
     "S1 R2P x5": [*strategy("S1", "R2P"), *LONG],
     "S4 RC2CHP x5": [*strategy("S4", "RC2CHP"), *LONG],
     **{f"supervised {m}%": labelled(m) for m in (5, 10, 25, 50)},
-    **{f"weak {m}%": weakly(m) for m in (5, 10, 25, 50)},
+    **{f"weak {m}%": weakly(m, 2) for m in (5, 10, 25, 50)},
+    "weak 5% equal images": weakly(5, 1),
 }
 """Name and settings of each training; supervised and weak at 100% are "S4 RC2CHP"."""
 
@@ -110,15 +115,13 @@ def trained(folder: Path, test: Path) -> tuple[LightningModule, LightningDataMod
     return cli.model.eval(), cli.datamodule
 
 
-def validation(folder: Path) -> tuple[np.ndarray, float]:
+def validation(folder: Path, batch_size: int) -> tuple[np.ndarray, float]:
     """(images seen, EPE in mm) of each validation of a run, and the minutes that it took: those
     from one validation to the next, of which the median counts, times their number."""
     events = EventAccumulator(str(folder))
     events.Reload()
     points = events.Scalars("val/epe_mm")
-    epochs = events.Scalars("epoch")
-    at = {event.step: event.value for event in epochs}
-    curve = np.array([((at[p.step] + 1) * IMAGES, p.value) for p in points])
+    curve = np.array([((p.step + 1) * batch_size, p.value) for p in points])
     times = [p.wall_time for p in points]
     seconds = statistics.median(np.diff(times)) * len(points) if len(points) > 1 else 0.0
     return curve, seconds / 60
@@ -192,7 +195,7 @@ def main() -> None:
             ]
             train(CONFIG, folder, seed, [*common, *settings], options.force)
             model, data = trained(folder, options.data / f"{domain(name)}-test")
-            curve, minutes = validation(folder)
+            curve, minutes = validation(folder, data.batch_size)
             np.savetxt(curves / f"val_{file}_{seed}.csv", curve, "%.6g", ", ")
             command = (
                 "OMP_NUM_THREADS=1 python benchmarks/accuracy/alignment.py "
