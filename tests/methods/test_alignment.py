@@ -485,7 +485,8 @@ def test_poses_from_clouds_alone_have_no_pixels():
     data = batch((), ())
     with_images = net.predict(data, "C")
     assert with_images.uv is not None
-    without = net.predict(batch(("image",), ("image",)), "C")
+    pictures = ("image", "depth", "mask")
+    without = net.predict(batch(pictures, pictures), "C")
     assert without.uv is None
     assert_close(without.xyz, with_images.xyz)
 
