@@ -11,9 +11,10 @@ many for the rows "x5"), and evaluates the last weights on the test set under `k
 from RGB alone; a row "from C" or "from RC" gives the same network other inputs. "supervised m%"
 trains on the first m% of the training samples. "weak m%" trains on them the same, and besides, in
 each step, on as many of the others, of which only the cloud is known: 320,512 images. With "equal
-images" labelled and others together are as many as elsewhere. "places" are rows on hands anywhere
-in wide-angle pictures (made as configs/synth/places.yaml says), with view correction, without ("no
-vc"), and with that of points alone ("vc of labels").
+images" labelled and others together are as many as elsewhere. Rows "lambda_cloud 0.1" weigh clouds
+a tenth of what they weigh elsewhere. "places" are rows on hands anywhere in wide-angle pictures
+(made as configs/synth/places.yaml says), with view correction, without ("no vc"), and with that of
+points alone ("vc of labels").
 
 Rows go to results/alignment.json, PCK and validation curves to results/alignment/. A seed joins its
 row when it is done; one that is there is kept, a training that was cut off is resumed; `--force`
@@ -88,6 +89,15 @@ ROWS: dict[str, list[str]] = {
 }
 """Name and settings of each training; supervised and weak at 100% are "S4 RC2CHP"."""
 
+WEAK_CLOUDS = (
+    *("S2 R2CP", "S2 R2CHP", "S3 RC2CHP", "S3 RC2CHP beta' 0.001", "S4 RC2CHP"),
+    *("supervised 5%", "weak 5% equal images"),
+)
+ROWS |= {
+    f"{row} lambda_cloud 0.1": [*ROWS[row], "model.init_args.weights.cloud=0.1"]
+    for row in WEAK_CLOUDS
+}
+
 
 def domain(row: str) -> str:
     """What a row trains on, and with "-test" what it is tested on."""
@@ -99,6 +109,7 @@ OTHER_INPUTS = {
     "S3 RC2CHP beta' 0.001": ("RC",),
     "S4 RC2CHP": ("C", "RC"),
 }
+OTHER_INPUTS |= {f"{row} lambda_cloud 0.1": inputs for row, inputs in OTHER_INPUTS.items()}
 
 
 def file_name(row: str) -> str:
