@@ -3,7 +3,8 @@
     python benchmarks/accuracy/alignment_figures.py
 
 Draws what is there: reconstructions and walks of "S4 RC2CHP" on hands of the test set, PCK and
-validation curves of the strategies, EPE against the share of labels.
+validation curves of the strategies, the latter at five times the budget as well, EPE against the
+share of labels.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ STRATEGIES = (
     *("S1 R2P", "S2 R2HP", "S2 R2CP", "S2 R2CHP", "S3 RC2CHP", "S3 RC2CHP beta' 0.001"),
     *("S4 RC2CHP", "S1 R2P no vc", "Spurr RP2RP"),
 )
+LONGER = ("S1 R2P", "S4 RC2CHP", "S1 R2P x5", "S4 RC2CHP x5")
 
 
 def picture(image: torch.Tensor) -> np.ndarray:
@@ -85,26 +87,24 @@ def plots(results: Path, out: Path) -> None:
     plot_pck(out / "alignment_pck.png", {n: read_curve(f) for n, f in pck.items() if f.is_file()})
 
     rows = {row.name: row.metrics["epe_mm"][0] for row in read_rows(results)}
-    shares = {kind: _epe_by_share(kind, rows) for kind in ("supervised", "weak")}
-    count = 2 if any(len(points) > 1 for points in shares.values()) else 1
-    figure = Figure(figsize=(5 * count, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(14, 4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    left, *others = np.atleast_1d(figure.subplots(1, count))
-    for name in STRATEGIES:
-        file = curves / f"val_{file_name(name)}_0.csv"
-        if file.is_file():
-            images, epe = np.loadtxt(file, delimiter=",", ndmin=2).T
-            left.plot(images / 1000, epe, label=name, linewidth=1.2)
-    left.set(xlabel="RGB images seen, thousands", ylabel="validation EPE (mm)", ylim=(20, 60))
-    left.legend(loc="upper right", fontsize="x-small")
-    for right in others:
-        for kind, points in shares.items():
-            right.plot(*zip(*points, strict=True), "o-", label=kind)
-        right.set(xlabel="labelled samples (%)", ylabel="test EPE (mm)", xscale="log")
-        right.set_xticks([5, 10, 25, 50, 100], ["5", "10", "25", "50", "100"])
-        right.minorticks_off()
-        right.legend(fontsize="small")
-    for axes in (left, *others):
+    *training, shares = figure.subplots(1, 3)
+    for axes, names in zip(training, (STRATEGIES, LONGER), strict=True):
+        for name in names:
+            file = curves / f"val_{file_name(name)}_0.csv"
+            if file.is_file():
+                images, epe = np.loadtxt(file, delimiter=",", ndmin=2).T
+                axes.plot(images / 1000, epe, label=name, linewidth=1.2)
+        axes.set(xlabel="RGB images seen, thousands", ylabel="validation EPE (mm)", ylim=(14, 60))
+        axes.legend(loc="upper right", fontsize="x-small")
+    for kind in ("supervised", "weak"):
+        shares.plot(*zip(*_epe_by_share(kind, rows), strict=True), "o-", label=kind)
+    shares.set(xlabel="labelled samples (%)", ylabel="test EPE (mm)", xscale="log")
+    shares.set_xticks([5, 10, 25, 50, 100], ["5", "10", "25", "50", "100"])
+    shares.minorticks_off()
+    shares.legend(fontsize="small")
+    for axes in (*training, shares):
         axes.grid(alpha=0.3)
     figure.savefig(out / "alignment_curves.png")
 
