@@ -100,7 +100,7 @@ def plots(results: Path, out: Path) -> None:
         axes.legend(loc="upper right", fontsize="x-small")
     for kind in ("supervised", "weak"):
         shares.plot(*zip(*_epe_by_share(kind, rows), strict=True), "o-", label=kind)
-    shares.set(xlabel="labelled samples (%)", ylabel="test EPE (mm)", xscale="log")
+    shares.set(xlabel="labelled samples (%)", ylabel="test EPE (mm)", xscale="log", xlim=(4, 125))
     shares.set_xticks([5, 10, 25, 50, 100], ["5", "10", "25", "50", "100"])
     shares.minorticks_off()
     shares.legend(fontsize="small")
