@@ -89,13 +89,13 @@ ROWS: dict[str, list[str]] = {
 }
 """Name and settings of each training; supervised and weak at 100% are "S4 RC2CHP"."""
 
-WEAK_CLOUDS = (
+LIGHT_CLOUDS = (
     *("S2 R2CP", "S2 R2CHP", "S3 RC2CHP", "S3 RC2CHP beta' 0.001", "S4 RC2CHP"),
     *("supervised 5%", "weak 5% equal images"),
 )
 ROWS |= {
     f"{row} lambda_cloud 0.1": [*ROWS[row], "model.init_args.weights.cloud=0.1"]
-    for row in WEAK_CLOUDS
+    for row in LIGHT_CLOUDS
 }
 
 
