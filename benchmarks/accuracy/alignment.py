@@ -85,7 +85,7 @@ ROWS: dict[str, list[str]] = {
     "S4 RC2CHP x5": [*strategy("S4", "RC2CHP"), *LONG],
     **{f"supervised {m}%": labelled(m) for m in (5, 10, 25, 50)},
     **{f"weak {m}%": weakly(m, 2) for m in (5, 10, 25, 50)},
-    "weak 5% equal images": weakly(5, 1),
+    **{f"weak {m}% equal images": weakly(m, 1) for m in (5, 10, 25, 50)},
 }
 """Name and settings of each training; supervised and weak at 100% are "S4 RC2CHP"."""
 

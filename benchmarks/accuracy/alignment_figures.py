@@ -98,8 +98,9 @@ def plots(results: Path, out: Path) -> None:
                 axes.plot(images / 1000, epe, label=name, linewidth=1.2)
         axes.set(xlabel="RGB images seen, thousands", ylabel="validation EPE (mm)", ylim=(14, 60))
         axes.legend(loc="upper right", fontsize="x-small")
-    for kind in ("supervised", "weak"):
-        shares.plot(*zip(*_epe_by_share(kind, rows), strict=True), "o-", label=kind)
+    for kind in ("supervised {}%", "weak {}%", "weak {}% equal images"):
+        label = kind.replace(" {}%", "")
+        shares.plot(*zip(*_epe_by_share(kind, rows), strict=True), "o-", label=label)
     shares.set(xlabel="labelled samples (%)", ylabel="test EPE (mm)", xscale="log", xlim=(4, 125))
     shares.set_xticks([5, 10, 25, 50, 100], ["5", "10", "25", "50", "100"])
     shares.minorticks_off()
@@ -110,8 +111,8 @@ def plots(results: Path, out: Path) -> None:
 
 
 def _epe_by_share(kind: str, rows: dict[str, float]) -> list[tuple[int, float]]:
-    """(percent of the labels, EPE) of the rows that are there."""
-    names = {m: f"{kind} {m}%" for m in (5, 10, 25, 50)} | {100: "S4 RC2CHP"}
+    """(percent of the labels, EPE) of the rows that are there; `kind` is their name but for it."""
+    names = {m: kind.format(m) for m in (5, 10, 25, 50)} | {100: "S4 RC2CHP"}
     return [(m, rows[name]) for m, name in names.items() if name in rows]
 
 
