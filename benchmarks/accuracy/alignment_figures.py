@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy/alignment_figures.py
 
-Draws what is there: reconstructions and walks of "S4 RC2CHP" on hands of the test set, PCK and
+Draws what is there: reconstructions and walks of "S4 RC2CHP x5" on hands of the test set, PCK and
 validation curves of the strategies, the latter at five times the budget as well, EPE against the
 share of labels.
 """
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results/alignment.json"))
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     options = parser.parse_args()
-    run = RUNS / "S4_RC2CHP_0"
+    run = RUNS / "S4_RC2CHP_x5_0"
     if (run / "checkpoints" / "last.ckpt").is_file():
         drawings(run, options.test, options.out)
     plots(options.results, options.out)

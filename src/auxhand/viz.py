@@ -146,7 +146,8 @@ def draw_hand(xyz: np.ndarray, reach: float, size: int = 192) -> np.ndarray:
         (size, size, 3) uint8 RGB.
     """
     ground = np.full((size, size, 3), GROUND, np.uint8)
-    return draw_skeleton(ground, _from_camera(xyz, reach, size), xyz[:, 2])
+    # One width for all poses, so that a walk through them does not flicker.
+    return draw_skeleton(ground, _from_camera(xyz, reach, size), xyz[:, 2], width=size / 90)
 
 
 def draw_cloud(points: np.ndarray, reach: float, size: int = 192) -> np.ndarray:
