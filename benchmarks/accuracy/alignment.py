@@ -155,24 +155,21 @@ def measured(
     return values
 
 
-def join(
-    out: Path, name: str, metrics: dict[str, float], seed: int, minutes: float, command: str
-) -> None:
+def join(out: Path, name: str, metrics: dict[str, float], seed: int, command: str) -> None:
     """Add a seed's values to a row, or put them in the place of its last ones.
 
     Args:
         out, name: results file, row.
-        metrics, minutes: of this seed.
+        metrics: of this seed, the minutes of its training among them.
         command: what makes the row, without its seeds.
     """
     old = {row.name: row for row in read_rows(out)}.get(name, Row(name, {}, seeds=[]))
     by_seed = {s: {key: old.metrics[key][i] for key in metrics} for i, s in enumerate(old.seeds)}
-    minutes += old.minutes * sum(s != seed for s in by_seed) / max(len(by_seed), 1)
     by_seed[seed] = metrics
     seeds = sorted(by_seed)
     values = {key: [by_seed[s][key] for s in seeds] for key in metrics}
     full = f"{command} --seeds {' '.join(map(str, seeds))}"
-    write_rows(out, [Row(name, values, full, seeds, round(minutes, 2), commit())])
+    write_rows(out, [Row(name, values, full, seeds, round(sum(values["minutes"]), 2), commit())])
 
 
 def main() -> None:
@@ -213,7 +210,7 @@ def main() -> None:
                 f'--data {options.data} --only "{name}"'
             )
             for row, metrics in measured(model, data, name, curves, seed).items():
-                join(options.out, row, metrics, seed, minutes, command)
+                join(options.out, row, metrics | {"minutes": round(minutes, 2)}, seed, command)
     print(table(read_rows(options.out)))
 
 

@@ -31,6 +31,7 @@ HEADINGS: dict[str, tuple[str, int]] = {
     "auc_0_50": ("AUC 0-50", 3),
     "pck_05": ("PCK@0.05 2D", 3),
     "solved": ("root solved", 3),
+    "minutes": ("minutes", 0),
 }
 """Heading and decimals of a column; a metric that is not here is printed under its own name."""
 
