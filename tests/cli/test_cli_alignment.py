@@ -170,8 +170,11 @@ def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("model.init_args.pairs=RH2CHP", "no encoder for H (heatmaps)"),
-        ("model.init_args.strategy=S1", "S1 takes one modality to one"),
+        ("model.init_args.pairs=RH2CHP", "RH2CHP: no encoder for H (heatmaps)"),
+        ("model.init_args.strategy=S1", "strategy S1 takes one modality to one"),
+        ("model.init_args.strategy=S7", "Parser key \"strategy\": Expected a typing.Literal['S1',"),
+        ("model.init_args.strateggy=S1", "Option 'strateggy' is not accepted"),
+        ("trainer.max_epochs=few", 'Parser key "trainer.max_epochs"'),
         ("data.init_args.labelled_share=0.5", "beside a labelled_count"),
         ("data.init_args.cloud_points=0", "set data.init_args.cloud_points=16"),
         ("model.init_args.pairs=RD2P", "set data.init_args.depth=true"),
@@ -179,7 +182,9 @@ def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch)
 )
 def test_impossible_combinations_cost_one_line(config, tmp_path, capsys, setting, message):
     assert main(["train", config, "--set", setting]) == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()[-1]) < 300  # without the types and values that were tried
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
@@ -227,6 +232,22 @@ def test_hands_at_random_are_those_of_their_seed(bundle, tmp_path):
     assert not np.array_equal(a["z"], c["z"])
     pictures = [(tmp_path / name / "hands.png").read_bytes() for name in "ab"]
     assert pictures[0] == pictures[1]
+
+
+def test_samples_are_shown_in_rows_of_eight(bundle, tmp_path):
+    command = ["synthesize", "sample", "--model", str(bundle), "--count", "10"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    # Two rows of poses, each with its clouds below, and four pixels between the tiles.
+    assert cv2.imread(str(tmp_path / "hands.png")).shape[:2] == (4 * 196 + 4, 8 * 196 + 4)
+
+
+@pytest.mark.parametrize("name", ["walk", "sample"])
+def test_the_help_of_a_part_is_that_of_the_command(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["synthesize", name, "--help"])
+    told = capsys.readouterr().out
+    assert "usage: auxhand synthesize" in told
+    assert f"example: auxhand synthesize {name}" in told
 
 
 def test_a_walk_is_straight_between_two_photos(bundle, photo, tmp_path, monkeypatch):

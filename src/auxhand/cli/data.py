@@ -19,6 +19,7 @@ _TILE = 200
 def parser() -> ArgumentParser:
     """Arguments of `auxhand data`."""
     parser = ArgumentParser(
+        prog="auxhand data",
         description="Read a dataset in the layout in which it is published (docs/data.md).",
         epilog="example: auxhand data check freihand FreiHAND_pub_v2 --split evaluation",
     )
@@ -28,7 +29,7 @@ def parser() -> ArgumentParser:
     check.add_argument(
         "--sheet", type=Path, default=Path("check.png"), help="contact sheet of 24 samples"
     )
-    commands.add_subcommand("check", check)
+    commands.add_subcommand("check", check, help="what is missing or corrupt")
     convert = _common(
         "Write a prepared dataset, which training and evaluation read. The same command again goes "
         "on where a run was interrupted."
@@ -41,7 +42,7 @@ def parser() -> ArgumentParser:
         default=1.5,
         help="side of the stored squares over that of the protocol's crop",
     )
-    commands.add_subcommand("convert", convert)
+    commands.add_subcommand("convert", convert, help="write a prepared dataset")
     return parser
 
 

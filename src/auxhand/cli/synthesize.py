@@ -15,32 +15,41 @@ if TYPE_CHECKING:
 
 PICTURE, NUMBERS = "hands.png", "hands.npz"
 _REACH = 0.13  # metres: a hand of any pose fits
+_COLUMNS = 8  # samples in a row of the picture
 
 
 def parser() -> ArgumentParser:
     """Arguments of `auxhand synthesize`."""
     parser = ArgumentParser(
+        prog="auxhand synthesize",
         description="Poses and point clouds that codes of a model's latent space stand for.",
         epilog="example: auxhand synthesize walk a.jpg b.jpg --model runs/alignment/bundle",
     )
     commands = parser.add_subcommands()
-    walk = _common("From the hand in one photo to that in another, in a straight line (Fig. 5.4).")
+    walk = _common(
+        "From the hand in one photo to that in another, in a straight line (Fig. 5.4).",
+        "walk a.jpg b.jpg --model runs/alignment/bundle",
+    )
     walk.add_argument("start", type=Path, help="photo")
     walk.add_argument("end", type=Path, help="photo")
     walk.add_argument("--steps", type=int, default=8, help="hands, both ends among them")
     walk.add_argument(
         "--side", choices=["auto", "left", "right"], default="auto", help="the person's true hand"
     )
-    commands.add_subcommand("walk", walk)
-    sample = _common("Hands at random, from the prior.")
-    sample.add_argument("--count", type=int, default=16)
-    sample.add_argument("--seed", type=int, default=0)
-    commands.add_subcommand("sample", sample)
+    commands.add_subcommand("walk", walk, help="from one photo to another")
+    sample = _common(
+        "Hands at random, from the prior.", "sample --model runs/alignment/bundle --count 16"
+    )
+    sample.add_argument("--count", type=int, default=16, help="hands")
+    sample.add_argument("--seed", type=int, default=0, help="of the random codes")
+    commands.add_subcommand("sample", sample, help="at random")
     return parser
 
 
-def _common(description: str) -> ArgumentParser:
-    parser = ArgumentParser(description=description)
+def _common(description: str, example: str) -> ArgumentParser:
+    parser = ArgumentParser(
+        description=description, epilog=f"example: auxhand synthesize {example}"
+    )
     parser.add_argument("--model", required=True, help="folder of a bundle with a latent space")
     parser.add_argument("--out", type=Path, default=Path("synthesized"), help="folder of results")
     return parser
@@ -78,23 +87,32 @@ def run(args: Namespace) -> None:
 
 
 def _write(space: LatentSpace, z: Tensor, ends: list[np.ndarray], out: Path) -> None:
-    """hands.png: poses above, clouds below, between the photos where there are any. hands.npz: z,
-    xyz_m and, where the model has them, cloud_m."""
+    """hands.png: poses above, clouds below, a walk between its photos, samples in rows. hands.npz:
+    z, xyz_m and, where the model has them, cloud_m."""
     import numpy as np
 
     from auxhand.data.columns import encode_png
-    from auxhand.viz import draw_cloud, draw_hand, grid
+    from auxhand.viz import GROUND, draw_cloud, draw_hand, grid
 
     hands = space.decode(z)
     assert hands.xyz is not None
     xyz = hands.xyz.numpy() * space.estimator.hand_size
     numbers = {"z": z.numpy(), "xyz_m": xyz}
-    rows = [[draw_hand(hand, _REACH) for hand in xyz]]
+    kinds = [[draw_hand(hand, _REACH) for hand in xyz]]
     if hands.cloud is not None:
         numbers["cloud_m"] = hands.cloud.numpy()
-        rows.append([draw_cloud(cloud, _REACH) for cloud in hands.cloud.numpy()])
+        kinds.append([draw_cloud(cloud, _REACH) for cloud in hands.cloud.numpy()])
     if ends:
-        rows = [[ends[0], *row, ends[1]] for row in rows]
+        rows = [[ends[0], *tiles, ends[1]] for tiles in kinds]
+    else:
+        blank = np.full_like(kinds[0][0], GROUND)
+        columns = min(len(z), _COLUMNS)
+        starts = range(0, len(z), columns)
+        rows = [
+            (tiles[i : i + columns] + columns * [blank])[:columns]
+            for i in starts
+            for tiles in kinds
+        ]
     out.mkdir(parents=True, exist_ok=True)
     scratch = out / f".{NUMBERS}.tmp.npz"
     np.savez_compressed(scratch, **numbers)  # type: ignore[arg-type]

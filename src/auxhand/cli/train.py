@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import warnings
+from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -159,17 +160,34 @@ def assemble(
     # Our own command line is no accident that Lightning should warn of.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     options = options or {"save_config_callback": None}
-    return (kind or LightningCLI)(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        run=False,
-        auto_configure_optimizers=False,
-        args=["--config", str(config), *(f"--{entry}" for entry in settings)],
-        parser_kwargs={"exit_on_error": False},
-        **options,
-    )
+    try:
+        return (kind or LightningCLI)(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            auto_configure_optimizers=False,
+            args=["--config", str(config), *(f"--{entry}" for entry in settings)],
+            parser_kwargs={"exit_on_error": False},
+            **options,
+        )
+    except (ValueError, ArgumentError) as error:
+        raise ValueError(plainly(error)) from error
+
+
+def plainly(error: Exception) -> str:
+    """What is wrong with a configuration, without the types that jsonargparse tried for a value.
+
+    It reports a class as one of several types, none of which fits, and names as the cause what the
+    class itself has to say.
+    """
+    reports, cause = [str(error)], error.__cause__
+    while cause is not None:
+        reports.append(str(cause))
+        cause = cause.__cause__
+    told = [r for r in reports if "Union subtypes" not in r and not r.startswith("Expected ")]
+    return told[0] if told else reports[0]
 
 
 def leave_cores(workers: int) -> None:

@@ -119,7 +119,10 @@ def read_description(root: str | Path) -> dict[str, Any]:
     if not root.is_dir():
         raise FileNotFoundError(f"no dataset folder {root}; make one with `auxhand synth`")
     if not path.is_file():
-        raise FileNotFoundError(f"{root} is no prepared dataset: it has no {DESCRIPTION}")
+        raise FileNotFoundError(
+            f"{root} is no prepared dataset: it has no {DESCRIPTION}; `auxhand synth` and "
+            "`auxhand data convert` make one"
+        )
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -131,7 +131,8 @@ def load_bundle(folder: Path) -> Bundle:
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(
-                f"no bundle at {folder}: {name} is missing (`auxhand train` writes a bundle)"
+                f"no bundle at {folder}: {name} is missing (`auxhand train` writes one, as "
+                "the folder `bundle` of its run)"
             )
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
