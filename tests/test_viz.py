@@ -142,3 +142,13 @@ def test_hands_and_clouds_are_seen_from_the_camera_about_their_middle():
     assert abs(rows.min() - 49.5) < 8
     assert abs(rows.max() - 149.5) < 8
     assert abs(np.flatnonzero((drawn != viz.GROUND).any((0, 2))).mean() - 99.5) < 1
+
+
+def test_hands_of_any_length_have_bones_of_one_width():
+    hand = np.zeros((21, 3))
+    hand[:, 1] = np.linspace(0.09, -0.09, 21)
+    widths = [
+        np.flatnonzero((viz.draw_hand(hand * scale, 0.1, 200) != viz.GROUND).any((0, 2))).size
+        for scale in (0.3, 0.6, 1.0)
+    ]
+    assert len(set(widths)) == 1

@@ -174,7 +174,7 @@ def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch)
         ("model.init_args.strategy=S1", "strategy S1 takes one modality to one"),
         ("model.init_args.strategy=S7", "Parser key \"strategy\": Expected a typing.Literal['S1',"),
         ("model.init_args.strateggy=S1", "Option 'strateggy' is not accepted"),
-        ("trainer.max_epochs=few", 'Parser key "trainer.max_epochs"'),
+        ("trainer.max_epochs=few", "Parser key \"trainer.max_epochs\": Expected a <class 'int'>"),
         ("data.init_args.labelled_share=0.5", "beside a labelled_count"),
         ("data.init_args.cloud_points=0", "set data.init_args.cloud_points=16"),
         ("model.init_args.pairs=RD2P", "set data.init_args.depth=true"),
@@ -184,7 +184,7 @@ def test_impossible_combinations_cost_one_line(config, tmp_path, capsys, setting
     assert main(["train", config, "--set", setting]) == 2
     error = capsys.readouterr().err
     assert message in error
-    assert len(error.splitlines()[-1]) < 300  # without the types and values that were tried
+    assert "Union" not in error
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 

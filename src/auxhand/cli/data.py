@@ -19,7 +19,7 @@ _TILE = 200
 def parser() -> ArgumentParser:
     """Arguments of `auxhand data`."""
     parser = ArgumentParser(
-        prog="auxhand data",
+        prog="auxhand data",  # for the usage of its parts, which is made as they are added
         description="Read a dataset in the layout in which it is published (docs/data.md).",
         epilog="example: auxhand data check freihand FreiHAND_pub_v2 --split evaluation",
     )

@@ -21,7 +21,7 @@ _COLUMNS = 8  # samples in a row of the picture
 def parser() -> ArgumentParser:
     """Arguments of `auxhand synthesize`."""
     parser = ArgumentParser(
-        prog="auxhand synthesize",
+        prog="auxhand synthesize",  # for the usage of its parts, which is made as they are added
         description="Poses and point clouds that codes of a model's latent space stand for.",
         epilog="example: auxhand synthesize walk a.jpg b.jpg --model runs/alignment/bundle",
     )

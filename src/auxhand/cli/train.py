@@ -179,15 +179,15 @@ def assemble(
 def plainly(error: Exception) -> str:
     """What is wrong with a configuration, without the types that jsonargparse tried for a value.
 
-    It reports a class as one of several types, none of which fits, and names as the cause what the
-    class itself has to say.
+    It says that none of them fits, and names as the cause what the first one has to say, which may
+    be such a report itself.
     """
-    reports, cause = [str(error)], error.__cause__
-    while cause is not None:
-        reports.append(str(cause))
+    tried = "Does not validate against any of the Union subtypes"
+    where, _, _ = str(error).partition(tried)
+    cause: BaseException = error
+    while tried in str(cause) and cause.__cause__ is not None:
         cause = cause.__cause__
-    told = [r for r in reports if "Union subtypes" not in r and not r.startswith("Expected ")]
-    return told[0] if told else reports[0]
+    return str(error) if cause is error else where + str(cause)
 
 
 def leave_cores(workers: int) -> None:
