@@ -1,0 +1,137 @@
+"""Losses without labels of Ch. 6.3.3 and the distance of 2.5D poses that they share (Eq. 6.2).
+
+Pixels of `uv` count in units of the chapter's 64x64 output (`unit`: so many pixels of the crop),
+depths in reference lengths. All terms are MEANS over joints and over cells: as sums, the chapter's
+tau = 1.5 would allow 0.07 squared pixels a joint, and lambda_w = 100 would drown the poses.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from auxhand.geometry.heatmap import pixels_to_cells
+from auxhand.geometry.similarity import move_maps, move_uv
+from auxhand.hand.primitives import hand_circles, rendered_mask, union_distance
+
+DEPTH_WEIGHT = 50.0
+"""lambda_d of Eq. 6.2."""
+
+OUTPUT_CELLS = 64
+"""Cells along the side of the chapter's output, in whose pixels its constants are meant."""
+
+Detached = Literal["neither", "original", "transformed"]
+
+
+class PoseAndMask(NamedTuple):
+    """What f says of B crops: uv (B, J, 2) pixels of the crop, d (B, J) in reference lengths and
+    mask (B, h, h) in [0, 1]."""
+
+    uv: Tensor
+    d: Tensor
+    mask: Tensor
+
+    def detach(self) -> PoseAndMask:
+        """The same without gradients."""
+        return PoseAndMask(self.uv.detach(), self.d.detach(), self.mask.detach())
+
+
+def pose_distance(
+    first: tuple[Tensor, Tensor],
+    second: tuple[Tensor, Tensor],
+    unit: float,
+    depth_weight: float = DEPTH_WEIGHT,
+) -> Tensor:
+    """l(p1, p2) = |uv1 - uv2|^2 + lambda_d |d1 - d2|^2, mean over joints (Eq. 6.2).
+
+    Args:
+        first, second: 2.5D poses, each uv (..., J, 2) in pixels of the crop and d (..., J) in
+            reference lengths.
+        unit: pixels of the crop that count as 1; its side over 64 for the chapter's.
+        depth_weight: lambda_d.
+
+    Returns:
+        (...), one distance a pose.
+    """
+    in_image = ((first[0] - second[0]) / unit).square().sum(dim=-1)
+    return (in_image + depth_weight * (first[1] - second[1]).square()).mean(dim=-1)
+
+
+def view_consistency(
+    transformed: PoseAndMask,
+    original: PoseAndMask,
+    A: Tensor,
+    size: int,
+    depth_weight: float = DEPTH_WEIGHT,
+    mask_weight: float = 1.0,
+    detached: Detached = "neither",
+) -> Tensor:
+    """L_vc = l(f(T x), T f(x)) + |w(T x) - T w(x)|_1, a mean over samples (Eq. 6.10).
+
+    T acts on pixels (`geometry.similarity`): uv and mask follow, d stays. Cells of the transformed
+    mask that come from outside the crop are left out. The equation weighs both terms alike and lets
+    gradients into both sides; both are arguments.
+
+    Args:
+        transformed: f(T x).
+        original: f(x).
+        A: (B, 3, 3) T, pixels of the crop -> pixels of the transformed crop.
+        size: side of the crops in pixels.
+        depth_weight: lambda_d of Eq. 6.2.
+        mask_weight: of the second term.
+        detached: the side that gets no gradient.
+    """
+    match detached:
+        case "original":
+            original = original.detach()
+        case "transformed":
+            transformed = transformed.detach()
+    moved = move_uv(A.to(original.uv), original.uv), original.d
+    pose = pose_distance(transformed[:2], moved, size / OUTPUT_CELLS, depth_weight).mean()
+    mask, inside = move_maps(A, original.mask, size)
+    difference = torch.where(inside, (transformed.mask - mask).abs(), 0.0)
+    return pose + mask_weight * difference.sum() / inside.sum().clamp(min=1)
+
+
+def model_to_data(uv: Tensor, mask: Tensor, size: int) -> Tensor:
+    """L_m2d = |R(G(uv)) - w|_1, a mean over cells (Eq. 6.12); see `cross_modal_consistency`."""
+    cells = mask.shape[-1]
+    centres, radii = hand_circles(pixels_to_cells(uv, size / cells))
+    return (rendered_mask(centres, radii, cells, cells) - mask).abs().mean(dim=(-2, -1))
+
+
+def data_to_model(uv: Tensor, mask: Tensor, size: int) -> Tensor:
+    """L_d2m, the mean over cells g of d(w(g), G(uv)) (Eq. 6.13, 6.14); see
+    `cross_modal_consistency`.
+
+    The distance, which the equation leaves in pixels, is in 64ths of the crop's side whatever the
+    size of the mask. A cell belongs to the hand where w(g) > 1/2.
+    """
+    cells = mask.shape[-1]
+    centres, radii = hand_circles(pixels_to_cells(uv, size / cells))
+    at = torch.arange(cells, device=uv.device, dtype=uv.dtype)
+    grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), dim=-1).flatten(0, 1)
+    signed = union_distance(grid.expand(*uv.shape[:-2], -1, -1), centres, radii)
+    hand = mask.flatten(-2) > 0.5
+    distance = torch.where(hand, signed, -signed).clamp(min=0).mean(dim=-1)
+    return distance * (OUTPUT_CELLS / cells)
+
+
+def cross_modal_consistency(uv: Tensor, mask: Tensor, size: int) -> Tensor:
+    """L_cc = L_m2d(uv, stop(w)) + L_d2m(uv, stop(w)), for each sample (Eq. 6.11).
+
+    The hand is drawn as 55 circles placed by its joints (`hand.primitives`). The mask must be of
+    the hand alone: the circles cover no forearm.
+
+    Args:
+        uv: (B, 21, 2) pixels of the crop.
+        mask: (B, h, h) in [0, 1]; gets no gradient, so that wrong poses cannot spoil it.
+        size: side of the crop in pixels.
+
+    Returns:
+        (B,).
+    """
+    mask = mask.detach()
+    return model_to_data(uv, mask, size) + data_to_model(uv, mask, size)

@@ -1,0 +1,111 @@
+"""Pseudo-labels: correction by a template, confidence and renewal against their equations."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from auxhand.geometry.camera import project
+from auxhand.geometry.pose25d import lift_closed_form, to_25d
+from auxhand.hand.anatomy import bone_lengths
+from auxhand.hand.surface import HandSurface
+from auxhand.losses.consistency import pose_distance
+from auxhand.losses.pseudo_labels import confidence, corrected, renewed
+
+REST = HandSurface("right").rest_joints.double()
+K = torch.tensor([[300.0, 0, 63.5], [0, 300, 63.5], [0, 0, 1]]).double()
+UNIT = 2.0
+
+
+def hands(count, seed=0):
+    """(count, 21, 3) hands before the camera, turned so that bone 9-10 shows."""
+    turn = torch.randn(count, 3, generator=torch.Generator().manual_seed(seed)).double() * 0.3
+    skew = torch.zeros(count, 3, 3).double()
+    skew[:, 0, 1], skew[:, 0, 2], skew[:, 1, 2] = turn.unbind(1)
+    return REST @ torch.linalg.matrix_exp(skew - skew.mT) + torch.tensor([0.0, 0.0, 0.5]).double()
+
+
+def pose_of(xyz):
+    pose = to_25d(project(K, xyz), xyz)
+    return pose.uv, pose.d
+
+
+def test_a_pose_of_the_template_stays():
+    uv, d = pose_of(hands(6))
+    found = corrected(uv, d, K, bone_lengths(REST))
+    assert found.valid.all()
+    torch.testing.assert_close(found.uv, uv, rtol=0, atol=1e-8)
+    torch.testing.assert_close(found.d, d, rtol=0, atol=1e-8)
+
+
+def test_a_corrected_pose_has_the_templates_proportions():
+    uv, d = pose_of(hands(6))
+    noise = torch.Generator().manual_seed(1)
+    uv = uv + 2 * torch.randn(uv.shape, generator=noise).double()
+    found = corrected(uv, d, K, bone_lengths(REST) * 7)  # its unit does not matter
+    assert found.valid.all()
+    lifted = lift_closed_form(found.uv, found.d, K)
+    lengths = bone_lengths(REST) / bone_lengths(REST)[9]
+    torch.testing.assert_close(bone_lengths(lifted.xyz), lengths.expand(6, -1))
+
+
+def test_where_the_bone_points_at_the_camera_nothing_is_corrected():
+    uv, d = pose_of(hands(2))
+    uv[0, 10] = uv[0, 9]
+    d[0, 10] = d[0, 9] + 1
+    found = corrected(uv, d, K, bone_lengths(REST))
+    assert found.valid.tolist() == [False, True]
+    torch.testing.assert_close(found.uv[0], uv[0])
+    torch.testing.assert_close(found.d[0], d[0])
+
+
+def test_gradients_are_finite_where_nothing_is_corrected_too():
+    uv, d = pose_of(hands(2))
+    uv[0, 10], d[0, 10] = uv[0, 9], d[0, 9] + 1
+    inputs = uv.requires_grad_(), d.requires_grad_()
+    found = corrected(*inputs, K, bone_lengths(REST))
+    gradients = torch.autograd.grad(found.uv.sum() + found.d.sum(), inputs)
+    assert all(g.isfinite().all() for g in gradients)
+
+
+def test_gradients():
+    uv, d = pose_of(hands(2))
+    template = bone_lengths(REST) * 1.05
+
+    def correction(uv, d):
+        return corrected(uv, d, K, template)[:2]
+
+    assert torch.autograd.gradcheck(correction, (uv.requires_grad_(), d.requires_grad_()))
+
+
+def test_confidence_is_the_sum_of_eq_6_8():
+    poses = [pose_of(hands(3, seed)) for seed in range(4)]
+    found = confidence(*poses, unit=UNIT)
+    expected = pose_distance(*poses[:2], UNIT) + pose_distance(*poses[2:], UNIT)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_stable_and_plausible_pose_is_trusted_and_a_shaken_one_is_not():
+    pose = pose_of(hands(1))
+    correction = corrected(*pose, K, bone_lengths(REST))[:2]
+    assert confidence(pose, pose, pose, correction, UNIT).item() == pytest.approx(0, abs=1e-9)
+    shaken = pose[0] + 3.0, pose[1]
+    assert confidence(pose, shaken, pose, correction, UNIT).item() == pytest.approx(4.5)
+
+
+def test_the_renewed_label_is_the_minimum_of_eq_6_7():
+    prediction, correction = pose_of(hands(1)), pose_of(hands(1, seed=3))
+    uv, d = renewed(prediction, correction)
+
+    def cost(values):
+        label = (
+            torch.from_numpy(values[:42].reshape(1, 21, 2)),
+            torch.from_numpy(values[42:].reshape(1, 21)),
+        )
+        return float(
+            pose_distance(prediction, label, UNIT) + pose_distance(correction, label, UNIT)
+        )
+
+    start = np.concatenate([uv.numpy().ravel(), d.numpy().ravel()])
+    best = minimize(cost, start + 0.01, method="L-BFGS-B", options={"maxfun": 100_000})
+    assert cost(start) <= best.fun + 1e-9
