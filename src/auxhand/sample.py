@@ -169,6 +169,12 @@ class HandBatch:
     def __len__(self) -> int:
         return len(self.source)
 
+    @property
+    def shown_left(self) -> Tensor:
+        """(B,) bool, whether the hand looks like a left one in the crop: the mirror turns sides."""
+        mirrored = [crop is not None and crop.mirrored for crop in self.crop]
+        return self.left ^ torch.tensor(mirrored, device=self.left.device)
+
     def _map(self, function: _TensorFunction) -> HandBatch:
         tensors: dict[str, Any] = {
             f.name: function(value)
@@ -232,6 +238,8 @@ class HandPose:
         xyz: (B, 21, 3) position relative to the root, in reference lengths, crop camera's axes.
         confidence: (B, 21) in [0, 1].
         presence: (B,) in [0, 1], probability that a hand to be estimated is in the crop.
+        left: (B,) in [0, 1], probability that the hand in the crop, as it is shown, is a left one;
+            a network that says so is given crops of both sides, unmirrored.
         mask: (B, h, w) in [0, 1].
         depth: (B, h, w) relative to the root, in reference lengths.
         heatmaps: (B, 21, h, w).
@@ -244,6 +252,7 @@ class HandPose:
     xyz: Tensor | None = None
     confidence: Tensor | None = None
     presence: Tensor | None = None
+    left: Tensor | None = None
     mask: Tensor | None = None
     depth: Tensor | None = None
     heatmaps: Tensor | None = None

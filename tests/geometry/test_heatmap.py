@@ -9,6 +9,7 @@ from auxhand.geometry.heatmap import (
     cells_to_pixels,
     expected_value,
     gaussian_heatmap,
+    near_peak,
     pixels_to_cells,
     soft_argmax,
 )
@@ -74,6 +75,25 @@ def test_soft_argmax_limits():
     assert torch.isfinite(huge).all()
 
 
+def test_near_peak_is_the_expectation_within_its_window():
+    probability = logits(4, H, W).flatten(-2).softmax(-1).view(4, H, W)
+    everything = near_peak(probability, radius=max(H, W))
+    torch.testing.assert_close(everything, soft_argmax(probability.log())[0])
+    found = near_peak(probability, radius=1)
+    for p, uv in zip(probability.numpy(), found.numpy(), strict=True):
+        row, column = np.unravel_index(p.argmax(), p.shape)
+        v, u = np.indices(p.shape)
+        near = p * (abs(v - row) <= 1) * (abs(u - column) <= 1)
+        np.testing.assert_allclose(uv, [(near * u).sum(), (near * v).sum()] / near.sum())
+
+
+def test_near_peak_chooses_where_the_expectation_falls_between():
+    places = torch.tensor([[3.0, 3.0], [W - 4.0, H - 4.0]], dtype=torch.float64)
+    one, other = gaussian_heatmap(places, (H, W), 0.7)
+    both = 0.6 * one + 0.4 * other
+    torch.testing.assert_close(near_peak(both, 2), places[0], atol=1e-2, rtol=0)
+
+
 def test_a_temperature_per_joint():
     values, beta = logits(2, 3, H, W), torch.tensor([0.5, 1.0, 4.0], dtype=torch.float64)
     uv, _ = soft_argmax(values, beta)
@@ -125,6 +145,7 @@ def test_gradients():
     [
         (lambda: gaussian_heatmap(torch.zeros(21, 3), (8, 8), 1.0), "uv must have shape"),
         (lambda: gaussian_heatmap(torch.zeros(21, 2), (8, 8), 0.0), "sigma"),
+        (lambda: near_peak(torch.zeros(8), 1), "probability must have shape"),
         (lambda: soft_argmax(torch.zeros(8)), "logits must have shape"),
         (lambda: expected_value(torch.zeros(8, 4), torch.zeros(8, 8)), "maps must have shape"),
     ],

@@ -4,17 +4,28 @@ The photo's red and green are its coordinates, its blue marks the hand; so the o
 any crop, warped and mirrored as it may be, and what comes back must be what it had been told.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from auxhand.geometry.camera import intrinsics_from_focal, project, rays, rotation_to_axis
+from auxhand.data.geometric import square_crop
+from auxhand.geometry.camera import (
+    intrinsics_from_focal,
+    intrinsics_from_fov,
+    project,
+    rays,
+    rotation_to_axis,
+)
+from auxhand.geometry.pose25d import reference_length
+from auxhand.hand.anatomy import bone_lengths
 from auxhand.hand.surface import HandSurface
 from auxhand.inference import estimator as module
 from auxhand.inference.bundle import Bundle
 from auxhand.inference.estimator import HandPoseEstimator
-from auxhand.inference.prediction import FLESH
+from auxhand.inference.prediction import FLESH, prediction_from
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Integral, Latent25D
 from auxhand.models.pose_net import PoseNet
@@ -22,6 +33,7 @@ from auxhand.sample import HandPose
 
 WIDTH, HEIGHT, SIZE = 320, 240, 64
 HAND = HandSurface("right")
+HAND_SIZE = float(reference_length(HAND.rest_joints.double()))
 K = intrinsics_from_focal(280.0, WIDTH, HEIGHT).double()
 
 
@@ -177,7 +189,7 @@ def test_threshold():
     assert estimator(xyz).predict(np.zeros_like(image), threshold=0.0) is not None
 
 
-def test_a_loose_box_settles_around_the_hand():
+def test_a_given_box_decides_on_the_crop():
     xyz = hand()
     uv = project(K, xyz)
     x, y = uv.min(0).values.tolist()
@@ -187,7 +199,57 @@ def test_a_loose_box_settles_around_the_hand():
     assert_is(prediction, xyz)
     inside = prediction.crop.uv_to_crop(torch.as_tensor(prediction.joints_uv))
     share = float((inside.amax(0) - inside.amin(0)).max()) / SIZE
-    assert share == pytest.approx(0.7, abs=0.05)
+    # the box is 1.6 of the joints', where the hand's outline would be 1 + 2 FLESH
+    assert share == pytest.approx(0.7 * (1 + 2 * FLESH) / 1.6, abs=0.01)
+
+
+class TwoSided(Oracle):
+    """An oracle that is given crops as they are and says which hand they show."""
+
+    def forward(self, image):
+        return replace(super().forward(image), left=torch.full((len(image),), 0.9 * self.left))
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("side", ["auto", "left", "right"])
+def test_a_network_that_tells_sides_sees_crops_as_they_are(left, side):
+    xyz = hand(left)
+    uv = project(K, xyz)
+    (x, y), (right, bottom) = uv.min(0).values.tolist(), uv.max(0).values.tolist()
+    box = (x, y, right - x, bottom - y)
+    net = HandPoseEstimator(Bundle(TwoSided(xyz, left), SIZE))
+    prediction = net.predict(photo(uv), box, side, K.numpy())
+    assert_is(prediction, xyz)
+    assert not prediction.crop.mirrored
+    if side == "auto":
+        assert prediction.side == ("left" if left else "right")
+        assert prediction.side_scores["left"] == pytest.approx(0.9 * left)
+    else:
+        assert prediction.side == side
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_without_a_camera_crops_are_read_as_from_far_away(left):
+    """A hand that a far camera sees: its shape is exact, however near the assumed camera is."""
+    far = intrinsics_from_focal(28000.0, WIDTH, HEIGHT).double()
+    xyz = hand(left, place=(-0.06, 0.05, 50.0))
+    uv = project(far, xyz)
+    crop = square_crop(far, uv.mean(0).tolist(), 200.0, SIZE, mirror=left)
+    d = crop.xyz_to_crop(xyz - xyz[9])[:, 2] / HAND_SIZE
+    proportions = bone_lengths(HAND.rest_joints.double()) / HAND_SIZE
+    pose = HandPose(uv=crop.uv_to_crop(uv), d=d)
+    assumed = intrinsics_from_fov(60.0, WIDTH, HEIGHT).double()
+    side = "left" if left else "right"
+    found = prediction_from(pose, crop, proportions, HAND_SIZE, 0.7, side, assumed)
+    turn = rotation_to_axis(
+        rays(assumed, crop.uv_to_original(torch.full((1, 2), 31.5).double()))[0]
+    )
+    relative = (xyz - xyz[9]) @ turn
+    np.testing.assert_allclose(found.joints_relative, relative.numpy(), atol=2e-3)
+    # placed where the assumed camera sees it, to within the perspective that is not in the pixels
+    seen = project(assumed, torch.as_tensor(found.joints_xyz)).numpy()
+    np.testing.assert_allclose(seen, found.joints_uv, atol=12)
+    np.testing.assert_allclose(seen.mean(0), found.joints_uv.mean(0), atol=2)
 
 
 def test_hand_size_scales_the_world():

@@ -15,6 +15,7 @@ from auxhand.losses.pose import (
     pose25d_loss,
     pose_norm,
     presence_loss,
+    side_loss,
 )
 
 ALL = torch.ones(2, 3, dtype=torch.bool)
@@ -141,6 +142,12 @@ def test_presence_loss_in_numbers_and_under_autocast():
     assert presence_loss(prediction, target, valid).item() == pytest.approx(expected)
     with torch.autocast("cpu", torch.bfloat16):
         assert presence_loss(prediction, target, valid).item() == pytest.approx(expected)
+
+
+def test_side_loss_counts_hands_of_a_known_side():
+    left, valid = torch.tensor([True, False, True]), torch.tensor([True, True, False])
+    found = side_loss(torch.tensor([0.9, 0.2, 0.5]), left, valid)
+    assert found.item() == pytest.approx(-(np.log(0.9) + np.log(0.8)) / 2)
 
 
 def test_a_confident_mistake_still_has_a_gradient():

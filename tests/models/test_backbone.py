@@ -37,6 +37,15 @@ def test_weights_from_a_file(tmp_path):
         assert torch.equal(value, same), name
 
 
+def test_images_are_normalised_as_the_weights_want_it():
+    image = torch.rand(2, 3, 64, 64)
+    network = Backbone("tf_efficientnet_lite0").eval()
+    torch.testing.assert_close(network.normalise(image), 2 * image - 1)
+    maps = network.network(2 * image - 1)
+    torch.testing.assert_close(network(image)[0], maps[1])
+    assert isinstance(Backbone("test_resnet", channels=1).normalise, torch.nn.Identity)
+
+
 def test_a_missing_file_of_weights_is_said_to_be_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="test_resnet"):
         Backbone("test_resnet", pretrained=str(tmp_path / "none.pth"))

@@ -3,7 +3,16 @@ import torch
 from torch import nn
 
 from auxhand.models.cpn import CPN, FeaturePyramid
-from auxhand.models.heads import Coordinate, HandModel, Head, Heatmap, Integral, Latent25D, Lifting
+from auxhand.models.heads import (
+    Coordinate,
+    HandModel,
+    Head,
+    Heatmap,
+    Integral,
+    Latent25D,
+    Lifting,
+    Peak25D,
+)
 from auxhand.models.hourglass import StackedHourglass
 from auxhand.models.pose_net import PoseNet
 from auxhand.models.pose_resnet import PoseResNet
@@ -13,7 +22,9 @@ def pyramid():
     return FeaturePyramid("test_resnet", width=8)
 
 
-@pytest.mark.parametrize("head", [Latent25D, Integral, Heatmap, Coordinate, Lifting, HandModel])
+@pytest.mark.parametrize(
+    "head", [Latent25D, Peak25D, Integral, Heatmap, Coordinate, Lifting, HandModel]
+)
 @pytest.mark.parametrize(
     "body",
     [
@@ -55,6 +66,15 @@ def test_stages_have_weights_of_their_own():
     assert not torch.equal(first, second)
 
 
+def test_the_side_is_a_probability_of_its_own():
+    image = torch.rand(3, 3, 64, 64)
+    network = PoseNet(pyramid(), Integral(), side=True)
+    with torch.no_grad():
+        network.side.weight.zero_()
+        network.side.bias.fill_(2.0)
+    torch.testing.assert_close(network(image).left, torch.full((3,), 2.0).sigmoid())
+
+
 def test_mask_and_presence_can_be_left_out():
     fields = dict(
         PoseNet(pyramid(), Integral(), mask=False, presence=False)(torch.rand(1, 3, 64, 64)).items()
@@ -71,10 +91,10 @@ def test_the_image_is_normalised_inside():
             raise Seen(image)
 
     network = PoseNet(pyramid(), Integral())
-    network.body.backbone = Spy()
-    image = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
+    network.body.backbone.network = Spy()
+    image = torch.full((1, 3, 64, 64), 0.5)
     with pytest.raises(Seen) as seen:
-        network(image + torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
+        network(image + 0.5)  # of mean and deviation 0.5, as timm states them for test_resnet
     torch.testing.assert_close(seen.value.args[0], torch.ones(1, 3, 64, 64))
     assert not {"mean", "std"} & set(network.state_dict())
 

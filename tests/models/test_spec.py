@@ -25,6 +25,7 @@ def test_specification_names_classes_and_all_arguments():
             "head": {"class": "auxhand.models.heads.Latent25D", "arguments": {"root": 0}},
             "mask": False,
             "presence": True,
+            "side": False,
         },
     }
 

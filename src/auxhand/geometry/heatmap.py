@@ -71,6 +71,36 @@ def soft_argmax(logits: Tensor, beta: float | Tensor = 1.0) -> tuple[Tensor, Ten
     return torch.stack([u, v], dim=-1), probability
 
 
+@full_precision
+def near_peak(probability: Tensor, radius: float) -> Tensor:
+    """Expected position under what of a heatmap lies about its maximum.
+
+    Where a joint may be in two places, the expectation of `soft_argmax` lies between them, where
+    it is not; this one lies in the likelier place.
+
+    Args:
+        probability: (..., h, w), not negative, with a positive maximum.
+        radius: cells from the maximum's within which probability counts, each way.
+
+    Returns:
+        (..., 2) in cells.
+
+    Raises:
+        ValueError: fewer than two dimensions.
+    """
+    expect("probability", probability, None, None)
+    h, w = probability.shape[-2:]
+    index = probability.flatten(-2).argmax(-1)
+    columns, rows = cells(w, probability), cells(h, probability)
+    in_u = (columns - (index % w)[..., None]).abs() <= radius
+    in_v = (rows - (index // w)[..., None]).abs() <= radius
+    near = probability * in_v[..., :, None] * in_u[..., None, :]
+    total = near.sum((-2, -1))
+    u = (near.sum(-2) @ columns) / total
+    v = (near.sum(-1) @ rows) / total
+    return torch.stack([u, v], dim=-1)
+
+
 def expected_value(maps: Tensor, probability: Tensor) -> Tensor:
     """Value read out of a latent map under a heatmap: second line of Eq. 3.1.
 

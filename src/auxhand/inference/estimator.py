@@ -23,7 +23,7 @@ from auxhand.hand.anatomy import bone_lengths
 from auxhand.hand.surface import HandSurface
 from auxhand.inference.bundle import Bundle, load_bundle
 from auxhand.inference.detection import Square, best_squares, settled, square_around, windows
-from auxhand.inference.prediction import Prediction, prediction_from
+from auxhand.inference.prediction import FLESH, Prediction, prediction_from
 from auxhand.sample import LEFT, RIGHT, SIDES, HandPose
 
 Side = Literal["auto", "left", "right"]
@@ -34,6 +34,10 @@ DEFAULT = "default"
 
 FOV = 60.0
 """Degrees over the photo's longer side, where the camera is not known."""
+
+CROP_FOV = 15.0
+"""Degrees over a crop of a photo whose camera is not known: it is read as from far away, so that
+no perspective is made up."""
 
 CANDIDATES = 2
 """Windows that are followed up."""
@@ -64,6 +68,7 @@ class _Scene:
         if side not in _MIRRORED:
             raise ValueError(f"side must be one of {', '.join(_MIRRORED)}, not {side!r}")
         self.height, self.width = image.shape[:2]
+        self.known = K is not None
         self.side, self.box = side, None if box is None else self._square(box)
         if K is None:
             self.K = intrinsics_from_fov(FOV, self.width, self.height).double()
@@ -84,13 +89,19 @@ class _Scene:
             )
         return Square(x + w / 2, y + h / 2, max(w, h))
 
-    def cut(self, square: Square, mirrored: bool, size: int, view: View) -> tuple[np.ndarray, Crop]:
-        """(size, size, 3) uint8 and the crop that it is.
+    def cut(
+        self, square: Square, mirrored: bool, size: int, view: View, afar: bool
+    ) -> tuple[np.ndarray, Crop]:
+        """(size, size, 3) uint8 and the crop that it is; `afar`: see `CROP_FOV`.
 
         Sampled as in `data.geometric.warp`: bilinear, averaged down first by the nearest whole
         factor where it would alias, the border repeated beyond the photo.
         """
-        crop = square_crop(self.K, square[:2], square.side, size, mirror=mirrored, view=view)
+        K = self.K
+        if afar:
+            focal = square.side / 2 / math.tan(math.radians(CROP_FOV) / 2)
+            K = K.new_tensor([[focal, 0, square.u], [0, focal, square.v], [0, 0, 1]])
+        crop = square_crop(K, square[:2], square.side, size, mirror=mirrored, view=view)
         shrink = square.side / size
         image = self._reduce(round(shrink) if shrink > 1.5 else 1)
         sx, sy = self.width / image.shape[1], self.height / image.shape[0]
@@ -153,13 +164,15 @@ class HandPoseEstimator:
     pixels' centres; a box is (x, y, width, height), (-0.5, -0.5, W, H) being the whole photo.
     Lengths are metres; axes are an OpenCV camera's: x right, y down, z forward.
 
-    The network sees right hands: a left hand's crop is mirrored, its pose mirrored back. A side is
-    the person's true hand, in a photo that is not mirrored itself. With side "auto" every crop is
-    read both ways, and in the end the way of higher score (presence x mean confidence) counts.
+    A side is the person's true hand, in a photo that is not mirrored itself. A network that says
+    which side it sees is given crops as they are. Another one sees right hands: a left hand's crop
+    is mirrored, its pose mirrored back, and with side "auto" every crop is read both ways, of which
+    in the end the way of higher score (presence x mean confidence) counts.
 
     Without a box the hand is looked for: windows of three sizes in one batch, the best of them
     followed up by crops around the joints found until they settle; below a presence of `threshold`
-    no hand was found. With a box the first crop is around it, and there always is a prediction.
+    no hand was found. A box is that of the hand's outline; the crop around it is looked at once,
+    and there always is a prediction.
 
     Absolute depth cannot be seen: it follows from the camera (`K`; by default a field of view of 60
     degrees over the longer side) and the hand's size (`hand_size`, the length of the middle
@@ -215,9 +228,26 @@ class HandPoseEstimator:
     @cached_property
     def finds(self) -> bool:
         """Whether the network says where a hand is: presence and uv."""
+        return self._blank.presence is not None and self._blank.uv is not None
+
+    @cached_property
+    def tells_side(self) -> bool:
+        """Whether the network says which hand it sees."""
+        return self._blank.left is not None
+
+    @cached_property
+    def _blank(self) -> HandPose:
+        """What the network says of a black crop: which fields it has."""
         size = self.bundle.input_size
-        pose = self._run([np.zeros((size, size, 3), np.uint8)])[0]
-        return pose.presence is not None and pose.uv is not None
+        return self._run([np.zeros((size, size, 3), np.uint8)])[0]
+
+    def _ways(self, side: Side) -> tuple[bool, ...]:
+        """The ways a crop is read: as it is, mirrored."""
+        return (False,) if self.tells_side else _MIRRORED[side]
+
+    def _afar(self, scene: _Scene) -> bool:
+        """Whether a photo's crops are read as from far away (`CROP_FOV`); only depth asks it."""
+        return self._blank.d is not None and not scene.known
 
     def predict(
         self,
@@ -286,29 +316,31 @@ class HandPoseEstimator:
             for photo, scene in enumerate(scenes)
             if scene.box is None and min(scene.width, scene.height) >= SMALLEST
             for square in windows(scene.width, scene.height)
-            for mirrored in _MIRRORED[scene.side]
+            for mirrored in self._ways(scene.side)
         ]
         views = self._look(scenes, search)
         starts = []
         for photo, scene in enumerate(scenes):
             if scene.box is not None:
                 u, v, extent = scene.box
-                squares = [Square(u, v, extent / self.bundle.fraction)]
+                squares = [Square(u, v, extent / (1 + 2 * FLESH) / self.bundle.fraction)]
             else:
                 mine = [view for view in views if view.request.photo == photo]
                 seen = [view.request.square for view in mine]
                 best = best_squares(seen, [view.score for view in mine], CANDIDATES)
                 squares = [seen[i] for i in best]
-            starts += [_Request(photo, s, m) for s in squares for m in _MIRRORED[scene.side]]
+            starts += [_Request(photo, s, m) for s in squares for m in self._ways(scene.side)]
         return starts
 
     def _follow(self, scenes: Sequence[_Scene], starts: Sequence[_Request]) -> list[_View]:
         """For each start the last view of crops around the joints found, until they settle.
 
-        A crop that lost the hand (less than half the score of the one before) is not taken.
+        A box that was given stays the only look: crops around joints that lie too close together
+        would only shrink. A crop that lost the hand (less than half the score of the one before) is
+        not taken.
         """
         views = self._look(scenes, starts)
-        moving = list(range(len(views)))
+        moving = [i for i, view in enumerate(views) if scenes[view.request.photo].box is None]
         for _ in range(LOOKS - 1):
             requests = {i: self._next(scenes[views[i].request.photo], views[i]) for i in moving}
             following = {i: request for i, request in requests.items() if request is not None}
@@ -337,7 +369,10 @@ class HandPoseEstimator:
             chunk = requests[start : start + CHUNK]
             size = self.bundle.input_size
             view = self.bundle.view
-            cuts = [scenes[r.photo].cut(r.square, r.mirrored, size, view) for r in chunk]
+            cuts = [
+                scenes[r.photo].cut(r.square, r.mirrored, size, view, self._afar(scenes[r.photo]))
+                for r in chunk
+            ]
             poses = self._run([pixels for pixels, _ in cuts])
             views += [
                 _View(request, crop, pose)
@@ -362,14 +397,37 @@ class HandPoseEstimator:
         best = max(views, key=lambda view: view.score, default=None)
         if best is None or (scene.box is None and best.presence < threshold):
             return None
-        scores = None
-        if scene.side == "auto":
+        if scene.side != "auto":
+            return self._prediction(scene, best, hand_size, scene.side)
+        if best.pose.left is not None:
+            left = float(best.pose.left)
+            scores = {RIGHT: 1 - left, LEFT: left}
+        else:
             scores = {
                 side: max(v.score for v in views if v.request.mirrored == (side == LEFT))
                 for side in SIDES
             }
-        fraction = self.bundle.fraction
-        return prediction_from(best.pose, best.crop, self._proportions, hand_size, fraction, scores)
+        side = max(scores, key=lambda side: scores[side])
+        return self._prediction(scene, best, hand_size, side, scores)
+
+    def _prediction(
+        self,
+        scene: _Scene,
+        view: _View,
+        hand_size: float,
+        side: str,
+        scores: dict[str, float] | None = None,
+    ) -> Prediction:
+        return prediction_from(
+            view.pose,
+            view.crop,
+            self._proportions,
+            hand_size,
+            self.bundle.fraction,
+            side,
+            scene.K if self._afar(scene) else None,
+            scores,
+        )
 
     def _predict_found(
         self, scenes: Sequence[_Scene], found: Sequence[Prediction | None], hand_size: float
@@ -377,16 +435,18 @@ class HandPoseEstimator:
         """One look at the hands that the finder found."""
         predictions: list[Prediction | None] = [None] * len(scenes)
         requests = [
-            _Request(i, square_around(hand.joints_uv, self.bundle.fraction), hand.side == LEFT)
+            _Request(
+                i,
+                square_around(hand.joints_uv, self.bundle.fraction),
+                hand.side == LEFT and not self.tells_side,
+            )
             for i, hand in enumerate(found)
             if hand is not None and hand.joints_uv is not None
         ]
         for view in self._look(scenes, requests):
             hand = found[view.request.photo]
             assert hand is not None
-            own = prediction_from(
-                view.pose, view.crop, self._proportions, hand_size, self.bundle.fraction
-            )
+            own = self._prediction(scenes[view.request.photo], view, hand_size, hand.side)
             predictions[view.request.photo] = replace(
                 own, presence=hand.presence, side_scores=hand.side_scores
             )

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from auxhand.geometry.camera import project
+from auxhand.geometry.camera import project, rays, rotation_to_axis
 from auxhand.geometry.crop import Crop, uv_box
 from auxhand.geometry.pose25d import lift
 from auxhand.hand.skeleton import ROOT
 from auxhand.inference.placement import fill_crop, root_depth, translation
-from auxhand.sample import LEFT, RIGHT, HandPose
+from auxhand.sample import HandPose
 
 FLESH = 0.08
 """How far a hand reaches beyond its joints, in longer sides of their box (fingertips, edge of the
@@ -32,13 +32,15 @@ class Prediction:
         joints_relative: (21, 3) relative to the root joint 9, under the stated hand size and
             camera; None if the model gives 2D alone.
         joints_xyz: (21, 3) before the camera, under the stated hand size and camera; None where
-            `joints_relative` is. project(K, joints_xyz) = joints_uv for 2.5D models and for those
-            that give 3D alone, whose hand is placed to fill the crop.
+            `joints_relative` is. project(K, joints_xyz) = joints_uv for 2.5D models whose camera
+            was given, and for models that give 3D alone, whose hand is placed to fill the crop; for
+            2.5D models without a camera it is as near as an assumed camera allows.
         confidence: (21,) in [0, 1]; None if the model gives none.
         presence: probability that the crop shows a hand; None if the model gives none.
         side: "left" or "right", the person's true hand.
-        side_scores: how well the photo reads as a right and as a left hand (presence x confidence),
-            of which the higher one decided; None if the side was given.
+        side_scores: how well the photo reads as a right and as a left hand, of which the higher one
+            decided: the network's probability of either or, of one that sees right hands alone,
+            presence x confidence of the crop read both ways. None if the side was given.
         mask: (h, w) in [0, 1], over the crop; None if the model gives none.
         box: (x, y, width, height) around the hand: that of the joints, grown on all sides by
             `FLESH` of its longer side; the crop's square if there are no joints.
@@ -81,6 +83,8 @@ def prediction_from(
     proportions: Tensor,
     hand_size: float,
     fraction: float,
+    side: str,
+    K: Tensor | None = None,
     side_scores: dict[str, float] | None = None,
 ) -> Prediction:
     """What a network's pose says about the photo that the crop is of.
@@ -93,11 +97,17 @@ def prediction_from(
         hand_size: length of the reference bone, metres.
         fraction: share of the crop's side that the joints' box takes; it decides on the place of a
             3D pose without pixels.
+        side: see `Prediction`.
+        K: (3, 3) intrinsics that are assumed for the photo, of whose camera the crop knows nothing:
+            the crop was read as from far away. None: the crop's own are the photo's.
         side_scores: see `Prediction`.
     """
     assert crop.K_original is not None
     pose = HandPose(**{name: value.double() for name, value in pose.items()})
-    relative, absolute = _joints(pose, crop, proportions, hand_size, fraction)
+    if K is None:
+        relative, absolute = _joints(pose, crop, proportions, hand_size, fraction)
+    else:
+        relative, absolute = _joints_from_afar(pose, crop, proportions, hand_size, K)
     uv = None if pose.uv is None else crop.uv_to_original(pose.uv)
     if uv is None and absolute is not None:
         uv = project(crop.K_original, absolute)
@@ -107,11 +117,11 @@ def prediction_from(
         joints_xyz=_array(absolute),
         confidence=_array(pose.confidence),
         presence=None if pose.presence is None else float(pose.presence),
-        side=LEFT if crop.mirrored else RIGHT,
+        side=side,
         side_scores=side_scores,
         mask=_array(pose.mask),
         box=_box(_outline(crop)) if uv is None else _box(uv, FLESH),
-        K=crop.K_original.numpy(),
+        K=(crop.K_original if K is None else K).numpy(),
         hand_size=hand_size,
         crop=crop,
     )
@@ -135,6 +145,25 @@ def _joints(
     else:
         absolute = relative + translation(pose.uv, relative, crop.K)
     return crop.xyz_to_original(relative), crop.xyz_to_original(absolute)
+
+
+def _joints_from_afar(
+    pose: HandPose, crop: Crop, proportions: Tensor, hand_size: float, K: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `_joints`, of a 2.5D pose whose crop was read as from far away.
+
+    What the crop says holds for a camera that looks at its centre; the photo's, by `K`, looks
+    elsewhere, and sees the hand at the distance that its pixels ask for.
+    """
+    assert pose.uv is not None
+    assert pose.d is not None
+    assert crop.K is not None
+    z = root_depth(pose.uv, pose.d, crop.K, proportions * hand_size, hand_size)
+    seen = crop.xyz_to_original(lift(pose.uv, pose.d, crop.K, z, z.new_tensor(hand_size)))
+    turn = rotation_to_axis(rays(K, _outline(crop).mean(0, keepdim=True))[0])
+    relative = (seen - seen[ROOT]) @ turn
+    uv = crop.uv_to_original(pose.uv)
+    return relative, relative + translation(uv, relative, K)
 
 
 def _outline(crop: Crop) -> Tensor:

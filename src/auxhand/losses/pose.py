@@ -130,6 +130,17 @@ def presence_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return masked_mean(_binary_cross_entropy(prediction, target), valid)
 
 
+def side_loss(prediction: Tensor, left: Tensor, valid: Tensor) -> Tensor:
+    """Binary cross-entropy of a hand's side in nats, mean over samples.
+
+    Args:
+        prediction: (B,) probability that the hand is a left one.
+        left: (B,) bool.
+        valid: (B,) bool, samples that show a hand whose side is known.
+    """
+    return masked_mean(_binary_cross_entropy(prediction, left.to(prediction)), valid)
+
+
 def pose_norm(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """|y - y'|, the norm of all coordinates of a pose together, not squared (Eq. 5.9).
 

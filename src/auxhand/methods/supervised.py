@@ -28,6 +28,7 @@ from auxhand.losses.pose import (
     mask_loss,
     pose25d_loss,
     presence_loss,
+    side_loss,
 )
 from auxhand.metrics import ValidationMetrics
 from auxhand.models.pose_net import PoseNet
@@ -55,6 +56,7 @@ class LossWeights:
         mask: absolute difference of masks (Eq. 6.3).
         mask_cross_entropy: binary cross-entropy of masks.
         presence: binary cross-entropy of the presence of a hand.
+        side: binary cross-entropy of the side of the hand, as the crop shows it.
         model: regulariser R(h) of a hand surface model (Eq. 2.4).
     """
 
@@ -68,6 +70,7 @@ class LossWeights:
     mask: float = 0.0
     mask_cross_entropy: float = 0.0
     presence: float = 0.0
+    side: float = 0.0
     model: float = 0.0
 
 
@@ -199,6 +202,11 @@ def _presence(pose: HandPose, batch: HandBatch) -> Tensor:
     return presence_loss(_field(pose, "presence"), batch.presence, batch.valid["presence"])
 
 
+def _side(pose: HandPose, batch: HandBatch) -> Tensor:
+    shown = batch.valid["side"] & (batch.presence > 0) & batch.valid["presence"]
+    return side_loss(_field(pose, "left"), batch.shown_left, shown)
+
+
 TERMS: dict[str, Term] = {
     "uv_squared": _uv_squared,
     "d_squared": _d_squared,
@@ -208,6 +216,7 @@ TERMS: dict[str, Term] = {
     "mask": _mask(mask_loss),
     "mask_cross_entropy": _mask(mask_cross_entropy),
     "presence": _presence,
+    "side": _side,
     "model": lambda pose, batch: model_regulariser(_field(pose, "model")),
 }
 """The terms of `LossWeights` that need nothing but a pose and its labels."""

@@ -9,20 +9,19 @@ import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 import torch
 from huggingface_hub import constants as hub_settings
 from huggingface_hub import get_session
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from auxhand.models.spec import recorded
 
 STRIDES = (4, 8, 16, 32)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _PROBE_SECONDS = 5.0
 
 
@@ -39,7 +38,7 @@ class Features(NamedTuple):
 
 
 class Body(nn.Module):
-    """A network from image to `Features`: forward(image (B, 3, H, W), normalised) -> Features.
+    """A network from image to `Features`: forward(image (B, 3, H, W) in [0, 1]) -> Features.
 
     Attributes:
         channels: C of every map.
@@ -68,10 +67,14 @@ def convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> 
 class Backbone(nn.Module):
     """Feature maps of a timm network at the strides asked for.
 
+    RGB images in [0, 1] are normalised here, as timm states it for the network's weights; images
+    of other than three channels are taken as they are.
+
     Args:
         name: a timm model, such as "resnet18" or "regnetx_002".
         pretrained: True for timm's ImageNet weights (from the network or timm's cache), or the
-            path of a file with the network's weights; False for random ones.
+            path of a file with the network's weights (`tools/convert_pretrained.py` writes one);
+            False for random ones.
         strides: image pixels per cell of the maps wanted, ascending.
         channels: of the image.
 
@@ -89,6 +92,7 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         self.network = _create(name, pretrained, channels)
+        self.normalise = _normalisation(self.network) if channels == 3 else nn.Identity()
         info: FeatureInfo = self.network.feature_info  # type: ignore[assignment]
         reductions = info.reduction()
         missing = [s for s in strides if s not in reductions]
@@ -105,7 +109,7 @@ class Backbone(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """(B, channels, H, W) -> one (B, C, H / stride, W / stride) per stride."""
-        maps = self.network(image)
+        maps = self.network(self.normalise(image))
         return [maps[i] for i in self._chosen]
 
 
@@ -116,8 +120,7 @@ class ImageFeatures(nn.Module):
     Args:
         backbone: a timm network.
         pretrained: see `Backbone`.
-        channels: C; three are RGB in [0, 1], which is normalised here, others are taken as they
-            are.
+        channels: C; see `Backbone`.
 
     Attributes:
         features: F.
@@ -127,28 +130,37 @@ class ImageFeatures(nn.Module):
         self, backbone: str = "resnet18", pretrained: bool | str = False, channels: int = 3
     ) -> None:
         super().__init__()
-        self.normalise = ImageNetScale() if channels == 3 else nn.Identity()
         self.backbone = Backbone(backbone, pretrained, STRIDES[-1:], channels)
         self.features = self.backbone.channels[0]
 
     def forward(self, image: Tensor) -> Tensor:
-        deepest: Tensor = self.backbone(self.normalise(image))[0]
+        deepest: Tensor = self.backbone(image)[0]
         return deepest.mean(dim=(-2, -1))
 
 
-class ImageNetScale(nn.Module):
-    """RGB (B, 3, H, W) in [0, 1] to what backbones are given: mean 0, deviation 1 over ImageNet."""
+class Normalise(nn.Module):
+    """RGB (B, 3, H, W) in [0, 1] to (image - mean) / std, by channel; ImageNet's by default."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        mean: Sequence[float] = IMAGENET_DEFAULT_MEAN,
+        std: Sequence[float] = IMAGENET_DEFAULT_STD,
+    ) -> None:
         super().__init__()
-        for name, value in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+        for name, value in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(value).view(3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         return (image - self.mean) / self.std
+
+
+def _normalisation(network: nn.Module) -> Normalise:
+    """As the weights that timm knows for this network were trained with."""
+    config: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
+    return Normalise(config["mean"], config["std"])
 
 
 def _create(name: str, pretrained: bool | str, channels: int) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auxhand.models.backbone import Body, Features, convolution
+from auxhand.models.backbone import Body, Features, Normalise, convolution
 from auxhand.models.spec import recorded
 
 
@@ -70,6 +70,7 @@ class StackedHourglass(Body):
 
     def __init__(self, stacks: int = 2, width: int = 128, depth: int = 4, stride: int = 1) -> None:
         super().__init__()
+        self.normalise = Normalise()
         if stride not in (1, 2, 4):
             raise ValueError(f"the stem's stride must be 1, 2 or 4, not {stride}")
         if stacks < 1:
@@ -94,7 +95,7 @@ class StackedHourglass(Body):
     def forward(self, image: Tensor) -> Features:
         """(B, 3, H, W) -> `stacks` maps (B, width, H / stride, W / stride), and as context the
         deepest map of the last hourglass."""
-        state = self.stem(image)
+        state = self.stem(self.normalise(image))
         maps: list[Tensor] = []
         for stage, hourglass in enumerate(self.hourglasses):
             if stage > 0:

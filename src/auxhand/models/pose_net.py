@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from auxhand.models.backbone import Body, Features, ImageNetScale
+from auxhand.models.backbone import Body, Features
 from auxhand.models.heads import Head
 from auxhand.models.spec import recorded
 from auxhand.sample import HandPose
@@ -16,16 +16,24 @@ from auxhand.sample import HandPose
 
 @recorded
 class PoseNet(nn.Module):
-    """Hand pose from an RGB crop of a right hand.
+    """Hand pose from an RGB crop: of a right hand or, where the side is predicted, of either.
 
     Args:
         body: image to features, for instance `FeaturePyramid`.
         head: features to pose, for instance `Latent25D`; every stage gets a copy of its own.
         mask: predict the hand's mask, at the resolution of the body's maps.
         presence: predict whether a hand to be estimated is in the crop, from the context.
+        side: predict whether the hand in the crop is a left one, from the context.
     """
 
-    def __init__(self, body: Body, head: Head, mask: bool = True, presence: bool = True) -> None:
+    def __init__(
+        self,
+        body: Body,
+        head: Head,
+        mask: bool = True,
+        presence: bool = True,
+        side: bool = False,
+    ) -> None:
         super().__init__()
         self.body = body
         self.heads = nn.ModuleList(
@@ -35,12 +43,12 @@ class PoseNet(nn.Module):
             nn.Conv2d(body.channels, 1, 1) for _ in range(body.stages if mask else 0)
         )
         self.presence = nn.Linear(body.context_channels, 1) if presence else None
-        self.normalise = ImageNetScale()
+        self.side = nn.Linear(body.context_channels, 1) if side else None
 
     def forward(self, image: Tensor) -> HandPose:
         """(B, 3, H, W) RGB in [0, 1] -> the pose of the last stage.
 
-        uv is in pixels of `image`; mask (B, H / stride, W / stride) and presence (B,) are
+        uv is in pixels of `image`; mask (B, H / stride, W / stride), presence and left (B,) are
         probabilities; what else there is depends on the head.
 
         Raises:
@@ -62,7 +70,7 @@ class PoseNet(nn.Module):
                 f"{type(self.body).__name__} needs image sides divisible by {self.body.multiple}, "
                 f"not {tuple(image.shape[-2:])}"
             )
-        features: Features = self.body(self.normalise(image))
+        features: Features = self.body(image)
         return features
 
     def _pose(self, stage: int, features: Features, image: Tensor) -> HandPose:
@@ -73,7 +81,9 @@ class PoseNet(nn.Module):
             if self.masks:
                 logits = self.masks[stage](map.float())
                 pose = replace(pose, mask=logits.squeeze(1).sigmoid())
+            pooled = context.float().mean(dim=(-2, -1))
             if self.presence is not None:
-                logit = self.presence(context.float().mean(dim=(-2, -1)))
-                pose = replace(pose, presence=logit.squeeze(1).sigmoid())
+                pose = replace(pose, presence=self.presence(pooled).squeeze(1).sigmoid())
+            if self.side is not None:
+                pose = replace(pose, left=self.side(pooled).squeeze(1).sigmoid())
         return pose
