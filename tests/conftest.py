@@ -81,3 +81,64 @@ def hand_dataset(tmp_path_factory, hand_row):
         write_shard(shard_path(root, number), [hand_row(6 * number + i) for i in range(6)])
     write_description(root, 12)
     return root
+
+
+TRAINING = """
+seed_everything: 0
+trainer:
+  default_root_dir: {root}
+  accelerator: cpu
+  max_epochs: 3
+  num_sanity_val_steps: 0
+  gradient_clip_val: 5.0
+  log_every_n_steps: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+  callbacks:
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {{save_last: true}}
+    - class_path: auxhand.optim.WeightAverage
+      init_args: {{decay: 0.5}}
+model:
+  class_path: auxhand.methods.supervised.Supervised
+  init_args:
+    network:
+      class_path: auxhand.models.pose_net.PoseNet
+      init_args:
+        body:
+          class_path: auxhand.models.cpn.FeaturePyramid
+          init_args: {{backbone: test_resnet, width: 8}}
+        head:
+          class_path: auxhand.models.heads.Latent25D
+    weights: {{pose_25d: 10, heatmap_cross_entropy: 0.05, mask_cross_entropy: 0.3, presence: 0.1}}
+    schedule: {{warmup_steps: 2, hold: 0.5}}
+data:
+  class_path: auxhand.data.module.HandDataModule
+  init_args:
+    train: {data}
+    val_count: 2
+    batch_size: 4
+    images_per_epoch: 8
+    workers: 0
+    phases:
+      - {{epoch: 0, size: 32, difficulty: 0.0}}
+      - {{epoch: 2, size: 64, difficulty: 1.0}}
+"""
+
+
+@pytest.fixture(scope="session")
+def training_yaml(hand_dataset):
+    """text(run): the YAML of a tiny training in the folder `run`."""
+    return lambda run: TRAINING.format(root=run, data=hand_dataset)
+
+
+@pytest.fixture
+def write_config(tmp_path, training_yaml):
+    """write(name): that YAML as a file, whose run is tmp_path / name."""
+
+    def write(name: str):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(training_yaml(tmp_path / name))
+        return path
+
+    return write

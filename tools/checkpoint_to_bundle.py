@@ -11,13 +11,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-import yaml
-from lightning import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LightningArgumentParser
+from auxhand.training import CONFIG, assemble, read_checkpoint, ship
 
-from auxhand.evaluation.report import commit
-from auxhand.inference.bundle import save_bundle
+
+def bundle(checkpoint: Path, folder: Path) -> None:
+    """Write the bundle of a run's checkpoint.
+
+    Raises:
+        ValueError: a damaged checkpoint, or settings that no longer fit their classes.
+    """
+    config = checkpoint.parents[1] / CONFIG
+    run = assemble([config])
+    saved = read_checkpoint(checkpoint)
+    run.model.load_state_dict(saved["state_dict"])
+    batches = saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"]
+    provenance = {"configuration": str(config), "checkpoint": str(checkpoint)}
+    ship(run, folder, saved["epoch"], batches, provenance)
 
 
 def main() -> None:
@@ -26,30 +35,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     for path in options.checkpoints:
-        run = LightningArgumentParser()
-        run.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
-        run.add_lightning_class_args(LightningDataModule, "data", subclass_mode=True)
-        config = path.parents[1] / "config.yaml"
-        trained = {
-            key: value
-            for key, value in yaml.safe_load(config.read_text()).items()
-            if key in ("model", "data")
-        }
-        parts = run.instantiate_classes(run.parse_object(trained))
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        parts.model.load_state_dict(checkpoint["state_dict"])
-        phases = parts.data.schedule
-        save_bundle(
-            options.out / path.stem,
-            parts.model.estimator(),
-            phases.phases[phases.number(checkpoint["epoch"])].size,
-            {
-                "configuration": str(config),
-                "checkpoint": str(path),
-                "commit": commit(),
-                "images_seen": checkpoint["global_step"] * parts.data.batch_size,
-            },
-        )
+        bundle(path, options.out / path.stem)
         print(options.out / path.stem)
 
 

@@ -34,9 +34,9 @@ from lightning import LightningDataModule, LightningModule
 from supervised import train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from auxhand.cli.train import assemble
 from auxhand.evaluation.protocol import PoseMetrics, evaluate
 from auxhand.evaluation.report import Row, commit, read_rows, table, write_curve, write_rows
+from auxhand.training import assemble
 
 CONFIG = Path("configs/laptop/alignment.yaml")
 RUNS = Path("runs/alignment")
@@ -119,7 +119,7 @@ def file_name(row: str) -> str:
 
 def trained(folder: Path, test: Path) -> tuple[LightningModule, LightningDataModule]:
     """A run's last weights, and crops of the test set as that run made those of validation."""
-    cli = assemble(folder / "config.yaml")
+    cli = assemble([folder / "config.yaml"])
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", "cpu", weights_only=True)
     cli.model.load_state_dict(checkpoint["state_dict"])
     cli.datamodule.val_root, cli.datamodule.val_count = str(test), None

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from auxhand.cli.train import assemble
 from auxhand.evaluation.report import record, table
 from auxhand.methods.alignment import Alignment, modalities
+from auxhand.training import assemble
 
 CONFIG = Path("configs/laptop/alignment.yaml")
 STRATEGIES = {"S1": "R2P", "S4": "RC2CHP"}
@@ -44,7 +44,7 @@ def milliseconds(strategy: str, checkpoint: Path | None, steps: int) -> dict[str
         f"data.init_args.cloud_points={256 if strategy == 'S4' else 0}",
         "data.init_args.workers=0",
     ]
-    cli = assemble(CONFIG, settings)
+    cli = assemble([CONFIG], settings)
     model = cli.model
     model.__class__ = Fixed
     if checkpoint is not None:

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from auxhand.cli.train import assemble, leave_cores
 from auxhand.evaluation.report import record, table
+from auxhand.training import assemble, leave_cores
 
 WARM_UP = 30
 IMAGES = 10**6
@@ -80,7 +80,7 @@ def main() -> None:
             f"data.init_args.images_per_epoch={IMAGES}",
             f"data.init_args.phases=[{{epoch: 0, size: {options.size}, difficulty: 0.5}}]",
         ]
-        cli = assemble(options.config, [*settings, *options.set])
+        cli = assemble([options.config], [*settings, *options.set])
         all_cores = torch.get_num_threads()
         leave_cores(cli.datamodule.workers)
         clock = Clock()

@@ -19,7 +19,7 @@ from torchmetrics import Metric
 
 from auxhand.geometry.canonical import fit_scale_translation, procrustes
 from auxhand.geometry.pose25d import lift, lift_closed_form, reference_length
-from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
+from auxhand.hand.skeleton import NUM_JOINTS, REFERENCE_BONE, ROOT
 from auxhand.sample import HandBatch, HandPose
 
 MILLIMETRES = 1000.0
@@ -338,22 +338,66 @@ class PCK(Metric):
         return self.near / self.count
 
 
+class Spread(Metric):
+    """How far predicted poses differ from each other, as a share of how far true ones do.
+
+    The deviation of root-relative joints over the samples, over all joints and coordinates: about 1
+    for good predictions, 0 for a pose that is the same for all hands.
+
+    Args:
+        root: the joint that poses are relative to.
+    """
+
+    full_state_update = False
+    moments: Tensor
+    count: Tensor
+
+    def __init__(self, root: int = ROOT) -> None:
+        super().__init__()
+        self.root = root
+        # Sums of x and of its square, of predicted and true joints.
+        self.add_state(
+            "moments",
+            torch.zeros(2, 2, NUM_JOINTS, 3, dtype=torch.float64),
+            dist_reduce_fx="sum",
+        )
+        self.add_state(
+            "count", torch.zeros(NUM_JOINTS, 1, dtype=torch.float64), dist_reduce_fx="sum"
+        )
+
+    def update(self, predicted: Tensor, true: Tensor, valid: Tensor) -> None:
+        """Add poses (B, 21, 3) in metres; `valid` is (B, 21) bool."""
+        poses = torch.stack([predicted, true]).double()
+        valid = (valid & valid[:, self.root, None])[..., None]
+        poses = torch.where(valid, poses - poses[:, :, self.root, None], 0.0)
+        self.moments += torch.stack([poses, poses.square()]).sum(dim=2)
+        self.count += valid.sum(dim=0)
+
+    def compute(self) -> Tensor:
+        """(); NaN where there are no true poses that differ."""
+        mean, square = self.moments / self.count.clamp(min=1)
+        predicted, true = (square - mean.square()).clamp(min=0).sum(dim=(-2, -1)).sqrt()
+        return (predicted / true).float()
+
+
 class ValidationMetrics(nn.Module):
     """What a training is validated by: EPE with known root and scale, and 2D PCK at 0.05 of the
-    crop, each where the method predicts what it compares."""
+    crop, each where the method predicts what it compares; and the spread of what it predicts."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.epe_mm, self.pck_05 = EPE("root"), PCK(0.05)
+        self.epe_mm, self.pck_05, self.spread = EPE("root"), PCK(0.05), Spread()
 
     def forward(self, pose: HandPose, batch: HandBatch) -> dict[str, Metric]:
-        """Add a batch; "val/epe_mm" and "val/pck_05", as far as there are such, to be logged."""
+        """Add a batch; "val/epe_mm", "val/spread" and "val/pck_05", as far as there are such, to be
+        logged."""
         measured: dict[str, Metric] = {}
         lifted = lift_pose(pose, batch)
         if lifted is not None:
             valid = batch.joint_mask("joints_xyz") & lifted.known[:, None]
             self.epe_mm.update(lifted.xyz, batch.joints_xyz, valid)
-            measured["val/epe_mm"] = self.epe_mm
+            self.spread.update(lifted.xyz, batch.joints_xyz, valid)
+            measured["val/epe_mm"], measured["val/spread"] = self.epe_mm, self.spread
         if pose.uv is not None:
             size = max(batch.image.shape[-2:])
             self.pck_05.update(pose.uv, batch.joints_uv, size, batch.joint_mask("joints_uv"))

@@ -1,15 +1,18 @@
-"""What optimisation adds to any method: learning-rate schedules, the average of the weights."""
+"""What optimisation adds to any method: learning-rate schedules, parts of a network that learn more
+slowly or not at all, the average of the weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import nn
 from torch.nn import Parameter
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -50,17 +53,73 @@ class Schedule:
         return LambdaLR(optimizer, lambda step: self.factor(step, total_steps))
 
 
+@dataclass(frozen=True)
+class Parts:
+    """Parts of a network that learn more slowly, or not at all: for a pretrained backbone.
+
+    A part is the name of a module or parameter as in the method's state, and all below it, as
+    "network.body.backbone". Where two rates fit, that of the longer name counts.
+
+    Attributes:
+        rates: factors of the learning rate.
+        frozen: parts that do not learn; their batch normalisation keeps its statistics too.
+        frozen_statistics: parts whose batch normalisation keeps its statistics, and which learn.
+    """
+
+    rates: Mapping[str, float] = field(default_factory=dict)
+    frozen: Sequence[str] = field(default_factory=tuple)
+    frozen_statistics: Sequence[str] = field(default_factory=tuple)
+
+    def freeze(self, module: nn.Module) -> None:
+        """Stop what does not learn; to be called when training begins and after every `train()`.
+
+        Raises:
+            ValueError: a part that the module does not have.
+        """
+        names = [name for name, _ in (*module.named_modules(), *module.named_parameters())]
+        for part in (*self.rates, *self.frozen, *self.frozen_statistics):
+            if part not in names:
+                raise ValueError(f"parts: the network has no {part!r}")
+        for name, parameter in module.named_parameters():
+            if any(_within(name, part) for part in self.frozen):
+                parameter.requires_grad_(False)
+        still = (*self.frozen, *self.frozen_statistics)
+        for name, inner in module.named_modules():
+            if isinstance(inner, _BatchNorm) and any(_within(name, part) for part in still):
+                inner.eval()
+
+    def groups(self, module: nn.Module, learning_rate: float) -> list[dict[str, Any]]:
+        """Parameters that learn, in a group for each rate, as optimisers take them.
+
+        Raises:
+            ValueError: see `freeze`.
+        """
+        self.freeze(module)
+        groups: dict[float, list[Parameter]] = {}
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                fitting = [part for part in self.rates if _within(name, part)]
+                rate = self.rates[max(fitting, key=len)] if fitting else 1.0
+                groups.setdefault(rate, []).append(parameter)
+        return [{"params": group, "lr": learning_rate * rate} for rate, group in groups.items()]
+
+
+def _within(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
+
+
 def adam(
-    parameters: Iterable[Parameter],
+    parameters: Iterable[Parameter] | Iterable[dict[str, Any]],
     learning_rate: float,
     schedule: Schedule,
     steps: int,
     weight_decay: float = 0.0,
+    betas: tuple[float, float] = (0.9, 0.999),
 ) -> dict[str, Any]:
-    """AdamW (Adam where `weight_decay` is 0) with a schedule over `steps` optimiser steps, as
-    Lightning takes them."""
+    """AdamW (Adam where `weight_decay` is 0) of parameters or groups (`Parts.groups`), with a
+    schedule over `steps` optimiser steps, as Lightning takes them."""
     # Not the fused one: Lightning refuses to clip gradients for it under mixed precision.
-    optimizer = AdamW(parameters, learning_rate, weight_decay=weight_decay)
+    optimizer = AdamW(parameters, learning_rate, betas, weight_decay=weight_decay)
     scheduler = schedule.scheduler(optimizer, steps)
     return {
         "optimizer": optimizer,

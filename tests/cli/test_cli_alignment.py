@@ -56,7 +56,6 @@ data:
     val_count: 4
     batch_size: 4
     workers: 0
-    cloud_points: 16
     crop_by: mask
     phases: [{{epoch: 0, size: 64, difficulty: 0.0}}]
 """
@@ -101,7 +100,6 @@ def test_every_strategy_trains_from_yaml_alone(config, tmp_path, strategy, pairs
     settings = [
         f"model.init_args.strategy={strategy}",
         f"model.init_args.pairs={pairs}",
-        "data.init_args.depth=true",
     ]
     assert main(["train", config, "--set", *settings]) == 0
     network = load_bundle(tmp_path / "run" / "bundle").network
@@ -176,8 +174,7 @@ def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch)
         ("model.init_args.strateggy=S1", "Option 'strateggy' is not accepted"),
         ("trainer.max_epochs=few", "Parser key \"trainer.max_epochs\": Expected a <class 'int'>"),
         ("data.init_args.labelled_share=0.5", "beside a labelled_count"),
-        ("data.init_args.cloud_points=0", "set data.init_args.cloud_points=16"),
-        ("model.init_args.pairs=RD2P", "set data.init_args.depth=true"),
+        ("data.init_args.cloud_points=8", "leave data.init_args.cloud_points out"),
     ],
 )
 def test_impossible_combinations_cost_one_line(config, tmp_path, capsys, setting, message):

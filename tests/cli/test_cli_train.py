@@ -6,91 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from auxhand.cli.main import main
-from auxhand.cli.train import leave_cores
 from auxhand.inference.bundle import load_bundle
-from auxhand.methods.supervised import Supervised
-
-CONFIG = """
-seed_everything: 0
-trainer:
-  default_root_dir: {root}
-  accelerator: cpu
-  max_epochs: 3
-  num_sanity_val_steps: 0
-  gradient_clip_val: 5.0
-  log_every_n_steps: 1
-  enable_progress_bar: false
-  enable_model_summary: false
-  callbacks:
-    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
-      init_args: {{save_last: true}}
-    - class_path: auxhand.optim.WeightAverage
-      init_args: {{decay: 0.5}}
-model:
-  class_path: auxhand.methods.supervised.Supervised
-  init_args:
-    network:
-      class_path: auxhand.models.pose_net.PoseNet
-      init_args:
-        body:
-          class_path: auxhand.models.cpn.FeaturePyramid
-          init_args: {{backbone: test_resnet, width: 8}}
-        head:
-          class_path: auxhand.models.heads.Latent25D
-    weights: {{pose_25d: 10, heatmap_cross_entropy: 0.05, mask_cross_entropy: 0.3, presence: 0.1}}
-    schedule: {{warmup_steps: 2, hold: 0.5}}
-data:
-  class_path: auxhand.data.module.HandDataModule
-  init_args:
-    train: {data}
-    val_count: 2
-    batch_size: 4
-    images_per_epoch: 8
-    workers: 0
-    phases:
-      - {{epoch: 0, size: 32, difficulty: 0.0}}
-      - {{epoch: 2, size: 64, difficulty: 1.0}}
-"""
-
-
-@pytest.fixture
-def write_config(tmp_path, hand_dataset):
-    def write(name: str):
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(CONFIG.format(root=tmp_path / name, data=hand_dataset))
-        return path
-
-    return write
-
-
-def test_a_killed_run_resumes_to_the_weights_of_one_that_was_not(
-    tmp_path, write_config, monkeypatch, capsys
-):
-    assert main(["train", str(write_config("whole"))]) == 0
-    step = Supervised.training_step
-
-    def killed(self, batch, batch_idx):
-        if self.trainer.current_epoch == 1 and batch_idx == 1:
-            raise MemoryError("killed")
-        return step(self, batch, batch_idx)
-
-    config = str(write_config("torn"))
-    monkeypatch.setattr(Supervised, "training_step", killed)
-    with pytest.raises(MemoryError):
-        main(["train", config])
-    monkeypatch.setattr(Supervised, "training_step", step)
-    assert main(["train", config]) == 0
-    assert "resuming from" in capsys.readouterr().out
-
-    whole, torn = (
-        load_file(tmp_path / name / "bundle" / "model.safetensors") for name in ("whole", "torn")
-    )
-    assert whole.keys() == torn.keys()
-    for name, value in whole.items():
-        torch.testing.assert_close(torn[name], value, rtol=0, atol=0)
 
 
 def test_the_bundle_is_the_averaged_network_with_its_provenance(tmp_path, write_config):
@@ -240,13 +158,3 @@ def test_every_laptop_configuration_trains(config, tmp_path, hand_dataset):
     }
     assert main(["train", str(config), "--set", *(f"{k}={v}" for k, v in options.items())]) == 0
     load_bundle(tmp_path / "bundle")
-
-
-@pytest.mark.parametrize(("workers", "threads"), [(0, 6), (2, 4), (9, 1)])
-def test_the_network_leaves_cores_to_the_workers(monkeypatch, workers, threads):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
-    told = []
-    monkeypatch.setattr(torch, "set_num_threads", told.append)
-    leave_cores(workers)
-    assert told == [threads]

@@ -4,12 +4,16 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
+from auxhand.data.crops import CropRule
 from auxhand.inference.bundle import DESCRIPTION, WEIGHTS, load_bundle, save_bundle
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Latent25D
 from auxhand.models.pose_net import PoseNet
+
+CROP = CropRule("mask", 0.6, "plain")
 
 
 def network(width=8, seed=0):
@@ -21,7 +25,7 @@ def network(width=8, seed=0):
 def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles") / "deep" / "bundle"
     net = network()
-    save_bundle(folder, net, 64, {"images_seen": 5, "metrics": {"epe": 0.1}}, fraction=0.6)
+    save_bundle(folder, net, 64, {"images_seen": 5, "metrics": {"epe": 0.1}}, CROP)
     return folder, net
 
 
@@ -39,7 +43,8 @@ def test_round_trip(saved):
     folder, net = saved
     bundle = load_bundle(folder)
     assert bundle.input_size == 64
-    assert bundle.fraction == 0.6
+    assert bundle.crop == CROP
+    assert bundle.fraction == pytest.approx(0.6 * 0.7 / 0.8)
     assert bundle.metadata == {"images_seen": 5, "metrics": {"epe": 0.1}}
     assert not bundle.network.training
     image = torch.rand(2, 3, 64, 64)
@@ -98,7 +103,9 @@ def test_missing_files(copy, name):
         ("network", {"class": "os.system", "arguments": {}}, r"auxhand\.models"),
         ("network", None, "specification"),
         ("conventions", {"joints": ["wrist"]}, "joints"),
-        ("fraction", None, "fraction|float"),
+        ("crop", {"fraction": None}, "float"),
+        ("crop", {"by": "smell", "fraction": 0.7}, "by 'smell'"),
+        ("crop", {"view": "rear", "fraction": 0.7}, "view 'rear'"),
     ],
 )
 def test_wrong_descriptions(copy, key, value, says):
@@ -118,7 +125,7 @@ def test_descriptions_that_are_none(copy, text):
 
 def test_an_entry_that_is_missing(copy):
     description = json.loads((copy / DESCRIPTION).read_text())
-    del description["fraction"]
+    del description["crop"]["fraction"]
     (copy / DESCRIPTION).write_text(json.dumps(description))
     with pytest.raises(ValueError, match="no entry 'fraction'"):
         load_bundle(copy)
@@ -135,4 +142,37 @@ def test_damaged_weights(copy):
     data = (copy / WEIGHTS).read_bytes()
     (copy / WEIGHTS).write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match="damaged"):
+        load_bundle(copy)
+
+
+def test_bundles_of_the_first_version_load(copy):
+    description = json.loads((copy / DESCRIPTION).read_text())
+    del description["crop"], description["weights"]
+    old = description | {"version": 1, "fraction": 0.65}
+    (copy / DESCRIPTION).write_text(json.dumps(old))
+    assert load_bundle(copy).crop == CropRule("joints", 0.65, "corrected")
+    (copy / DESCRIPTION).write_text(json.dumps(old | {"view": "labels"}))
+    assert load_bundle(copy).view == "labels"
+
+
+def test_weights_of_another_training(copy, tmp_path):
+    save_bundle(tmp_path / "other", network(seed=1), 64, {})
+    (copy / WEIGHTS).write_bytes((tmp_path / "other" / WEIGHTS).read_bytes())
+    with pytest.raises(ValueError, match="not the file"):
+        load_bundle(copy)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(copy, value):
+    net = network()
+    with torch.no_grad():
+        net.heads[0].predict.weight[0] = value
+    with pytest.raises(FloatingPointError, match=r"heads\.0\.predict\.weight"):
+        save_bundle(copy, net, 32, {})
+    assert load_bundle(copy).input_size == 64  # the one before
+    (copy / WEIGHTS).write_bytes(save(net.state_dict()))
+    description = json.loads((copy / DESCRIPTION).read_text())
+    del description["weights"]
+    (copy / DESCRIPTION).write_text(json.dumps(description))
+    with pytest.raises(ValueError, match=r"heads\.0\.predict\.weight is not finite"):
         load_bundle(copy)

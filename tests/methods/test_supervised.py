@@ -4,7 +4,8 @@ from torch.testing import assert_close
 
 from auxhand.geometry.camera import project
 from auxhand.geometry.pose25d import relative
-from auxhand.methods.supervised import LossWeights, Supervised
+from auxhand.losses.supervision import LossWeights
+from auxhand.methods.supervised import Supervised
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Heatmap, Latent25D
 from auxhand.models.pose_net import PoseNet
@@ -51,10 +52,10 @@ def test_the_true_pose_costs_nothing_and_a_shift_costs_what_it_is():
     weights = LossWeights(pose_25d=1, depth=0.5, uv_squared=1, d_squared=1, xyz_squared=1)
     method = Supervised(network(), weights)
     truth = true_pose(data)
-    for term in method.losses(truth, data).values():
+    for term in method.supervision.terms(truth, data).values():
         assert_close(term, torch.tensor(0.0), atol=1e-10, rtol=0)
     shifted = HandPose(uv=truth.uv + 6.4, d=truth.d + 0.3, xyz=truth.xyz + 0.1)
-    losses = method.losses(shifted, data)
+    losses = method.supervision.terms(shifted, data)
     assert losses["pose_25d"].item() == pytest.approx(2 * 0.1 + 0.5 * 0.3, rel=1e-4)
     assert losses["uv_squared"].item() == pytest.approx(2 * 0.1**2, rel=1e-4)
     assert losses["d_squared"].item() == pytest.approx(0.3**2, rel=1e-4)
@@ -67,7 +68,10 @@ def test_samples_without_labels_do_not_change_the_loss_of_the_others():
     with torch.no_grad():
         pose = method(both.image)
         first = HandPose(**{name: value[:1] for name, value in pose.items()})
-    with_unlabelled, without = method.losses(pose, both), method.losses(first, alone)
+    with_unlabelled, without = (
+        method.supervision.terms(pose, both),
+        method.supervision.terms(first, alone),
+    )
     for name in ("pose_25d", "heatmap_cross_entropy", "mask_cross_entropy"):
         assert_close(with_unlabelled[name], without[name])
 
@@ -75,7 +79,7 @@ def test_samples_without_labels_do_not_change_the_loss_of_the_others():
 def test_a_batch_without_any_label_has_a_finite_gradient():
     method = Supervised(network(), WEIGHTS)
     data = batch(False, False)
-    losses = method.losses(method(data.image), data)
+    losses = method.supervision.terms(method(data.image), data)
     sum(losses.values()).backward()
     gradients = [p.grad for p in method.parameters() if p.grad is not None]
     assert all(torch.isfinite(g).all() for g in gradients)
@@ -86,7 +90,7 @@ def test_a_term_that_the_head_cannot_serve_is_named():
     method = Supervised(network(Heatmap()), LossWeights(pose_25d=1))
     data = batch(True, True)
     with pytest.raises(ValueError, match="needs d"):
-        method.losses(method(data.image), data)
+        method.supervision.terms(method(data.image), data)
 
 
 def test_weights_of_zero_are_refused():
@@ -99,8 +103,8 @@ def test_two_hands_are_learnt_by_heart():
     data = batch(True, True)
     optimizer = torch.optim.AdamW(method.parameters(), 3e-3)
     for _ in range(60):
-        losses = method.losses(method(data.image), data)
-        loss = sum(method.weights[name] * term for name, term in losses.items())
+        losses = method.supervision.terms(method(data.image), data)
+        loss = sum(method.supervision.weights[name] * term for name, term in losses.items())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

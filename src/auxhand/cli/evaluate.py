@@ -34,7 +34,8 @@ def parser() -> ArgumentParser:
     parser.add_argument(
         "--crop",
         choices=("joints", "mask"),
-        help="place crops by the true joints or by the hand's true mask, not as the protocol does",
+        help="place crops by the true joints or by the hand's true mask, not as the dataset's "
+        "protocol does, or else the model's training did",
     )
     parser.add_argument(
         "--curves",
@@ -83,7 +84,7 @@ def run(args: Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bundle = HandPoseEstimator.load(args.model, device).bundle
     data = PreparedDataset(args.data)
-    rule = CROPS[args.crop] if args.crop else protocol.crop
+    rule = CROPS[args.crop] if args.crop else protocol.crop or bundle.crop
     crops = EvaluationCrops(data, bundle.input_size, rule, bundle.view)
     values = evaluate(
         lambda batch: with_pixels(bundle.network(batch.image), batch, rule.joints_fraction),

@@ -12,23 +12,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import cv2
 import lightning
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from auxhand.data.augment import Augmentation, augment, generator
 from auxhand.data.background import Backgrounds
 from auxhand.data.cloud import random_surface
 from auxhand.data.columns import decode_hand, decode_row
 from auxhand.data.geometric import CropBy, View, evaluation_crop
+from auxhand.data.loader import EpochLoader
 from auxhand.data.sampler import Indices, Key, KeySampler
 from auxhand.data.store import PreparedDataset
-from auxhand.sample import HandBatch, HandSample
+from auxhand.sample import HandSample
 
 Views = Literal["all", "upright"]
 
@@ -302,7 +303,7 @@ class HandDataModule(lightning.LightningDataModule):
             )
         return count
 
-    def train_dataloader(self) -> DataLoader[HandBatch]:
+    def train_dataloader(self) -> EpochLoader:
         """Shuffled, augmented batches, incomplete ones left out."""
         data = self.training_set
         images = self.images_per_epoch or len(data)
@@ -316,21 +317,21 @@ class HandDataModule(lightning.LightningDataModule):
         sampler = KeySampler(len(data), images, self.seed, data.pool, mixture)
         return self._loader(data, sampler, drop_last=True)
 
-    def val_dataloader(self) -> DataLoader[HandBatch]:
+    def val_dataloader(self) -> EpochLoader:
         """All validation crops, in order."""
         data = self.evaluation_set
         return self._loader(data, KeySampler(len(data)), drop_last=False)
 
     def _loader(
         self, data: Dataset[HandSample], sampler: KeySampler, drop_last: bool
-    ) -> DataLoader[HandBatch]:
+    ) -> EpochLoader:
         if self.workers == 0:  # else OpenCV's threads take the cores from the network's
             _start_worker(0)
         points = self.contents.cloud_points or 1
-        loader = DataLoader(
+        return EpochLoader(
             data,
-            batch_size=self.batch_size,
-            sampler=sampler,
+            sampler,
+            self.batch_size,
             num_workers=self.workers,
             collate_fn=partial(HandSample.collate, cloud_points=points),
             drop_last=drop_last,
@@ -338,7 +339,6 @@ class HandDataModule(lightning.LightningDataModule):
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-        return cast("DataLoader[HandBatch]", loader)
 
 
 def _split(parts: Sequence[Part], count: int, name: str) -> tuple[list[Part], list[Part]]:

@@ -39,6 +39,10 @@ class KeySampler(DistributedSampler[Key]):
         pool: epoch -> numbers of the samples it draws from; None: always all.
         mixture: two such pools that an epoch draws from in turn, and the share of the first in
             every row of keys; instead of `pool`.
+
+    Attributes:
+        epoch: whose keys come next.
+        skip: number of this process's keys of that epoch that are left out: they were given before.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class KeySampler(DistributedSampler[Key]):
         self.pool = pool
         self.mixture = mixture
         self.epoch = 0
+        self.skip = 0
 
     def __len__(self) -> int:
         rank, processes = _processes()
@@ -65,7 +70,7 @@ class KeySampler(DistributedSampler[Key]):
     def __iter__(self) -> Iterator[Key]:
         rank, processes = _processes()
         first = self.epoch * self.images + rank
-        positions = range(first, first + len(self) * processes, processes)
+        positions = range(first, first + len(self) * processes, processes)[self.skip :]
         if self.mixture is None:
             draw = self._draw(
                 np.arange(self.length) if self.pool is None else self.pool(self.epoch)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from auxhand.data.readers import READERS
 from auxhand.data.readers.reader import CropRule
-from auxhand.evaluation.protocol import AUC_RANGES, CROP, PROTOCOLS, PoseMetrics, Protocol
+from auxhand.evaluation.protocol import AUC_RANGES, PROTOCOLS, PoseMetrics, Protocol
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
 
 REFERENCE_LENGTH = 0.04
@@ -23,12 +23,12 @@ class DatasetProtocol:
 
     Attributes:
         protocol: what is told and what is forgiven.
-        crop: how hands are cropped.
+        crop: how hands are cropped; None: as for the model that is evaluated.
         root, bone, length, auc_ranges: see `PoseMetrics`.
     """
 
     protocol: Protocol = "known_root_scale"
-    crop: CropRule = CROP
+    crop: CropRule | None = None
     root: int = ROOT
     bone: tuple[int, int] = REFERENCE_BONE
     length: float | None = None

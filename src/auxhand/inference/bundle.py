@@ -1,17 +1,19 @@
 """A bundle: a folder with a trained network and all that is needed to use it.
 
 `model.safetensors` holds the weights; `bundle.json` the network's class and arguments (only
-classes of `auxhand.models`), the side of its input, how crops are made for it, the conventions it
-was trained with, and where it comes from. Loading one runs no code of the bundle's.
+classes of `auxhand.models`), the side of its input, how crops are made for it, which weights are
+its own, the conventions it was trained with, and where it comes from. Loading one runs no code of
+the bundle's.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,11 +22,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from auxhand.data.geometric import FRACTION, View
+from auxhand.data.crops import CropRule
+from auxhand.data.geometric import CropBy, View
 from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.models.spec import build, specification
 
-VERSION = 1
+VERSION = 2
+"""Version 1 had `fraction` and `view` instead of `crop`, and did not name its weights."""
+
 WEIGHTS, DESCRIPTION = "model.safetensors", "bundle.json"
 FORMAT = "auxhand bundle"
 
@@ -35,9 +40,10 @@ CONVENTIONS: dict[str, Any] = {
     "pixels": "an integer coordinate is a pixel's centre",
     "uv": "pixels of the crop",
     "d, xyz": "relative to joint 9, in lengths of bone 9-10; OpenCV axes of the crop's camera",
-    "crop": "square around the joints' box, whose longer side takes that fraction",
-    "view": "corrected: the camera looks at the crop's centre; labels: only 3D is turned there; "
-    "plain: it looks where the photo's does",
+    "crop.by": "a square about the box of the hand's joints, or of its mask",
+    "crop.fraction": "share of its side that the longer side of that box takes",
+    "crop.view": "corrected: the camera looks at the crop's centre; labels: only 3D is turned "
+    "there; plain: it looks where the photo's does",
 }
 
 
@@ -48,18 +54,26 @@ class Bundle:
     Attributes:
         network: in evaluation mode, on the CPU; image (B, 3, S, S) -> HandPose.
         input_size: S, side of its input in pixels.
-        fraction: share of a crop's side that the longer side of the joints' box takes.
+        crop: how its crops are made.
         presence_threshold: presence from which a crop counts as a hand.
-        view: what crops do to the viewpoint, see `data.geometric.View`.
         metadata: where the network comes from: command, commit, images seen, metrics.
     """
 
     network: nn.Module
     input_size: int
-    fraction: float = FRACTION
+    crop: CropRule = field(default_factory=CropRule)
     presence_threshold: float = 0.5
-    view: View = "corrected"
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fraction(self) -> float:
+        """Share of a crop's side that the longer side of the joints' box takes."""
+        return self.crop.joints_fraction
+
+    @property
+    def view(self) -> View:
+        """What its crops do to the viewpoint, see `data.geometric.View`."""
+        return self.crop.view
 
 
 def save_bundle(
@@ -67,18 +81,18 @@ def save_bundle(
     network: nn.Module,
     input_size: int,
     metadata: Mapping[str, Any],
-    fraction: float = FRACTION,
+    crop: CropRule | None = None,
     presence_threshold: float = 0.5,
-    view: View = "corrected",
 ) -> None:
     """Write a bundle; one that is already there is replaced only when the new one is complete.
 
     Args:
         folder: the bundle's; its parents are made.
         network: of a class recorded in `auxhand.models`.
-        input_size, metadata, fraction, presence_threshold, view: see `Bundle`.
+        input_size, metadata, crop, presence_threshold: see `Bundle`.
 
     Raises:
+        FloatingPointError: a weight that is not finite.
         ValueError: a network without specification, metadata that JSON cannot hold, or a folder
             that holds other things than a bundle.
     """
@@ -87,14 +101,22 @@ def save_bundle(
         others = sorted({p.name for p in folder.iterdir()} - {WEIGHTS, DESCRIPTION})
         if others:
             raise ValueError(f"{folder} holds {others[0]!r}, which is no part of a bundle")
+    # Tensors that share memory (tied weights) are written one by one.
+    weights = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
+    if broken := _not_finite(weights):
+        raise FloatingPointError(f"{broken} is not finite: such a network is not saved")
+    data = save(weights)
     description = {
         "format": FORMAT,
         "version": VERSION,
         "network": specification(network),
         "input_size": input_size,
-        "fraction": fraction,
+        "crop": asdict(crop or CropRule()),
         "presence_threshold": presence_threshold,
-        "view": view,
+        "weights": {"sha256": hashlib.sha256(data).hexdigest()},
         "conventions": CONVENTIONS,
         "training": dict(metadata),
     }
@@ -102,17 +124,12 @@ def save_bundle(
         text = json.dumps(description, indent=2)
     except TypeError as error:
         raise ValueError(f"the bundle's metadata must be plain values: {error}") from error
-    # Tensors that share memory (tied weights) are written one by one.
-    weights = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
-    }
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         new, old = Path(scratch) / "new", Path(scratch) / "old"
         new.mkdir()
         # `save_file` would hide the file from everybody but its owner.
-        (new / WEIGHTS).write_bytes(save(weights))
+        (new / WEIGHTS).write_bytes(data)
         (new / DESCRIPTION).write_text(text + "\n")
         if folder.exists():
             shutil.move(folder, old)
@@ -124,8 +141,9 @@ def load_bundle(folder: Path) -> Bundle:
 
     Raises:
         FileNotFoundError: no such folder, or one of its files is missing.
-        ValueError: not a bundle, of another version or joint order, a network that is not from
-            `auxhand.models`, or weights that do not fit it.
+        ValueError: not a bundle, of a later version or another joint order, a network that is not
+            from `auxhand.models`, weights that do not fit it, that are those of another bundle, or
+            that are not finite.
     """
     folder = Path(folder)
     for name in (DESCRIPTION, WEIGHTS):
@@ -147,6 +165,11 @@ def load_bundle(folder: Path) -> Bundle:
     problem = _mismatch(bundle.network.state_dict(), weights)
     if problem:
         raise ValueError(f"{folder / WEIGHTS} does not fit the network in {DESCRIPTION}: {problem}")
+    written = description.get("weights", {}).get("sha256")
+    if written and written != hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest():
+        raise ValueError(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} was written with")
+    if broken := _not_finite(weights):
+        raise ValueError(f"{folder / WEIGHTS}: {broken} is not finite; train the model again")
     bundle.network.load_state_dict(weights)
     bundle.network.eval().requires_grad_(False)
     return bundle
@@ -155,26 +178,36 @@ def load_bundle(folder: Path) -> Bundle:
 def _parse(description: Any) -> Bundle:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError("not the description of a bundle")
-    if description["version"] != VERSION:
+    if description["version"] not in range(1, VERSION + 1):
         raise ValueError(
-            f"version {description['version']} of the format; this AuxHand reads {VERSION}"
+            f"version {description['version']} of the format; this AuxHand reads 1 to {VERSION}"
         )
     if description["conventions"]["joints"] != list(JOINT_NAMES):
         raise ValueError("the network's joints are not AuxHand's 21 in their order")
     input_size = description["input_size"]
     if not isinstance(input_size, int) or input_size < 1:
         raise ValueError(f"input_size {input_size!r} is not a number of pixels")
-    view = description.get("view", "corrected")  # what all were before there was a choice
-    if view not in get_args(View):
-        raise ValueError(f"view {view!r} is none of {', '.join(get_args(View))}")
     return Bundle(
         build(description["network"]),
         input_size,
-        float(description["fraction"]),
+        _crop(description),
         float(description["presence_threshold"]),
-        view,
         description["training"],
     )
+
+
+def _crop(description: Mapping[str, Any]) -> CropRule:
+    crop = description["crop"] if description["version"] > 1 else description
+    by, view = crop.get("by", "joints"), crop.get("view", "corrected")
+    for name, value, known in (("by", by, get_args(CropBy)), ("view", view, get_args(View))):
+        if value not in known:
+            raise ValueError(f"{name} {value!r} of its crops is none of {', '.join(known)}")
+    return CropRule(by, float(crop["fraction"]), view)
+
+
+def _not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:
+    """Name of a tensor that is not finite."""
+    return next((name for name, value in weights.items() if not value.isfinite().all()), None)
 
 
 def _mismatch(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
+from auxhand.data.module import Contents
 from auxhand.losses.elbo import annealed, elbo, kl_between, kl_to_prior
 from auxhand.losses.pose import masked_mean
 from auxhand.methods.alignment.modalities import (
@@ -25,15 +25,11 @@ from auxhand.methods.alignment.strategy import Strategy, parse_pairs
 from auxhand.metrics import ValidationMetrics
 from auxhand.models.gaussian import Gaussian, GaussianEncoder, GaussianHeads, product
 from auxhand.models.latent_pose import LatentPoseNet
-from auxhand.optim import Schedule, adam
+from auxhand.monitor import Lessons, Posteriors, noise
+from auxhand.optim import Parts, Schedule, adam
 from auxhand.sample import HandBatch, HandPose
 
-COLLAPSED = 0.01
-"""Nats: a dimension of a posterior nearer to the prior than that says nothing."""
-
 JOINT = "joint"
-_FIRST_STEPS = 50  # in which every modality must have been seen
-_SETTLING = 200  # steps in which a posterior may still be as it was initialised
 
 
 class Posterior(NamedTuple):
@@ -64,8 +60,9 @@ class Alignment(LightningModule):
         weights: lambda_heat, lambda_cloud.
         beta: first and last weight of the KL divergences to the prior, annealed in between.
         beta_prime: beta' of Eq. 5.3.
-        learning_rate: of Adam.
+        learning_rate, betas: of Adam.
         schedule: of the learning rate.
+        parts: parts of the networks that learn more slowly, or not at all.
         seed: of the samples of z.
 
     Raises:
@@ -81,7 +78,9 @@ class Alignment(LightningModule):
         beta: tuple[float, float] = (1e-5, 1e-3),
         beta_prime: float = 1.0,
         learning_rate: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
         schedule: Schedule | None = None,
+        parts: Parts | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -94,7 +93,9 @@ class Alignment(LightningModule):
         self.beta_range = beta
         self.beta_prime = beta_prime
         self.learning_rate = learning_rate
+        self.betas = betas
         self.schedule = schedule or Schedule()
+        self.parts = parts or Parts()
         self.seed = seed
         self.encoders, self.decoders = nn.ModuleDict(), nn.ModuleDict()
         for letter in self.pairs.encoded:
@@ -112,9 +113,7 @@ class Alignment(LightningModule):
             widths = [int(self.features_of(letter).features) for letter in self.encoders]  # type: ignore[arg-type]
             self.joint = GaussianHeads(sum(widths), self.networks.latent)
         self.validation = ValidationMetrics()
-        self.untaught: set[str] | None = None
-        self.checked = 0
-        self.collapsed: set[str] = set()
+        self.lessons, self.posteriors = Lessons(), Posteriors()
         self.terms: dict[str, Tensor] = {}
 
     def forward(self, image: Tensor) -> HandPose:
@@ -278,8 +277,8 @@ class Alignment(LightningModule):
     ) -> dict[str, Tensor]:
         """L_recon (Eq. 5.10) of one z from each posterior, each a mean over the samples that have
         posterior and target. All posteriors go through a decoder together."""
-        noise = self.generator()
-        z = torch.cat([q.sample(noise) for q, _ in posteriors.values()])
+        generator = noise(self.seed, self)
+        z = torch.cat([q.sample(generator) for q, _ in posteriors.values()])
         known = torch.stack([valid for _, valid in posteriors.values()])
         total = z.new_zeros(len(posteriors))
         for letter in decoded or self.pairs.decoded:
@@ -304,30 +303,10 @@ class Alignment(LightningModule):
         total = masked_mean(kl.sum(dim=1), posterior.valid)
         self.record(f"kl_{name}", total)
         if posterior.valid.any():
-            self.watch(name, kl.detach()[posterior.valid].mean(dim=0))
+            means = kl.detach()[posterior.valid].mean(dim=0)
+            active = self.posteriors.watch(name, means, self.global_step, self.beta)
+            self.record(f"active_{name}", active)
         return total
-
-    def watch(self, name: str, kl: Tensor) -> None:
-        """Report the moment when a posterior has become the prior, from its (D,) divergences."""
-        near = kl <= COLLAPSED
-        self.record(f"active_{name}", (~near).sum().float())
-        if not near.all():
-            self.collapsed.discard(name)
-        elif name not in self.collapsed and self.global_step >= _SETTLING:
-            self.collapsed.add(name)
-            warnings.warn(
-                f"step {self.global_step}: the posterior of {name} has collapsed, its KL "
-                f"divergence is below {COLLAPSED} nats in all {len(kl)} dimensions: lower beta "
-                f"({self.beta:.1e} now), or look for a loss that drowns in it",
-                stacklevel=2,
-            )
-
-    def generator(self) -> torch.Generator:
-        """Of this step's noise: the same where a run is resumed. Where gradients are accumulated,
-        all batches of a step share it."""
-        # PyTorch's generator keeps 32 bits of a seed.
-        words = np.random.SeedSequence([self.seed, self.global_step, self.global_rank])
-        return torch.Generator(self.device).manual_seed(int(words.generate_state(1)[0]))
 
     def record(self, name: str, value: Tensor) -> None:
         """Log a term of the loss."""
@@ -335,56 +314,26 @@ class Alignment(LightningModule):
 
     # ---- Lightning ----
 
-    def on_fit_start(self) -> None:
-        """Refuse data that are not set up for the strategy, before training starts.
-
-        Raises:
-            ValueError: no clouds, clouds of another size, or no depth maps, where they are wanted.
-        """
-        contents = getattr(getattr(self.trainer, "datamodule", None), "contents", None)
+    @property
+    def needs(self) -> Contents:
+        """What its modalities take of the data."""
         letters = self.pairs.encoded + self.pairs.decoded
-        if contents is None:  # other data than HandDataModule's
-            return
-        points = self.networks.points
-        if "C" in letters and contents.cloud_points != points:
-            raise ValueError(
-                f"clouds of {points} points are wanted (networks.points), but the data are set to "
-                f"give {contents.cloud_points}: set data.init_args.cloud_points={points}"
-            )
-        if "D" in letters and not contents.depth:
-            raise ValueError("depth maps are wanted: set data.init_args.depth=true")
+        return Contents("D" in letters, self.networks.points if "C" in letters else 0)
 
     def training_step(self, batch: HandBatch, batch_idx: int) -> Tensor:
         """The objective of the strategy on one batch.
 
         Raises:
             ValueError: the data has nothing of a modality that is to be learnt.
-            FloatingPointError: the loss is not finite; names the terms.
         """
         seen = self.observe(batch)
-        self.check_data(seen)
+        self.lessons.check(partial(self.teaching, seen))
         self.terms = {}
         loss = self.objective(seen)
-        if not loss.isfinite():
-            raise FloatingPointError(self.divergence_report(batch))
         self.log_dict({f"train/{k}": v for k, v in self.terms.items()}, batch_size=len(batch))
         self.log("train/beta", self.beta, batch_size=len(batch))
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch))
         return loss
-
-    def check_data(self, seen: Seen) -> None:
-        """In the first steps: raise where a part of the strategy has nothing to learn from."""
-        if self.untaught == set():
-            return
-        wanted = self.teaching(seen)
-        untaught = wanted.keys() if self.untaught is None else self.untaught
-        self.untaught = {name for name in untaught if not wanted[name].any()}
-        self.checked += 1
-        if self.untaught and self.checked >= _FIRST_STEPS:
-            raise ValueError(
-                f"no sample of the first {_FIRST_STEPS} batches has "
-                f"{', '.join(sorted(self.untaught))}: learn other pairs, or from other data"
-            )
 
     def teaching(self, seen: Seen) -> dict[str, Tensor]:
         """What the parts of the strategy learn from, in words, and which samples have it, (B,)."""
@@ -398,18 +347,6 @@ class Alignment(LightningModule):
             complete = torch.stack([seen[letter].complete for letter in self.pairs.encoded])
             samples[f"{' and '.join(self.pairs.encoded)} together"] = complete.all(dim=0)
         return samples
-
-    def divergence_report(self, batch: HandBatch) -> str:
-        """What is not finite."""
-        terms = [name for name, value in self.terms.items() if not value.isfinite()]
-        broken = [name for name, p in self.named_parameters() if not p.isfinite().all()]
-        where = (
-            f"weights ({broken[0]}, ...)" if broken else f"samples {', '.join(batch.source[:3])}"
-        )
-        return (
-            f"step {self.global_step}: the loss is not finite (terms {', '.join(terms)}; {where}): "
-            "lower the learning rate, or clip gradients (trainer.gradient_clip_val)"
-        )
 
     @torch.no_grad()
     def predict(self, batch: HandBatch, inputs: str = "R") -> HandPose:
@@ -426,6 +363,14 @@ class Alignment(LightningModule):
         pose = self.estimator().decode(q.mu, size)
         return pose if size else replace(pose, uv=None)  # without pictures there are no pixels
 
+    def on_train_epoch_start(self) -> None:
+        """Keep what is frozen as it is."""
+        self.parts.freeze(self)
+
+    def on_train_epoch_end(self) -> None:
+        """An epoch without a part of the strategy is enough to say so."""
+        self.lessons.end()
+
     def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
         """From RGB alone."""
         measured = self.validation(self(batch.image), batch)
@@ -433,7 +378,8 @@ class Alignment(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam with the schedule, stepped once an optimiser step."""
-        return adam(self.parameters(), self.learning_rate, self.schedule, self.steps)
+        groups = self.parts.groups(self, self.learning_rate)
+        return adam(groups, self.learning_rate, self.schedule, self.steps, betas=self.betas)
 
 
 def _spread(q: Gaussian, valid: Tensor) -> Gaussian:

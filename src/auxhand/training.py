@@ -1,0 +1,440 @@
+"""A training from its configuration to its bundle: assemble, start from weights, resume, ship.
+
+A run lies in one folder, `trainer.default_root_dir`: its settings (`config.yaml`), logs,
+`checkpoints/last.ckpt` and the bundle of what was learnt.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from argparse import ArgumentError
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from filelock import FileLock, Timeout
+from lightning import LightningModule, Trainer
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from auxhand.data.crops import CropRule
+from auxhand.data.geometric import FRACTION, MASK_FRACTION
+from auxhand.data.loader import Positions
+from auxhand.data.module import Contents, HandDataModule
+from auxhand.evaluation.report import commit
+from auxhand.inference.bundle import DESCRIPTION, load_bundle, save_bundle
+from auxhand.monitor import Monitor
+
+CONFIG = "config.yaml"
+"""The settings of a run, in its folder."""
+
+LAST, EARLIER = Path("checkpoints") / "last.ckpt", "earlier.ckpt"
+
+
+class Run(LightningCLI):
+    """Trainer, model and data of a configuration, as `trainer`, `model` and `datamodule`."""
+
+    model: LightningModule
+    datamodule: HandDataModule
+    trainer: Trainer
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What a configuration may say beside trainer, model and data."""
+        parser.add_argument(
+            "--start_from",
+            type=str | None,
+            default=None,
+            help="a run's folder, a checkpoint or a bundle whose weights training starts from",
+        )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Logs and checkpoints lie in the run's folder."""
+        settings = self.config.trainer
+        if settings.default_root_dir is None:
+            raise ValueError(
+                f"{self.config.config[0]} names no folder: set trainer.default_root_dir"
+            )
+        logger = TensorBoardLogger(settings.default_root_dir, name="", version="")
+        plugins = self.config_init.trainer.plugins or []
+        plugins = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
+        return super().instantiate_trainer(logger=logger, plugins=plugins, **kwargs)
+
+    @property
+    def folder(self) -> Path:
+        """The run's."""
+        return Path(self.trainer.default_root_dir)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints are written beside their place and renamed: what is there is whole."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint."""
+        with writing(Path(path)) as unfinished:
+            torch.save(checkpoint, unfinished)
+
+
+class SaveSettings(SaveConfigCallback):
+    """The settings of a run, whole and in its folder, as soon as it begins."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write them."""
+        with writing(Path(trainer.default_root_dir) / CONFIG) as unfinished:
+            unfinished.write_text(self.parser.dump(self.config, skip_none=False))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to, which becomes `path` when all is written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep others from training in a folder.
+
+    Raises:
+        ValueError: another training is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"another training writes to {folder}: wait for its end, or name another "
+            "trainer.default_root_dir"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# ---- assemble ----
+
+
+def assemble(configs: Sequence[Path], settings: Sequence[str] = (), save: bool = False) -> Run:
+    """Trainer, model and data of a configuration; nothing is run.
+
+    Args:
+        configs: YAML files; where two name the same entry, the later one counts.
+        settings: KEY=VALUE that override their entries.
+        save: write the settings into the run's folder when it is fitted.
+
+    Raises:
+        ValueError: a configuration that does not fit the classes it names, or data that contradict
+            what the method needs.
+    """
+    # Our own command line is no accident that Lightning should warn of.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    files = [argument for config in configs for argument in ("--config", str(config))]
+    try:
+        run = Run(
+            LightningModule,
+            HandDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            auto_configure_optimizers=False,
+            trainer_defaults={"callbacks": [Positions(), Monitor()]},
+            save_config_callback=SaveSettings if save else None,
+            save_config_kwargs={"save_to_log_dir": False},
+            args=[*files, *(f"--{entry}" for entry in settings)],
+            parser_kwargs={"exit_on_error": False},
+        )
+    except (ValueError, ArgumentError) as error:
+        raise ValueError(plainly(error)) from error
+    provide(run.model.needs, run.datamodule)
+    return run
+
+
+def plainly(error: Exception) -> str:
+    """What is wrong with a configuration, without the types that jsonargparse tried for a value.
+
+    It says that none of them fits, and names as the cause what the first one has to say, which may
+    be such a report itself.
+    """
+    tried = "Does not validate against any of the Union subtypes"
+    where, _, _ = str(error).partition(tried)
+    cause: BaseException = error
+    while tried in str(cause) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    return str(error) if cause is error else where + str(cause)
+
+
+def provide(needs: Contents, data: HandDataModule) -> None:
+    """Have the data give what a method needs.
+
+    Raises:
+        ValueError: the data are set to give another number of points.
+    """
+    told = data.contents
+    if needs.cloud_points and told.cloud_points not in (0, needs.cloud_points):
+        raise ValueError(
+            f"clouds of {needs.cloud_points} points are wanted (networks.points), but the data "
+            f"are set to give {told.cloud_points}: leave data.init_args.cloud_points out"
+        )
+    data.contents = replace(
+        told,
+        depth=told.depth or needs.depth,
+        cloud_points=told.cloud_points or needs.cloud_points,
+    )
+
+
+def leave_cores(workers: int) -> None:
+    """Leave a core to each worker that makes batches.
+
+    The network's threads wait for each other at every layer, so a worker that takes a core from one
+    of them holds up all.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (cores or 1) - workers)))
+
+
+# ---- start from other weights ----
+
+
+def start_from(source: Path, model: LightningModule) -> None:
+    """Take over weights by name, and say which are missing or left over.
+
+    Args:
+        source: a run's folder or a checkpoint, whose names are those of the method; or a bundle,
+            whose names are those of the method's estimator.
+        model: the method.
+
+    Raises:
+        FileNotFoundError: nothing of that kind.
+        ValueError: a damaged file, or weights none of which fits.
+    """
+    if (source / DESCRIPTION).is_file():
+        weights, target = load_bundle(source).network.state_dict(), model.estimator()
+    else:
+        file = source / LAST if source.is_dir() else source
+        if not file.is_file():
+            raise FileNotFoundError(f"no run, checkpoint or bundle to start from at {source}")
+        weights, target = read_checkpoint(file)["state_dict"], model
+    own = target.state_dict()
+    fitting = {
+        name: value
+        for name, value in weights.items()
+        if name in own and own[name].shape == value.shape
+    }
+    if not fitting:
+        raise ValueError(f"no weights of {source} fit this network: compare the names and sizes")
+    target.load_state_dict(fitting, strict=False)
+    print(f"starting from {source}: {len(fitting)} of {len(own)} tensors")
+    for what, names in (
+        ("not there, as initialised", own.keys() - fitting.keys()),
+        ("left over", weights.keys() - fitting.keys()),
+    ):
+        if names:
+            first = ", ".join(sorted(names)[:5])
+            print(f"{what}: {first}" + (f" and {len(names) - 5} more" if len(names) > 5 else ""))
+
+
+# ---- resume ----
+
+
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """A training's checkpoint, on the CPU.
+
+    Raises:
+        ValueError: a file that is damaged or something else; names the newest good one beside it.
+    """
+    try:
+        return _read(file)
+    except ValueError as error:
+        others = sorted(file.parent.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+        for other in reversed(others):
+            if other != file and _is_good(other):
+                raise ValueError(
+                    f"{error}; the newest good checkpoint is {other}: copy it to {file.name} to "
+                    "resume from it, or begin anew with --restart"
+                ) from error
+        raise ValueError(f"{error}; no other is good: --restart begins anew") from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        checkpoint = torch.load(file, "cpu", weights_only=True)
+    except Exception as error:  # whatever unpickling makes of a file that is something else
+        raise ValueError(f"checkpoint {file} is damaged, or none") from error
+    parts = {"state_dict", "global_step", "epoch", "loops", "optimizer_states"}
+    if not (isinstance(checkpoint, dict) and parts <= checkpoint.keys()):
+        raise ValueError(f"{file} is no checkpoint of a training")
+    return checkpoint
+
+
+def _is_good(file: Path) -> bool:
+    try:
+        _read(file)
+    except ValueError:
+        return False
+    return True
+
+
+def compare(run: Run, last: Path) -> int:
+    """Say what a run is resumed from, and which of its settings have changed; its steps so far.
+
+    Raises:
+        ValueError: a damaged file, or a checkpoint of another network.
+    """
+    earlier = read_checkpoint(last)
+    print(f"resuming from {last}")
+    again = "--restart begins anew, another trainer.default_root_dir is another run"
+    if other := unlike(earlier["state_dict"], run.model.state_dict()):
+        raise ValueError(f"{last} is of another network ({other}): {again}")
+    file = run.folder / CONFIG
+    if file.is_file():
+        new = yaml.safe_load(run.parser.dump(run.config, skip_none=False))
+        if changed := changes(read_settings(file, last), new):
+            print(f"settings are not those of before: {'; '.join(changed)}\n({again})")
+    return int(earlier["global_step"])
+
+
+def read_settings(file: Path, last: Path) -> dict[str, Any]:
+    """The settings that a run was made with.
+
+    Raises:
+        ValueError: the file is damaged; says what is good.
+    """
+    try:
+        settings = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        settings = None
+    if not (isinstance(settings, dict) and {"trainer", "model", "data"} <= settings.keys()):
+        raise ValueError(
+            f"{file} is damaged; the newest good checkpoint is {last}: remove {file.name} to "
+            "resume from it with the settings of now"
+        )
+    return settings
+
+
+def unlike(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> str:
+    """The first tensor that two states do not share, in words; "" where they fit."""
+    for name in [*old, *new]:
+        shapes = [tuple(state[name].shape) if name in state else None for state in (old, new)]
+        if shapes[0] != shapes[1]:
+            was, now = ("not there" if shape is None else shape for shape in shapes)
+            return f"{name} was {was}, is {now}"
+    return ""
+
+
+def changes(old: Any, new: Any, name: str = "") -> list[str]:
+    """Entries of two configurations that differ, as "name: new (was old)"."""
+    if old == new:
+        return []
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [f"{name}: {new} (was {old})"]
+    keys = dict.fromkeys([*old, *new])
+    inner = [changes(old.get(key), new.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
+    return [line for lines in inner for line in lines]
+
+
+# ---- train and ship ----
+
+
+def train(run: Run, restart: bool, provenance: Mapping[str, Any]) -> Path | None:
+    """Train, resuming from the run's last checkpoint, and write the bundle of the result.
+
+    A run that was finished before says so and keeps its bundle; one that is resumed with other
+    settings says which.
+
+    Args:
+        run: what to train.
+        restart: begin anew; the last checkpoint becomes `EARLIER`.
+        provenance: what the bundle is to say of where it comes from.
+
+    Returns:
+        The bundle's folder; None in a process that does not speak for all.
+
+    Raises:
+        ValueError: see `compare`, `start_from` and `locked`; or data that do not suit the method.
+        FloatingPointError: a loss or weights that are not finite; says where good ones are.
+        KeyboardInterrupt: interrupted; says how to resume.
+    """
+    if not run.trainer.is_global_zero:  # one process speaks for all
+        _fit(run, run.folder / LAST)
+        return None
+    with locked(run.folder):
+        last = run.folder / LAST
+        if restart and last.is_file():  # Lightning would leave it there as the last one
+            last.replace(last.with_name(EARLIER))
+        steps_before = compare(run, last) if last.is_file() else None
+        _fit(run, last)
+        bundle = run.folder / "bundle"
+        if run.trainer.global_step == steps_before:
+            print("the run was finished before")
+            if is_newer(bundle / DESCRIPTION, last):
+                return bundle
+            # Lightning skipped the training and its end, where the average takes the weights'
+            # place; a checkpoint has what is to be shipped as its `state_dict`.
+            run.model.load_state_dict(read_checkpoint(last)["state_dict"])
+        metrics = {name: float(value) for name, value in run.trainer.callback_metrics.items()}
+        batches = run.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        epoch = run.datamodule.schedule.phases[-1].epoch
+        ship(run, bundle, epoch, batches, {**provenance, "metrics": metrics})
+        return bundle
+
+
+def _fit(run: Run, last: Path) -> None:
+    if run.trainer.accelerator.name() == "cpu":  # type: ignore[attr-defined]
+        leave_cores(run.datamodule.workers)
+    resumed = last if last.is_file() else None
+    if resumed is None and run.config.start_from:
+        start_from(Path(run.config.start_from), run.model)
+    try:
+        run.trainer.fit(run.model, run.datamodule, ckpt_path=resumed, weights_only=True)
+    except FloatingPointError as error:
+        good = f"; the weights before are in {last}" if last.is_file() else ""
+        raise FloatingPointError(f"{error}{good}") from error
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        print(f"interrupted; the same command resumes from {last}")
+        raise KeyboardInterrupt from None
+
+
+def ship(run: Run, folder: Path, epoch: int, batches: int, metadata: Mapping[str, Any]) -> None:
+    """Write the bundle of a run's network.
+
+    Args:
+        run: whose model has the weights to be shipped.
+        folder: the bundle's.
+        epoch: whose crops the network saw last.
+        batches: that were seen, by each process.
+        metadata: see `Bundle`; commit and the number of images seen are added.
+    """
+    data = run.datamodule
+    contents = data.contents
+    fraction = FRACTION if contents.crop_by == "joints" else MASK_FRACTION
+    save_bundle(
+        folder,
+        run.model.estimator(),
+        data.schedule.phases[data.schedule.number(epoch)].size,
+        {
+            "commit": commit(),
+            "images_seen": batches * data.batch_size * run.trainer.world_size,
+            **metadata,
+        },
+        CropRule(contents.crop_by, fraction, contents.view),
+    )
+
+
+def is_newer(file: Path, other: Path) -> bool:
+    """Is a file there that was written after another one."""
+    return file.is_file() and file.stat().st_mtime_ns >= other.stat().st_mtime_ns
