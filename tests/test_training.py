@@ -126,6 +126,7 @@ def test_training_without_labels_is_refused(tmp_path, write_config, hand_row, ca
     blank = {"joints_uv", "joints_xyz", "joint_valid", "joint_visible", "mask", "depth", "rgba"}
     rows = [{k: None if k in blank else v for k, v in row.items()} for row in rows]
     root = tmp_path / "unlabelled"
+    root.mkdir()
     write_shard(shard_path(root, 0), rows)
     write_description(root, len(rows))
     settings = [f"data.init_args.train={root}", "data.init_args.images_per_epoch=4"]

@@ -377,7 +377,8 @@ class Spread(Metric):
         """(); NaN where there are no true poses that differ."""
         mean, square = self.moments / self.count.clamp(min=1)
         predicted, true = (square - mean.square()).clamp(min=0).sum(dim=(-2, -1)).sqrt()
-        return (predicted / true).float()
+        ratio: Tensor = (predicted / true).float()
+        return ratio
 
 
 class ValidationMetrics(nn.Module):

@@ -41,7 +41,7 @@ LAST, EARLIER = Path("checkpoints") / "last.ckpt", "earlier.ckpt"
 class Run(LightningCLI):
     """Trainer, model and data of a configuration, as `trainer`, `model` and `datamodule`."""
 
-    model: LightningModule
+    model: Any  # a LightningModule with `needs` and `estimator()`
     datamodule: HandDataModule
     trainer: Trainer
 
@@ -210,7 +210,7 @@ def leave_cores(workers: int) -> None:
 # ---- start from other weights ----
 
 
-def start_from(source: Path, model: LightningModule) -> None:
+def start_from(source: Path, model: Any) -> None:
     """Take over weights by name, and say which are missing or left over.
 
     Args:
@@ -387,14 +387,14 @@ def train(run: Run, restart: bool, provenance: Mapping[str, Any]) -> Path | None
             # place; a checkpoint has what is to be shipped as its `state_dict`.
             run.model.load_state_dict(read_checkpoint(last)["state_dict"])
         metrics = {name: float(value) for name, value in run.trainer.callback_metrics.items()}
-        batches = run.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        batches = run.trainer.fit_loop.epoch_loop.batch_progress.total.processed  # type: ignore[attr-defined]
         epoch = run.datamodule.schedule.phases[-1].epoch
         ship(run, bundle, epoch, batches, {**provenance, "metrics": metrics})
         return bundle
 
 
 def _fit(run: Run, last: Path) -> None:
-    if run.trainer.accelerator.name() == "cpu":  # type: ignore[attr-defined]
+    if run.trainer.accelerator.name() == "cpu":
         leave_cores(run.datamodule.workers)
     resumed = last if last.is_file() else None
     if resumed is None and run.config.start_from:

@@ -192,6 +192,8 @@ def map_norm(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _binary_cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
+    if prediction.isnan().any():  # PyTorch would raise, and not say that a training diverges
+        return prediction * torch.nan
     # PyTorch refuses this function under autocast, for the sake of half-precision probabilities.
     with torch.autocast(prediction.device.type, enabled=False):
         return functional.binary_cross_entropy(prediction, target, reduction="none")
