@@ -130,7 +130,7 @@ def run(args: Namespace) -> int:
             * cli.trainer.world_size,
             "metrics": {k: float(v) for k, v in cli.trainer.callback_metrics.items()},
         },
-        view=cli.datamodule.contents.view,
+        view=cli.datamodule.contents.crop.view,
     )
     print(f"checkpoints and logs: {folder}\nmodel: {bundle}")
     return 0

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auxhand.data.crops import USUAL, CropRule
 from auxhand.data.readers import READERS
-from auxhand.data.readers.reader import CropRule
-from auxhand.evaluation.protocol import AUC_RANGES, CROP, PROTOCOLS, PoseMetrics, Protocol
+from auxhand.evaluation.protocol import AUC_RANGES, PROTOCOLS, PoseMetrics, Protocol
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
 
 REFERENCE_LENGTH = 0.04
@@ -28,7 +28,7 @@ class DatasetProtocol:
     """
 
     protocol: Protocol = "known_root_scale"
-    crop: CropRule = CROP
+    crop: CropRule = USUAL["joints"]
     root: int = ROOT
     bone: tuple[int, int] = REFERENCE_BONE
     length: float | None = None

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from auxhand.data.geometric import FRACTION, View
+from auxhand.data.crops import FRACTION, View
 from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.models.spec import build, specification
 
@@ -50,7 +50,7 @@ class Bundle:
         input_size: S, side of its input in pixels.
         fraction: share of a crop's side that the longer side of the joints' box takes.
         presence_threshold: presence from which a crop counts as a hand.
-        view: what crops do to the viewpoint, see `data.geometric.View`.
+        view: what crops do to the viewpoint, see `data.crops.View`.
         metadata: where the network comes from: command, commit, images seen, metrics.
     """
 

@@ -10,30 +10,11 @@ by the dataset's `CROP` or otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from auxhand.data.geometric import FRACTION, MASK_FRACTION, CropBy
+from auxhand.data.crops import CropRule
 from auxhand.sample import HandSample
-
-
-@dataclass(frozen=True)
-class CropRule:
-    """How the protocol of a dataset crops hands.
-
-    Attributes:
-        by: what the crop is a square about: the box of the hand's true mask or of its true joints.
-        fraction: share of the square's side that the longer side of that box takes.
-    """
-
-    by: CropBy
-    fraction: float
-
-    @property
-    def joints_fraction(self) -> float:
-        """Share of the square's side that the joints' box takes; by the mask, on average."""
-        return self.fraction * (1.0 if self.by == "joints" else FRACTION / MASK_FRACTION)
 
 
 class Reader(Protocol):

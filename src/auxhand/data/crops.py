@@ -1,17 +1,15 @@
-"""Where a crop of a hand lies, what becomes of image and labels in it, and when it shows a hand.
+"""Where a crop of a hand lies (`CropRule`), and what becomes of labels and images in it.
 
-A crop is placed by the hand's joints, or by its mask: `fraction` is the share of the crop's side
-that the longer side of their box takes, after turning. With intrinsics the crop is view-corrected
-(`geometry.crop.view_crop`) unless told otherwise (`View`); project(K, joints_xyz) = joints_uv holds
-in it exactly, always.
+With intrinsics a crop is view-corrected (`geometry.crop.view_crop`) unless its rule says otherwise;
+project(K, joints_xyz) = joints_uv holds in it exactly, always.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -20,14 +18,24 @@ import roma
 import torch
 from torch import Tensor
 
-from auxhand.geometry.crop import Crop, mirror_R, mirror_xyz, plain_crop, view_crop
+from auxhand.geometry.crop import (
+    Crop,
+    box_center_side,
+    mirror_R,
+    mirror_xyz,
+    plain_crop,
+    uv_box,
+    view_crop,
+)
+from auxhand.geometry.warp import warp, warp_depth
 from auxhand.hand.skeleton import ROOT, WRIST
 from auxhand.sample import LEFT, HandSample
 
 Array = npt.NDArray[Any]
 
-CropBy = Literal["joints", "mask"]
-"""What a crop is placed by: the box of the hand's joints, or of its mask."""
+CropBy = Literal["joints", "mask", "box"]
+"""What a crop is placed by: the box of the hand's turned joints, or of its turned mask; or its box
+as an unlabelled picture has it, which does not turn with the picture."""
 
 View = Literal["corrected", "labels", "plain"]
 """What a crop does to the viewpoint (Ch. 5.4.1).
@@ -44,38 +52,49 @@ MASK_FRACTION = 0.8
 """The same for the mask's box, which is 13% longer (mean of 500 hands of the source domain): by
 either the hand is as large."""
 
-MARGIN = 0.02
-"""Joints up to this share of the side beyond the crop's edge still count as labelled: a network
-that answers within the crop can come as near. Joints farther out are marked invalid."""
 
-INSIDE, LOWEST, HIGHEST = 0.8, 0.35, 1.15
-"""A crop is about a hand where 80% of its joints are inside and their box takes 0.35 to 1.15."""
+@dataclass(frozen=True)
+class CropRule:
+    """How hands are cropped: of training, protocols, readers and bundles.
 
-OUTSIDE, TOO_SMALL, TOO_LARGE = 0.5, 0.25, 1.5
-"""It is about none where half the joints or fewer are inside, or the box takes less than 0.25 or
-more than 1.5. In between either answer would be arbitrary, and presence is not labelled."""
+    Attributes:
+        by: what the crop is a square about, see `CropBy`.
+        fraction: share of the square's side that the longer side of that box takes.
+        view: what the crop does to the viewpoint, see `View`; "plain" where K is not known.
 
-
-def presence(uv: Tensor, size: int) -> float | None:
-    """Whether a crop is about the hand whose joints are `uv` (21, 2): 1, 0, or None for undecided.
-
-    This is what the presence of a window means to the search for hands: 1 says that the window can
-    be given to the pose estimate, 0 that a window elsewhere, or of another size, would be better.
+    Raises:
+        ValueError: no such `by` or `view`; a fraction that is not positive.
     """
-    pixels = uv.numpy()
-    inside = np.count_nonzero(_within(pixels, size, 0.0)) / len(pixels)
-    share = float((pixels.max(0) - pixels.min(0)).max()) / size
-    if inside <= OUTSIDE or not TOO_SMALL <= share <= TOO_LARGE:
-        return 0.0
-    if inside >= INSIDE and LOWEST <= share <= HIGHEST:
-        return 1.0
-    return None
+
+    by: CropBy = "joints"
+    fraction: float = FRACTION
+    view: View = "corrected"
+
+    def __post_init__(self) -> None:
+        for name, kinds in (("by", CropBy), ("view", View)):
+            if getattr(self, name) not in get_args(kinds):
+                known = ", ".join(get_args(kinds))
+                raise ValueError(f"{name} of a crop is one of {known}; got {getattr(self, name)!r}")
+        if not (isinstance(self.fraction, int | float) and 0 < self.fraction < math.inf):
+            raise ValueError(f"fraction of a crop is a positive number; got {self.fraction!r}")
+
+    @property
+    def joints_fraction(self) -> float:
+        """Share of the square's side that the joints' box takes; by mask or box, on average."""
+        return self.fraction * (1.0 if self.by == "joints" else FRACTION / MASK_FRACTION)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values: `CropRule(**rule.to_dict()) == rule`."""
+        return asdict(self)
 
 
-def _within(uv: Array, size: int, margin: float) -> Array:
-    """(N, 2) -> (N,) bool: inside the crop, or at most `margin` times its side outside."""
-    low, high = -0.5 - margin * size, size - 0.5 + margin * size
-    return np.asarray(((uv >= low) & (uv <= high)).all(-1))
+USUAL: dict[CropBy, CropRule] = {
+    "joints": CropRule(),
+    "mask": CropRule("mask", MASK_FRACTION),
+    "box": CropRule("box", MASK_FRACTION),
+}
+"""How hands are cropped where nothing else is said, by what places them: a hand is as large by
+each."""
 
 
 def upright_angle(uv: Tensor) -> float:
@@ -87,40 +106,55 @@ def upright_angle(uv: Tensor) -> float:
 def place_crop(
     sample: HandSample,
     size: int,
-    fraction: float = FRACTION,
+    rule: CropRule = USUAL["joints"],
     angle: float = 0.0,
     shift: tuple[float, float] = (0.0, 0.0),
-    view: View = "corrected",
     image_size: tuple[int, int] | None = None,
-    by: CropBy = "joints",
+    box: Tensor | None = None,
 ) -> Crop:
     """A square crop around a sample's hand, mirrored where it is a left one.
 
     Args:
         sample: its joints_uv (the valid ones count) or mask, K and side.
         size: side of the crop in pixels.
-        fraction: share of the crop's side that the box takes.
+        rule: what places the crop, how large the hand is in it, and what is done to the viewpoint.
+            By a mask that is absent or empty the joints place it.
         angle: radians by which the content turns (clockwise on screen), before mirroring.
         shift: where the box's centre lies, in sides of the crop from the crop's centre.
-        view: see `View`; "plain" where K is not known.
-        image_size: (height, width) of the sample's image. Where no joint is known the image counts
-            as a crop of a hand already: at `FRACTION` and without a shift, all of it is shown.
-        by: the box is that of the turned joints, or of the turned mask where there is one that is
-            not empty.
+        image_size: (height, width) of the sample's image. Where nothing is known of the hand the
+            image counts as a crop of a hand already: at `FRACTION` and without a shift, all of it
+            is shown.
+        box: (4,) the hand's as (x, y, w, h), for a rule by box; None: that of its mask or joints.
 
     Raises:
-        ValueError: neither joints nor a size.
+        ValueError: nothing to place the crop by, and no size.
     """
-    uv = _extent(sample, image_size, by)
     c, s = math.cos(angle), math.sin(angle)
     turn = np.array([[c, -s], [s, c]])
-    turned = uv @ turn.T
-    low, high = turned.min(0), turned.max(0)
-    side = max(float((high - low).max()), 1.0) / fraction
-    center = (turn.T @ ((low + high) / 2 - side * np.asarray(shift))).tolist()
-    mirror = sample.side == LEFT
+    if rule.by == "box" and box is None:
+        box = hand_box(sample)
+    if rule.by == "box" and box is not None:
+        center, longer = box_center_side(box.double())
+        extent, middle = float(longer), turn @ center.numpy()
+    else:
+        turned = _outermost(sample, image_size, rule.by) @ turn.T
+        low, high = turned.min(0), turned.max(0)
+        extent, middle = float((high - low).max()), (low + high) / 2
+    side = max(extent, 1.0) / rule.fraction
+    at = (turn.T @ (middle - side * np.asarray(shift))).tolist()
     K = None if sample.K is None else sample.K.double()
-    return square_crop(K, center, side, size, angle, mirror, view)
+    return square_crop(K, at, side, size, angle, sample.side == LEFT, rule.view)
+
+
+def hand_box(sample: HandSample) -> Tensor | None:
+    """(4,) the box (x, y, w, h) of a sample's mask, or else of its valid joints; None without."""
+    if sample.mask is not None and bool(sample.mask.any()):
+        return uv_box(torch.from_numpy(_outline(sample.mask.numpy() > 0.5)))
+    uv = _valid_joints(sample)
+    if uv is None:
+        return None
+    box = uv_box(torch.from_numpy(uv))
+    return torch.cat([box[:2], box[2:].clamp(min=1.0)])
 
 
 def square_crop(
@@ -150,22 +184,29 @@ def square_crop(
     return crop.with_axes(crop.R @ roll)
 
 
-def _extent(sample: HandSample, image_size: tuple[int, int] | None, by: CropBy) -> Array:
+def _outermost(sample: HandSample, image_size: tuple[int, int] | None, by: CropBy) -> Array:
     """(N, 2) points whose box is the hand's."""
     if by == "mask" and sample.mask is not None and bool(sample.mask.any()):
         return _outline(sample.mask.numpy() > 0.5)
-    if sample.joints_uv is not None:
-        uv = sample.joints_uv.double().numpy()
-        if sample.joint_valid is not None:
-            uv = uv[sample.joint_valid.numpy()]
-        if len(uv):
-            return np.asarray(uv)
+    uv = _valid_joints(sample) if by != "box" else None
+    if uv is not None:
+        return uv
     if image_size is None:
         raise ValueError(f"{sample.source}: neither joints nor an image to place a crop by")
     height, width = image_size
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
     half = FRACTION / 2 * np.array([width, height])
     return np.stack([middle - half, middle + half])
+
+
+def _valid_joints(sample: HandSample) -> Array | None:
+    """(N, 2) pixels of the joints whose labels can be trusted; None without any."""
+    if sample.joints_uv is None:
+        return None
+    uv = sample.joints_uv.double().numpy()
+    if sample.joint_valid is not None:
+        uv = uv[sample.joint_valid.numpy()]
+    return np.asarray(uv) if len(uv) else None
 
 
 def _outline(mask: Array) -> Array:
@@ -180,24 +221,18 @@ def _outline(mask: Array) -> Array:
 
 
 def crop_labels(sample: HandSample, crop: Crop) -> HandSample:
-    """The sample's labels in the crop; its images are left out.
-
-    joint_valid: labelled, and inside the crop (to within `MARGIN`). Where neither uv nor xyz is
-    known there is nothing to say about joints.
-    """
-    uv, valid = None, sample.joint_valid
+    """The sample's labels in the crop; its images are left out."""
+    uv = None
     if sample.joints_uv is not None:
         # `Crop.uv_to_crop` of one sample, in one call instead of twenty.
         seen = cv2.perspectiveTransform(sample.joints_uv.numpy()[None], crop.A.numpy())[0]
         uv = torch.from_numpy(seen)
-        inside = torch.from_numpy(_within(seen, crop.size[0], MARGIN))
-        valid = inside if valid is None else valid & inside
     return HandSample(
         K=crop.K,
         side=sample.side,
         joints_uv=uv,
         joints_xyz=None if sample.joints_xyz is None else crop.xyz_to_crop(sample.joints_xyz),
-        joint_valid=valid,
+        joint_valid=sample.joint_valid,
         joint_visible=sample.joint_visible,
         presence=sample.presence,
         cloud=None if sample.cloud is None else crop.xyz_to_crop(sample.cloud),
@@ -223,52 +258,17 @@ def mano_in_crop(mano: Tensor, crop: Crop) -> Tensor:
     return torch.cat([roma.rotmat_to_rotvec(turns).flatten(), mano[48:]])
 
 
-def warp(image: Array, crop: Crop, border: int = cv2.BORDER_CONSTANT) -> Array:
-    """An image (H, W) or (H, W, C) as seen in the crop, bilinear.
-
-    Where the crop shows the image more than 1.5 times smaller, it is averaged down first by the
-    nearest whole factor, else fine detail would alias.
-    """
-    back = cv2.invert(crop.A.double().numpy())[1]
-    height, width = crop.size
-    # Pixels of the original per pixel of the crop: for x = B x' / w the Jacobian's determinant is
-    # det B / w^3, here at the crop's centre.
-    w = back[2, 0] * (width - 1) / 2 + back[2, 1] * (height - 1) / 2 + back[2, 2]
-    shrink = math.sqrt(abs(cv2.determinant(back) / w**3))
-    if shrink > 1.5:
-        sizes = image.shape[1], image.shape[0]
-        small = tuple(max(1, round(side / round(shrink))) for side in sizes)
-        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-        sx, sy = small[0] / sizes[0], small[1] / sizes[1]
-        back = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]]) @ back
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpPerspective(image, back, (width, height), flags=flags, borderMode=border)
-
-
-def warp_depth(depth: Array, crop: Crop) -> Array:
-    """A depth map (H, W) in metres in the crop: nearest values, as depth along its own axis."""
-    target = crop.size[1], crop.size[0]
-    A = crop.A.double().numpy()
-    warped = cv2.warpPerspective(depth.astype(np.float32), A, target, flags=cv2.INTER_NEAREST)
-    return np.asarray(warped * crop.depth_scale().float().numpy())
-
-
 def evaluation_crop(
-    sample: HandSample,
-    size: int,
-    fraction: float | None = None,
-    view: View = "corrected",
-    by: CropBy = "joints",
-    hand: Array | None = None,
+    sample: HandSample, size: int, rule: CropRule = USUAL["joints"], box: Tensor | None = None
 ) -> HandSample:
     """The crop of a sample that a network is judged on: nothing about it is random.
 
+    Joints outside the crop keep their validity: they count (Eq. 2.7).
+
     Args:
-        sample: with an image; without joints the whole image is taken as the crop.
+        sample: with an image; without anything to place a crop by the whole image is taken as one.
         size: side of the crop in pixels.
-        fraction, by: see `place_crop`; `FRACTION` or `MASK_FRACTION` if None.
-        view: see `View`.
-        hand: (H, W) what to place it by instead of the sample's mask, which may show an arm too.
+        rule, box: see `place_crop`.
 
     Returns:
         image, mask and depth (where there are any) at `size`, labels in the crop's pixels and
@@ -280,10 +280,7 @@ def evaluation_crop(
     if sample.image is None:
         raise ValueError(f"{sample.source}: no image to crop")
     image = sample.image.permute(1, 2, 0).numpy()
-    if fraction is None:
-        fraction = FRACTION if by == "joints" else MASK_FRACTION
-    placed = sample if hand is None else replace(sample, mask=torch.from_numpy(hand))
-    crop = place_crop(placed, size, fraction, view=view, image_size=image.shape[:2], by=by)
+    crop = place_crop(sample, size, rule, image_size=image.shape[:2], box=box)
     pixels = warp(image, crop, cv2.BORDER_REPLICATE)
     mask = None if sample.mask is None else warp(sample.mask.numpy(), crop) > 0.5
     depth = None if sample.depth is None else warp_depth(sample.depth.numpy(), crop)
