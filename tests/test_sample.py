@@ -17,7 +17,7 @@ from auxhand.sample import HandBatch, HandPose, HandSample
 SIZE = 16
 OPTIONAL = (
     *("image", "K", "joints_uv", "joints_xyz", "joint_valid", "joint_visible"),
-    *("depth", "mask", "presence", "cloud", "mano"),
+    *("depth", "mask", "presence", "cloud", "mano", "content"),
 )
 TENSORS = tuple(f.name for f in fields(HandBatch) if f.type == "Tensor")
 
@@ -45,7 +45,8 @@ def full(seed: int = 0, side: str = "right") -> HandSample:
         presence=torch.tensor(1.0),
         cloud=random(100 + seed, 3),
         mano=random(58),
-        content=f"background {seed}",
+        content=random(3, SIZE, SIZE),
+        index=100 + seed,
         source=f"test/{seed}",
         crop=crop,
     )
@@ -66,14 +67,18 @@ def test_a_complete_batch_is_the_samples_stacked():
             assert torch.equal(getattr(batch, name), expected)
     assert batch.left.tolist() == [False, True]
     assert batch.valid["side"].tolist() == [True, True]
-    assert batch.content == ("background 0", "background 1")
+    assert batch.index.tolist() == [100, 101]
     assert batch.source == ("test/0", "test/1")
-    assert batch.crop == tuple(s.crop for s in samples)
+    assert batch.valid["crop"].tolist() == [True, True]
+    assert torch.equal(batch.crop.A, torch.stack([s.crop.A for s in samples]))
+    assert (batch.crop.size, batch.crop.mirrored.tolist()) == ((SIZE, SIZE), [False, True])
     seen = project(batch.K, batch.joints_xyz)
     assert (seen - batch.joints_uv).abs().max() < 1e-3
 
 
-@given(st.lists(st.sets(st.sampled_from((*OPTIONAL, "side", "crop"))), min_size=1, max_size=4))
+@given(
+    st.lists(st.sets(st.sampled_from((*OPTIONAL, "side", "crop", "index"))), min_size=1, max_size=4)
+)
 @settings(max_examples=25, deadline=None)
 def test_whatever_is_absent_is_zero_and_flagged(absent):
     samples = [without(full(i), names) for i, names in enumerate(absent)]
@@ -96,7 +101,10 @@ def test_whatever_is_absent_is_zero_and_flagged(absent):
         for name in ("joints_uv", "joints_xyz"):
             expected = batch.joint_valid[i] if name not in names else torch.zeros(21).bool()
             assert torch.equal(batch.joint_mask(name)[i], expected)
-    assert batch.valid["side"].tolist() == ["side" not in names for names in absent]
+    for name in ("side", "crop", "index"):
+        assert batch.valid[name].tolist() == [name not in names for names in absent]
+    expected = [-1 if "index" in names else 100 + i for i, names in enumerate(absent)]
+    assert batch.index.tolist() == expected
 
 
 def test_a_mean_over_a_wholly_absent_label_is_zero_not_nan():
@@ -108,7 +116,9 @@ def test_a_mean_over_a_wholly_absent_label_is_zero_not_nan():
 
 
 def test_samples_of_nothing_but_labels_have_no_image():
-    batch = HandSample.collate([without(full(i), ["image", "depth", "mask"]) for i in range(2)])
+    batch = HandSample.collate(
+        [without(full(i), ["image", "depth", "mask", "content"]) for i in range(2)]
+    )
     assert batch.image.shape == (2, 3, 0, 0)
     assert not batch.valid["image"].any()
 
@@ -147,19 +157,19 @@ def test_mistakes_are_named(samples, message):
 
 def test_to_and_pin_reach_every_tensor(monkeypatch):
     batch = HandSample.collate([full(0), without(full(1), ["cloud", "joints_xyz"])])
-    assert len(TENSORS) == 12
+    assert len(TENSORS) == 14
     moved = batch.to("meta")
     for name in TENSORS:
         assert getattr(moved, name).device.type == "meta"
         assert getattr(batch, name).device.type == "cpu"
     assert all(v.device.type == "meta" for v in moved.valid.values())
-    assert moved.crop == batch.crop
+    assert moved.crop.A.device.type == moved.crop.mirrored.device.type == "meta"
     assert len(moved) == 2
     # Pinning itself needs an accelerator; that every tensor is asked to does not.
     asked = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda t: asked.append(t) or t)
     pinned = batch.pin_memory()
-    assert len(asked) == len(TENSORS) + len(batch.valid)
+    assert len(asked) == len(TENSORS) + len(batch.valid) + 5  # with those of the crop
     assert pinned.source == batch.source
 
 
@@ -184,14 +194,14 @@ def test_batches_come_through_worker_processes():
     for batch, expected in zip(loader(5, 2, workers=2), loader(5, 2), strict=True):
         for name in TENSORS:
             assert torch.equal(getattr(batch, name), getattr(expected, name))
-        for crop, same in zip(batch.crop, expected.crop, strict=True):
-            assert torch.equal(crop.A, same.A)
-            assert (crop.size, crop.mirrored) == (same.size, same.mirrored)
+        assert torch.equal(batch.crop.A, expected.crop.A)
+        assert torch.equal(batch.crop.mirrored, expected.crop.mirrored)
+        assert batch.crop.size == expected.crop.size
 
 
-def test_a_batch_travels_as_two_tensors():
+def test_a_batch_travels_as_three_tensors():
     batch = HandSample.collate([full(0), without(full(1), ["cloud", "side"])])
-    assert len(batch.__getstate__()["joined"]) == 2  # numbers and flags
+    assert len(batch.__getstate__()["joined"]) == 3  # numbers, flags and indices
     copy = pickle.loads(pickle.dumps(batch))
     for name in TENSORS:
         before, after = getattr(batch, name), getattr(copy, name)
@@ -199,7 +209,7 @@ def test_a_batch_travels_as_two_tensors():
         assert torch.equal(after, before), name
     assert copy.valid.keys() == batch.valid.keys()
     assert all(torch.equal(copy.valid[name], flags) for name, flags in batch.valid.items())
-    assert (copy.content, copy.source) == (batch.content, batch.source)
+    assert copy.source == batch.source
 
 
 def test_a_sample_survives_pickling():
@@ -209,6 +219,24 @@ def test_a_sample_survives_pickling():
     assert torch.equal(
         copy.crop.uv_to_original(copy.joints_uv), sample.crop.uv_to_original(sample.joints_uv)
     )
+
+
+def test_batches_are_selected_and_joined():
+    whole = HandSample.collate([full(0), without(full(1), ["cloud", "K"]), full(2, "left")])
+    mask = torch.tensor([True, False, True])
+    joined = HandBatch.join([whole.select(mask), whole.select(torch.tensor([1]))])
+    assert joined.source == ("test/0", "test/2", "test/1")
+    order = [0, 2, 1]
+    for name in TENSORS:
+        assert torch.equal(getattr(joined, name), getattr(whole, name)[order]), name
+    for name, flags in whole.valid.items():
+        assert torch.equal(joined.valid[name], flags[order])
+    assert torch.equal(joined.crop.A, whole.crop.A[order])
+    assert torch.equal(joined.crop.mirrored, whole.crop.mirrored[order])
+    with pytest.raises(ValueError, match="no batches"):
+        HandBatch.join([])
+    with pytest.raises(ValueError, match="must have one size"):
+        HandBatch.join([whole, HandSample.collate([full(0)], cloud_points=7)])
 
 
 class Counter(lightning.LightningModule):

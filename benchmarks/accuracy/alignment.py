@@ -40,6 +40,7 @@ from auxhand.training import assemble
 
 CONFIG = Path("configs/laptop/alignment.yaml")
 RUNS = Path("runs/alignment")
+SOURCE = "data/domains/source"
 EPOCHS, IMAGES, BATCH = 16, 10016, 32
 SAMPLES = 19_000  # of the training set, without those held out
 
@@ -54,15 +55,21 @@ def strategy(name: str, pairs: str) -> list[str]:
 
 
 def labelled(percent: int) -> list[str]:
-    return [*strategy("S4", "RC2CHP"), f"data.init_args.train_count={SAMPLES * percent // 100}"]
+    streams = f"{{labelled: {{roots: {SOURCE}, count: {SAMPLES * percent // 100}}}}}"
+    return [*strategy("S4", "RC2CHP"), f"data.init_args.train={streams}"]
 
 
 def weakly(percent: int, times: int) -> list[str]:
+    count, half = SAMPLES * percent // 100, times * BATCH // 2
+    streams = (
+        f"{{labelled: {{roots: {SOURCE}, count: {count}, batch_size: {half}}}, "
+        f"weak: {{roots: {SOURCE}, start: {count}, batch_size: {half}, use: weak, "
+        "told: [K, side, presence, mask, depth, cloud]}}"
+    )
     return [
         *strategy("S4", "RC2CHP"),
-        f"data.init_args.labelled_count={SAMPLES * percent // 100}",
-        "data.init_args.labelled_share=0.5",
-        f"data.init_args.batch_size={times * BATCH}",
+        f"data.init_args.train={streams}",
+        "data.init_args.joined=true",
         f"data.init_args.images_per_epoch={times * IMAGES}",
     ]
 

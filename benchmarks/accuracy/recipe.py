@@ -26,7 +26,8 @@ CONFIG = Path("configs/laptop/supervised.yaml")
 BODY = "model.init_args.network.init_args.body"
 EPOCHS = 10
 EASY = (
-    "{epoch: 0, size: 64, difficulty: 0.0, views: upright}, {epoch: 3, size: 64, difficulty: 0.2}"
+    "{epoch: 0, size: 64, difficulty: 0.0, viewpoints: upright}, "
+    "{epoch: 3, size: 64, difficulty: 0.2}"
 )
 
 RECIPES: dict[str, tuple[int, list[str]]] = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,7 +43,9 @@ class HandSample:
         mano: (58,) pose and shape of the MANO model (Ch. 2.4.2): axis-angles of its 16 joints in
             its own order, the whole hand's in the camera frame of `K` first, the fingers' about its
             mean pose, radians; then 10 shape coefficients.
-        content: a tag image (3, H, W) or an identifier of what is not pose (Ch. 4.3.3).
+        content: (3, H, W) float32, a tag image, which shares with `image` what is not pose (Ch.
+            4.3.3).
+        index: the sample's number in its stream, the same at every visit.
         source: where the sample comes from (dataset and index or file).
         crop: the transform from the original image and camera to this crop.
     """
@@ -60,7 +62,8 @@ class HandSample:
     presence: Tensor | None = None
     cloud: Tensor | None = None
     mano: Tensor | None = None
-    content: Tensor | str | None = None
+    content: Tensor | None = None
+    index: int | None = None
     source: str = ""
     crop: Crop | None = None
 
@@ -87,6 +90,10 @@ class HandSample:
             "presence": (),
             "cloud": (cloud_points, 3),
             "mano": (MANO_PARAMETERS,),
+            # Rare, and as large as the images.
+            "content": (3, height, width)
+            if any(s.content is not None for s in samples)
+            else (3, 0, 0),
         }
         tensors: dict[str, Tensor] = {}
         valid: dict[str, Tensor] = {}
@@ -109,21 +116,23 @@ class HandSample:
         tensors["joint_valid"] = tensors["joint_valid"] | unstated[:, None]
         valid["side"] = torch.tensor([s.side is not None for s in samples])
         tensors["left"] = torch.tensor([s.side == LEFT for s in samples])
+        valid["crop"] = torch.tensor([s.crop is not None for s in samples])
+        valid["index"] = torch.tensor([s.index is not None for s in samples])
+        tensors["index"] = torch.tensor([-1 if s.index is None else s.index for s in samples])
         return HandBatch(
             **tensors,
             valid=valid,
-            content=tuple(s.content for s in samples),
             source=tuple(s.source for s in samples),
-            crop=tuple(s.crop for s in samples),
+            crop=Crop.stack([s.crop for s in samples]),
         )
 
 
 def _common_size(samples: Sequence[HandSample]) -> tuple[int, int]:
-    """(height, width) shared by all images, depths and masks; (0, 0) where there are none."""
+    """(height, width) shared by all pictures; (0, 0) where there are none."""
     sizes = {
         tuple(value.shape[-2:])
         for s in samples
-        for value in (s.image, s.depth, s.mask)
+        for value in (s.image, s.depth, s.mask, s.content)
         if value is not None
     }
     if len(sizes) > 1:
@@ -144,7 +153,8 @@ def _resample(cloud: Tensor, count: int) -> Tensor:
 class HandBatch:
     """B samples; shapes are those of `HandSample` with a leading B.
 
-    `valid[name]` is (B,) bool: does the sample have that field. A field that is invalid is zeros.
+    `valid[name]` is (B,) bool: does the sample have that field. A field that is invalid is zeros;
+    an `index` -1, the matrices of a `crop` identities. `crop` is one `Crop` of B.
     `joint_valid` is (B, 21) bool: labelled joints that can be trusted (all of them where a dataset
     gives joints and says nothing else). `left` is (B,) bool, meaningful where `valid["side"]`.
     """
@@ -161,10 +171,11 @@ class HandBatch:
     presence: Tensor
     cloud: Tensor
     mano: Tensor
+    content: Tensor
+    index: Tensor
     valid: dict[str, Tensor]
-    content: tuple[Tensor | str | None, ...]
     source: tuple[str, ...]
-    crop: tuple[Crop | None, ...]
+    crop: Crop
 
     def __len__(self) -> int:
         return len(self.source)
@@ -172,8 +183,7 @@ class HandBatch:
     @property
     def shown_left(self) -> Tensor:
         """(B,) bool, whether the hand looks like a left one in the crop: the mirror turns sides."""
-        mirrored = [crop is not None and crop.mirrored for crop in self.crop]
-        return self.left ^ torch.tensor(mirrored, device=self.left.device)
+        return self.left ^ (self.crop.mirrored & self.valid["crop"])
 
     def _map(self, function: _TensorFunction) -> HandBatch:
         tensors: dict[str, Any] = {
@@ -181,10 +191,38 @@ class HandBatch:
             for f in fields(self)
             if isinstance(value := getattr(self, f.name), Tensor)
         }
-        return replace(self, **tensors, valid={k: function(v) for k, v in self.valid.items()})
+        valid = {name: function(flags) for name, flags in self.valid.items()}
+        return replace(self, **tensors, valid=valid, crop=self.crop.map(function))
+
+    def select(self, rows: Tensor) -> HandBatch:
+        """The samples of those numbers, or of that mask (B,), as a batch."""
+        numbers = rows.nonzero()[:, 0] if rows.dtype == torch.bool else rows
+        chosen = self._map(lambda t: t[numbers])
+        return replace(chosen, source=tuple(self.source[i] for i in numbers.tolist()))
+
+    @staticmethod
+    def join(batches: Sequence[HandBatch]) -> HandBatch:
+        """Batches of one image size as one, in their order.
+
+        Raises:
+            ValueError: no batches, or images or clouds of different sizes.
+        """
+        if not batches:
+            raise ValueError("cannot make a batch of no batches")
+        if len({(b.image.shape[1:], b.cloud.shape[1:], b.content.shape[1:]) for b in batches}) > 1:
+            raise ValueError(
+                "batches that are joined must have one size of images, clouds and content"
+            )
+        # Each sees the tensors of all batches in the same order.
+        listed: list[list[Tensor]] = [[] for _ in batches]
+        for tensors, batch in zip(listed, batches, strict=True):
+            batch._map(lambda t, tensors=tensors: tensors.append(t) or t)  # type: ignore[misc]
+        columns = iter(zip(*listed, strict=True))
+        joined = batches[0]._map(lambda _: torch.cat(next(columns)))
+        return replace(joined, source=tuple(s for b in batches for s in b.source))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> HandBatch:
-        """The batch with its tensors on `device` (crops and contents stay where they are)."""
+        """The batch with its tensors on `device`."""
         return self._map(lambda t: t.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> HandBatch:
@@ -226,6 +264,30 @@ class HandBatch:
     def joint_mask(self, name: str) -> Tensor:
         """(B, 21) bool: joints whose label in field `name` ("joints_uv", "joints_xyz") is valid."""
         return self.joint_valid & self.valid[name][:, None]
+
+
+class Views(NamedTuple):
+    """Two pictures of each of B visits; sample i of both shows the same stored hand."""
+
+    first: HandBatch
+    second: HandBatch
+
+    @property
+    def transform(self) -> Crop:
+        """B transforms from the first pictures' pixels and cameras to the second ones'.
+
+        `warp_image(first.image, transform.A, transform.size)` shows the first as the second does;
+        it means something where both have a crop (`valid["crop"]`).
+        """
+        return self.first.crop.onto(self.second.crop)
+
+    @staticmethod
+    def collate(pairs: Sequence[tuple[HandSample, HandSample]], cloud_points: int = 256) -> Views:
+        """`HandSample.collate` of the first and of the second ones."""
+        first, second = zip(*pairs, strict=True)
+        return Views(
+            HandSample.collate(first, cloud_points), HandSample.collate(second, cloud_points)
+        )
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from auxhand.data.crops import CropRule
-from auxhand.data.geometric import FRACTION, MASK_FRACTION
+from auxhand.data.augment import Contents
 from auxhand.data.loader import Positions
-from auxhand.data.module import Contents, HandDataModule
+from auxhand.data.module import HandDataModule
 from auxhand.evaluation.report import commit
 from auxhand.inference.bundle import DESCRIPTION, load_bundle, save_bundle
 from auxhand.monitor import Monitor
@@ -420,18 +419,16 @@ def ship(run: Run, folder: Path, epoch: int, batches: int, metadata: Mapping[str
         metadata: see `Bundle`; commit and the number of images seen are added.
     """
     data = run.datamodule
-    contents = data.contents
-    fraction = FRACTION if contents.crop_by == "joints" else MASK_FRACTION
     save_bundle(
         folder,
         run.model.estimator(),
-        data.schedule.phases[data.schedule.number(epoch)].size,
+        data.schedule.size(epoch),
         {
             "commit": commit(),
-            "images_seen": batches * data.batch_size * run.trainer.world_size,
+            "images_seen": batches * data.images_per_batch * run.trainer.world_size,
             **metadata,
         },
-        CropRule(contents.crop_by, fraction, contents.view),
+        data.contents.crop,
     )
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from auxhand.cli.main import main
-from auxhand.data import geometric
+from auxhand.data import crops
 from auxhand.data.columns import decode_image
 from auxhand.inference import estimator
 from auxhand.inference.bundle import load_bundle
@@ -56,7 +56,7 @@ data:
     val_count: 4
     batch_size: 4
     workers: 0
-    crop_by: mask
+    crop: {{by: mask, fraction: 0.8}}
     phases: [{{epoch: 0, size: 64, difficulty: 0.0}}]
 """
 
@@ -125,16 +125,16 @@ def test_two_processes_train_the_pairs_of_spurr_by_turns(config, tmp_path):
 def test_the_bundle_knows_what_its_crops_do_to_the_viewpoint(
     view, config, hand_dataset, tmp_path, monkeypatch, photo
 ):
-    assert main(["train", config, "--set", f"data.init_args.view={view}"]) == 0
+    assert main(["train", config, "--set", f"data.init_args.crop.view={view}"]) == 0
     folder = tmp_path / "run" / "bundle"
     assert load_bundle(folder).view == view
-    asked, crop = [], geometric.square_crop
+    asked, crop = [], crops.square_crop
 
     def noted(*args, **kwargs):
         asked.append(kwargs.get("view", args[-1]))
         return crop(*args, **kwargs)
 
-    for module in (geometric, estimator):
+    for module in (crops, estimator):
         monkeypatch.setattr(module, "square_crop", noted)
     out = ["--out", str(tmp_path / "out")]
     assert main(["evaluate", str(folder), str(hand_dataset), *out]) == 0
@@ -142,6 +142,25 @@ def test_the_bundle_knows_what_its_crops_do_to_the_viewpoint(
     assert main(["predict", str(photo), "--model", str(folder), *box, *out]) == 0
     assert view in asked
     assert set(asked) <= {view, "corrected"}  # the finder has its own
+
+
+def test_weakly_labelled_streams_join_in_a_batch(config, hand_dataset, monkeypatch):
+    """Half of every batch is labelled (Fig. 5.8)."""
+    half = f"roots: {hand_dataset}, batch_size: 2"
+    told = "use: weak, told: [K, side, presence, mask, depth, cloud]"
+    streams = f"{{labelled: {{{half}, count: 3}}, weak: {{{half}, start: 3, {told}}}}}"
+    step, seen = Alignment.training_step, []
+
+    def noted(self, batch, batch_idx):
+        seen.append(batch.index.tolist())
+        assert not batch.valid["joints_xyz"][2:].any()
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Alignment, "training_step", noted)
+    settings = [f"data.init_args.train={streams}", "data.init_args.joined=true"]
+    assert main(["train", config, "--set", *settings, "trainer.max_epochs=1"]) == 0
+    assert len(seen) >= 2
+    assert all(len(indices) == 4 for indices in seen)
 
 
 def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch):
@@ -173,7 +192,8 @@ def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch)
         ("model.init_args.strategy=S7", "Parser key \"strategy\": Expected a typing.Literal['S1',"),
         ("model.init_args.strateggy=S1", "Option 'strateggy' is not accepted"),
         ("trainer.max_epochs=few", "Parser key \"trainer.max_epochs\": Expected a <class 'int'>"),
-        ("data.init_args.labelled_share=0.5", "beside a labelled_count"),
+        ("data.init_args.train={a: {roots: x, use: weak}}", "told is for weak streams"),
+        ("data.init_args.crop={by: nose}", "by"),
         ("data.init_args.cloud_points=8", "leave data.init_args.cloud_points out"),
     ],
 )

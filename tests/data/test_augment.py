@@ -1,4 +1,4 @@
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -7,19 +7,29 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auxhand.data.augment import EASY, HARD, Augmentation, augment, generator
+from auxhand.data import augment as augmenting
+from auxhand.data.augment import Contents, generator
 from auxhand.data.background import Backgrounds
 from auxhand.data.cloud import surface
 from auxhand.data.columns import decode_mask, encode_png
+from auxhand.data.crops import CropRule
 from auxhand.data.photometric import Photometric, cast_shadow, light_hand, occlude, take_picture
+from auxhand.data.stored import Stored
+from auxhand.data.strengths import EASY, HARD, Augmentation
 from auxhand.geometry.camera import project
 from auxhand.geometry.crop import uv_box
 
 PLAIN = Backgrounds(distractor_share=0.0)
-OFF = Photometric(**{f.name: 1.0 if f.name == "resolution" else 0.0 for f in fields(Photometric)})
+OFF = Photometric()
 """No change of light, no obstacles, no camera."""
 BARE = replace(HARD, absent_share=0.0, misplaced_share=0.0, other_side_share=0.0, photometric=OFF)
 """Hard geometry alone."""
+
+
+def augment(row, size, rng, strengths, backgrounds, where="", **contents):
+    """`auxhand.data.augment.augment` of a row."""
+    stored = Stored(row, where)
+    return augmenting.augment(stored, size, rng, strengths, backgrounds, Contents(**contents))
 
 
 @settings(max_examples=40, deadline=None)
@@ -60,7 +70,8 @@ def test_a_dot_drawn_at_a_joint_is_found_there(hand_row):
         dot[..., :3] = 255
         y, x = np.mgrid[:128, :128]
         dot[..., 3] = (255 * np.clip(5 - np.hypot(x - u, y - v), 0, 1)).astype(np.uint8)
-        row["rgba"], row["mask"] = encode_png(dot), None
+        row["rgba"] = encode_png(dot)
+        row["mask"] = encode_png((dot[..., 3] > 127) * np.uint8(255))
         for visit in range(12):
             sample = augment(row, 96, generator(0, visit, 4), BARE, PLAIN)
             if sample.joints_uv is None or not sample.joint_valid[joint]:
@@ -69,7 +80,7 @@ def test_a_dot_drawn_at_a_joint_is_found_there(hand_row):
             if not 4 < at_x.min() <= at_x.max() < 91 or not 4 < at_y.min() <= at_y.max() < 91:
                 continue  # cut by the edge
             found = [at_x.mean(), at_y.mean()]
-            np.testing.assert_allclose(found, sample.joints_uv[joint], atol=0.3)
+            np.testing.assert_allclose(found, sample.joints_uv[joint], atol=0.4)
 
 
 def test_hand_comes_before_the_background_without_a_fringe(hand_row):
@@ -200,24 +211,23 @@ def test_a_weakly_labelled_row_gives_nothing_of_its_pose_away(hand_row):
     """Neither in what it holds nor in where its crop lies (Fig. 5.8)."""
     strengths = replace(BARE, rotation=20.0, upright_share=0.0, translation=0.05)
     moved = {"joints_uv": [7.0] * 42, "joints_xyz": [1.0] * 63, "joint_valid": [False] * 21}
+    contents = Contents(depth=True, cloud_points=50, crop=CropRule("mask", 0.8))
+    told = ("K", "side", "presence", "mask", "depth", "cloud")
     for visit in range(5):
-        options = {"depth": True, "cloud_points": 50, "by": "mask", "labelled": False}
+
+        def picture(stored, visit=visit):
+            return augmenting.augment(
+                stored, 48, generator(0, visit, 3), strengths, PLAIN, contents
+            )
+
         weak, other = (
-            augment(row, 48, generator(0, visit, 3), strengths, PLAIN, **options)
-            for row in (hand_row(3), hand_row(3) | moved)
+            picture(Stored(row).telling(told)) for row in (hand_row(3), hand_row(3) | moved)
         )
         for name in ("joints_uv", "joints_xyz", "joint_valid", "joint_visible", "mano"):
             assert getattr(weak, name) is None
         for name in ("image", "mask", "depth", "cloud", "K"):
             assert torch.equal(getattr(weak, name), getattr(other, name))
-        labelled = augment(
-            hand_row(3),
-            48,
-            generator(0, visit, 3),
-            strengths,
-            PLAIN,
-            **options | {"labelled": True},
-        )
+        labelled = picture(Stored(hand_row(3)))
         assert torch.equal(labelled.cloud, weak.cloud)  # it is the same picture otherwise
         assert torch.equal(labelled.image, weak.image)
         assert labelled.joints_xyz is not None
@@ -235,8 +245,7 @@ def test_clouds_and_poses_turn_with_the_image(hand_row):
                 strengths,
                 PLAIN,
                 cloud_points=200,
-                by="mask",
-                view=view,
+                crop=CropRule("mask", view=view),
             )
             torch.testing.assert_close(
                 project(sample.K, sample.joints_xyz), sample.joints_uv, atol=1e-3, rtol=0
@@ -315,7 +324,7 @@ def test_a_thing_in_the_cut_out_is_no_hand(hand_row):
 
 def test_clouds_lie_on_the_hand_and_turn_with_the_crop(hand_row):
     row = hand_row(0, side="left")
-    whole = surface(row)
+    whole = surface(Stored(row))
     never = replace(EASY, absent_share=0.0, misplaced_share=0.0, other_side_share=0.0)
     first, second = (
         augment(row, 48, generator(0, visit), never, Backgrounds(), cloud_points=30)

@@ -3,9 +3,19 @@
 import numpy as np
 import torch
 
-from auxhand.data.cloud import NEAR, random_surface, surface
+from auxhand.data import cloud
+from auxhand.data.cloud import NEAR
 from auxhand.data.columns import PARTS, decode_depth, decode_mask, encode_depth, encode_png
+from auxhand.data.stored import Stored
 from auxhand.geometry.camera import project
+
+
+def surface(row):
+    return cloud.surface(Stored(row))
+
+
+def random_surface(row, points, rng):
+    return cloud.random_surface(Stored(row), points, rng)
 
 
 def test_the_arm_is_no_part_of_a_cloud(hand_row):

@@ -6,7 +6,7 @@ import torch
 from miniature import array, assert_like, hand, shown
 
 from auxhand.data.convert import Findings, evenly, look, prepare
-from auxhand.data.readers.reader import CropRule
+from auxhand.data.crops import CropRule
 from auxhand.sample import HandSample
 
 

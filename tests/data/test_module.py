@@ -1,15 +1,24 @@
 import json
+import shutil
 from dataclasses import replace
 
 import lightning
+import numpy as np
 import pytest
 import torch
 
-from auxhand.data.augment import EASY, HARD
-from auxhand.data.module import HandDataModule, Phase, Schedule
+from auxhand.data.columns import decode_mask, encode_png
+from auxhand.data.crops import CropRule
+from auxhand.data.module import HandDataModule
 from auxhand.data.sampler import Key, KeySampler
 from auxhand.data.store import PreparedDataset, shard_path, write_description, write_shard
+from auxhand.data.streams import Phase, Stream
+from auxhand.data.strengths import EASY, Augmentation
+from auxhand.geometry.warp import warp_image
 from auxhand.sample import HandBatch
+
+WHOLE = replace(EASY, absent_share=0, misplaced_share=0, other_side_share=0)
+"""Every crop is about its hand."""
 
 
 def make(root, **arguments):
@@ -20,7 +29,7 @@ def make(root, **arguments):
         "phases": [Phase(0, 32, 0.0), Phase(2, 48, 1.0)],
         "seed": 5,
     }
-    return HandDataModule(str(root), **{**defaults, **arguments})
+    return HandDataModule(**{"train": str(root), **defaults, **arguments})
 
 
 def epoch_of(loader, epoch):
@@ -69,22 +78,6 @@ def trainer(folder, epochs, **options):
     )
 
 
-def test_schedule_knows_the_phase_of_each_epoch():
-    schedule = Schedule([Phase(0, 64, 0.0), Phase(3, 96, 0.5), Phase(5, 128)])
-    assert [schedule.number(e) for e in range(7)] == [0, 0, 0, 1, 1, 2, 2]
-    for phases in ([], [Phase(1, 64)], [Phase(0, 64), Phase(0, 96)], [Phase(0, 64), Phase(-1, 1)]):
-        with pytest.raises(ValueError, match="phases must begin"):
-            Schedule(phases)
-    with pytest.raises(ValueError, match="difficulty"):
-        Schedule([Phase(0, 64, 1.5)])
-
-
-def test_a_phase_may_have_an_augmentation_of_its_own(hand_dataset):
-    wide = replace(EASY, smallest=0.2, largest=0.2)
-    schedule = Schedule([Phase(0, 32), Phase(1, 32, augmentation=wide)])
-    assert schedule.augmentations == (HARD, wide)
-
-
 def test_clouds_are_as_large_as_asked(hand_dataset):
     data = make(hand_dataset, cloud_points=40)
     batch = next(iter(data.train_dataloader()))
@@ -121,13 +114,13 @@ def test_held_out_samples_are_evaluation_crops(hand_dataset):
     assert epoch_of(loader, 2)[0].image.shape == (2, 3, 48, 48)
     whole = make(hand_dataset, val=str(hand_dataset), val_count=None)
     assert len(whole.evaluation_set) == 12
-    assert len(whole.training_set) == 12
+    assert len(whole.training_sets["labelled"]) == 12
 
 
 def test_several_datasets_are_one(hand_dataset):
     both = HandDataModule([str(hand_dataset)] * 2, val_count=2, phases=[Phase(0, 32)])
-    data = both.training_set
-    assert len(data) == 22
+    data = both.training_sets["labelled"]
+    assert len(data) == 20  # what is held out is trained on under no name
     sample = data[Key(0, 0, 10)]
     assert sample.source in ("fake/0", "background")
 
@@ -163,7 +156,7 @@ def test_dataset_rows_are_those_that_were_written(hand_dataset, hand_row):
     assert dataset.row(7) == hand_row(7)
 
 
-def test_phases_of_upright_views_draw_from_those(tmp_path, hand_row):
+def test_phases_of_upright_viewpoints_draw_from_those(tmp_path, hand_row):
     kinds = ["upright", "any", "any", "upright", "upright", "any"]
     rows = [
         hand_row(i) | {"factors": json.dumps({"view": {"kind": kind}})}
@@ -171,8 +164,8 @@ def test_phases_of_upright_views_draw_from_those(tmp_path, hand_row):
     ]
     write_shard(shard_path(tmp_path, 0), rows)
     write_description(tmp_path, len(rows))
-    phases = [Phase(0, 32, views="upright"), Phase(1, 32)]
-    data = make(tmp_path, val_count=1, phases=phases).training_set
+    phases = [Phase(0, 32, viewpoints="upright"), Phase(1, 32)]
+    data = make(tmp_path, val_count=1, phases=phases).training_sets["labelled"]
     sampler = KeySampler(len(data), 3, order_seed=0, pool=data.pool)
     assert sorted(key.sample for key in sampler) == [0, 3, 4]
     sampler.set_epoch(1)
@@ -180,80 +173,153 @@ def test_phases_of_upright_views_draw_from_those(tmp_path, hand_row):
     assert data.pool(1).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_upright_views_that_no_dataset_has_are_refused(hand_dataset):
-    phases = [Phase(0, 32, views="upright")]
+def test_upright_viewpoints_that_no_dataset_has_are_refused(hand_dataset):
+    phases = [Phase(0, 32, viewpoints="upright")]
     with pytest.raises(ValueError, match="upright"):
-        make(hand_dataset, phases=phases).training_set.pool(0)
+        make(hand_dataset, phases=phases).training_sets["labelled"].pool(0)
 
 
-def test_the_first_samples_are_those_that_count(hand_dataset):
-    few = make(hand_dataset, train_count=3)
-    assert len(few.training_set) == 3
-    assert len(few.evaluation_set) == 2
-    both = HandDataModule(
-        [str(hand_dataset)] * 2, val_count=2, train_count=11, batch_size=1, workers=0
-    )
-    assert [len(part.rows) for part in both.training_set.parts] == [10, 1]
-    for count in (0, 11):
-        with pytest.raises(ValueError, match="train_count must lie in 1 to 10"):
-            _ = make(hand_dataset, train_count=count).training_set
+def test_a_stream_takes_the_samples_it_names(hand_dataset, tmp_path):
+    root, other = str(hand_dataset), str(tmp_path / "other")
+    shutil.copytree(root, other)
+
+    def rows(roots=root, **stream):
+        data = make(root, train={"a": Stream(roots, **stream)}, batch_size=1).training_sets["a"]
+        return [(part.rows.start, part.rows.stop) for part in data.parts]
+
+    assert rows() == [(0, 10)]  # without the two that are held out
+    assert rows(count=3) == [(0, 3)]
+    assert rows(start=3) == [(3, 10)]
+    assert rows(start=3, count=4) == [(3, 7)]
+    assert rows([root, other], start=8, count=5) == [(8, 10), (0, 3)]
+    assert rows([root, other], start=11) == [(1, 12)]
+    for count, start in ((0, 0), (11, 0), (8, 3), (None, 10), (1, -1)):
+        with pytest.raises(ValueError, match="a stream takes 1 to"):
+            rows(start=start, count=count)
+
+
+def test_an_index_names_a_sample_at_every_visit(hand_dataset):
+    data = make(hand_dataset, phases=[Phase(0, 32, augmentation=WHOLE)])
+    for epoch in (0, 3):
+        for batch in epoch_of(data.train_dataloader(), epoch):
+            assert batch.source == tuple(f"fake/{i}" for i in batch.index.tolist())
+
+
+FEW = {"labelled": {"count": 4, "batch_size": 2}}
+WEAK = {
+    "use": "weak",
+    "told": ["K", "side", "presence", "mask", "depth", "cloud"],
+    "start": 4,
+    "batch_size": 2,
+}
+
+
+def streams(root, **named):
+    return {name: Stream(str(root), **options) for name, options in named.items()}
 
 
 def test_weakly_labelled_samples_have_surfaces_and_no_pose(hand_dataset):
-    whole = replace(EASY, absent_share=0, misplaced_share=0, other_side_share=0)
     data = make(
         hand_dataset,
-        labelled_count=4,
-        labelled_share=0.5,
-        crop_by="mask",
+        train=streams(hand_dataset, **FEW, weak=WEAK),
+        crop=CropRule("mask", 0.8),
         cloud_points=16,
         images_per_epoch=24,
-        phases=[Phase(0, 32, augmentation=whole)],
+        phases=[Phase(0, 32, augmentation=WHOLE)],
     )
-    labelled_places = {f"fake/{i}" for i in range(4)}
     seen = []
-    for batch in epoch_of(data.train_dataloader(), 0):
-        assert batch.valid["joints_xyz"].sum() == 2  # half of every batch
+    for step, _, _ in data.train_dataloader():
+        batch = HandBatch.join([step["labelled"], step["weak"]])
+        assert batch.valid["joints_xyz"].tolist() == [True, True, False, False]
         assert batch.valid["cloud"].all()
-        for place, known in zip(batch.source, batch.valid["joints_xyz"].tolist(), strict=True):
-            assert (place in labelled_places) == known
-            seen.append(place)
+        assert not batch.joint_valid[2:].any()
+        seen += batch.source
     counts = {place: seen.count(place) for place in set(seen)}
-    assert len(counts) == 10
-    assert {counts[place] for place in labelled_places} == {3}  # 12 of 24 keys, 4 samples
-    assert {counts[place] for place in set(counts) - labelled_places} == {2}
+    assert {counts[f"fake/{i}"] for i in range(4)} == {3}  # 12 of 24 keys, 4 samples
+    assert {counts[f"fake/{i}"] for i in range(4, 10)} == {2}
 
 
-def test_without_a_share_labelled_samples_come_as_they_are(hand_dataset):
-    data = make(hand_dataset, labelled_count=4, crop_by="mask", images_per_epoch=20)
-    keys = [key.sample for key in data.train_dataloader().sampler]
-    assert sorted(keys) == sorted([*range(10)] * 2)
+def test_streams_become_one_batch_where_asked(hand_dataset, tmp_path):
+    named = streams(hand_dataset, **FEW, weak=WEAK)
+    data = make(hand_dataset, train=named, images_per_epoch=8, joined=True)
+    probe = Probe()
+    trainer(tmp_path, 2).fit(probe, data)
+    assert [(epoch, len(batch)) for epoch, batch in probe.seen] == [(0, 4), (0, 4), (1, 4), (1, 4)]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"labelled_count": 3}, "no joints to crop by"),
-        ({"labelled_share": 0.5}, "beside a labelled_count"),
-        ({"labelled_count": 3, "labelled_share": 1.5, "crop_by": "mask"}, "share in"),
-    ],
-)
-def test_weak_labels_that_cannot_be_are_refused(hand_dataset, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        make(hand_dataset, **arguments)
+def test_an_unlabelled_stream_reads_images_and_boxes_alone(hand_dataset, hand_row, tmp_path):
+    """Whatever else the rows say, and were it damaged, the batches are the same."""
+    rows = [hand_row(i, rgba=False) for i in range(8)]
+    spoiled = []
+    for row in rows:
+        damaged = {"mask": b"no picture", "depth": b"none", "joints_uv": [1.0], "K": [2.0]}
+        damaged |= {"joints_xyz": [0.0], "joint_valid": [], "mano": [1.0], "side": "neither"}
+        spoiled.append({**row, **damaged, "box": make_box(row["mask"])})
+    batches = []
+    for name, content in (("whole", rows), ("spoiled", spoiled)):
+        (tmp_path / name).mkdir()
+        write_shard(shard_path(tmp_path / name, 0), content)
+        write_description(tmp_path / name, len(content))
+        stream = Stream(str(tmp_path / name), "unlabelled")
+        data = make(None, train={"real": stream}, val=str(hand_dataset), cloud_points=8, depth=True)
+        batches.append(epoch_of(data.train_dataloader(), 0))
+    for first, second in zip(*batches, strict=True):
+        assert torch.equal(first.image, second.image)
+        assert first.valid["image"].all()
+        known = {name for name, flags in first.valid.items() if flags.any()}
+        assert known <= {"image", "index", "crop"}
+        assert torch.equal(first.crop.A, second.crop.A)
+
+
+def make_box(mask):
+    """The box of a stored mask, by hand."""
+    rows, columns = np.nonzero(decode_mask(mask))
+    x, y = columns.min() - 0.5, rows.min() - 0.5
+    return [float(x), float(y), float(columns.max() + 0.5 - x), float(rows.max() + 0.5 - y)]
+
+
+def test_one_view_is_warped_into_the_other(hand_row, tmp_path):
+    """Two pictures of a visit, each with an augmentation of its own, and the way between them."""
+    smooth_dataset(tmp_path, hand_row)
+    plain = Augmentation(rotation=5.0, smallest=0.6, largest=0.7, shift=0.3)
+    strong = Augmentation(any_rotation_share=1.0, smallest=0.35, largest=0.5, translation=0.05)
+    data = make(
+        None,
+        train={"both": Stream(str(tmp_path), views=2)},
+        val=str(tmp_path),
+        phases=[Phase(0, 64, augmentation=plain, second=strong)],
+    )
+    for views in epoch_of(data.train_dataloader(), 0):
+        assert torch.equal(views.first.index, views.second.index)
+        turn = views.transform
+        warped = warp_image(views.first.image, turn.A, turn.size)
+        inside = warp_image(torch.ones_like(views.first.image), turn.A, turn.size) > 0.999
+        assert inside.float().mean() > 0.2
+        assert (warped - views.second.image)[inside].abs().max() < 0.02
+        assert (views.first.image - views.second.image)[inside].abs().mean() > 0.03
+        uv = turn.uv_to_crop(views.first.joints_uv)
+        torch.testing.assert_close(uv, views.second.joints_uv, atol=2e-3, rtol=0)
+        xyz = turn.xyz_to_crop(views.first.joints_xyz)
+        torch.testing.assert_close(xyz, views.second.joints_xyz, atol=1e-5, rtol=0)
+
+
+def smooth_dataset(root, hand_row):
+    """Rows whose images are smooth, so that to see them twice through a crop changes little."""
+    rows = []
+    y, x = np.mgrid[:128, :128] / 128
+    for index in range(6):
+        waves = [0.5 + 0.4 * np.sin(5 * x + c + index) * np.cos(4 * y - c) for c in range(3)]
+        image = (np.stack(waves, -1) * 255).astype(np.uint8)
+        rows.append(hand_row(index, rgba=False) | {"image": encode_png(image)})
+    write_shard(shard_path(root, 0), rows)
+    write_description(root, len(rows))
 
 
 def test_validation_clouds_are_the_same_every_time(hand_dataset):
-    data = make(hand_dataset, cloud_points=32, crop_by="mask", view="labels")
+    data = make(hand_dataset, cloud_points=32, crop=CropRule("mask", 0.8, "labels"))
     first, second = (epoch_of(data.val_dataloader(), epoch)[0] for epoch in (0, 1))
     assert first.valid["cloud"].all()
     assert torch.equal(first.cloud, second.cloud)
     # In the crop's frame, as the joints are: the hand's lines are drawn from joint to joint.
     nearest = torch.cdist(first.cloud, first.joints_xyz).amin(1)
     assert nearest.median() < 0.02
-
-
-def test_a_mixture_needs_both_kinds(hand_dataset):
-    data = make(hand_dataset, labelled_count=10, labelled_share=0.5, crop_by="mask")
-    with pytest.raises(ValueError, match="all are labelled"):
-        data.train_dataloader()

@@ -9,8 +9,8 @@ import torch
 from auxhand.data.columns import (
     decode_depth,
     decode_image,
+    decode_labels,
     decode_mask,
-    decode_row,
     encode_depth,
     encode_jpeg,
     encode_png,
@@ -134,7 +134,7 @@ def test_wrong_rows_are_refused(tmp_path):
     with pytest.raises(ValueError, match="side must be"):
         make_row(0, side="Left")
     with pytest.raises(ValueError, match="joints_uv has 3 values, not 42"):
-        decode_row({"index": 0, "joints_uv": [1.0, 2.0, 3.0]})
+        decode_labels({"index": 0, "joints_uv": [1.0, 2.0, 3.0]})
 
 
 def test_corrupt_bytes_name_dataset_row_and_column(tmp_path):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from auxhand.data.crops import USUAL, CropRule
 from auxhand.data.readers import READERS
-from auxhand.data.readers.reader import CropRule
 from auxhand.evaluation.datasets import DATASETS, protocol_named
-from auxhand.evaluation.protocol import CROPS, PROTOCOLS, EvaluationCrops, PoseMetrics, evaluate
+from auxhand.evaluation.protocol import PROTOCOLS, EvaluationCrops, PoseMetrics, evaluate
 from auxhand.geometry.camera import project
 from auxhand.geometry.pose25d import relative, to_25d
 from auxhand.hand.skeleton import TIPS
@@ -109,7 +109,7 @@ def test_labels_in_2d_alone_give_what_can_be_had():
 
 def test_joints_take_less_of_a_crop_by_the_mask():
     assert CropRule("joints", 0.8).joints_fraction == 0.8
-    for rule in CROPS.values():  # which show hands equally large
+    for rule in USUAL.values():  # which show hands equally large
         assert rule.joints_fraction == pytest.approx(0.7)
 
 

@@ -1,13 +1,11 @@
 import math
 import pickle
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn.functional import interpolate
 
 from auxhand.geometry.camera import project, rays, rotation_to_axis
 from auxhand.geometry.crop import (
@@ -20,7 +18,6 @@ from auxhand.geometry.crop import (
     plain_crop,
     uv_box,
     view_crop,
-    warp_image,
 )
 
 few = settings(max_examples=25, deadline=None)
@@ -253,6 +250,56 @@ def test_a_crop_survives_pickling_without_tensors():
         assert (copy.size, copy.mirrored) == (crop.size, crop.mirrored)
 
 
+def several() -> list[Crop]:
+    """Three crops of one size, of cameras and turns of their own."""
+    crops = []
+    for n in range(3):
+        K = torch.tensor([[500.0 + 20 * n, 3, 300], [0, 510, 200 + n], [0, 0, 1]]).double()
+        cut = (300.0 - 40 * n, 180.0 + 30 * n), 90.0 + 20 * n, 32, 0.7 * n, n == 1
+        crops.append(view_crop(K, *cut))
+    return crops
+
+
+def test_a_batch_of_crops_does_what_each_does():
+    ones = several()
+    batch = Crop.stack([*ones, None])
+    g = torch.Generator().manual_seed(0)
+    uv = 30 * torch.rand(4, 21, 2, generator=g)
+    xyz = 0.1 * torch.rand(4, 21, 3, generator=g) + torch.tensor([0.0, 0.0, 0.5])
+    assert len(batch) == 4
+    assert batch.mirrored.tolist() == [False, True, False, False]
+    for n, one in enumerate(ones):
+        for name, value in (("uv_to_original", uv), ("uv_to_crop", 10 * uv), ("xyz_to_crop", xyz)):
+            expected = getattr(one, name)(value[n].double())
+            found = getattr(batch, name)(value)[n].double()
+            torch.testing.assert_close(found, expected, atol=2e-3, rtol=1e-5)
+        torch.testing.assert_close(
+            batch.depth_scale()[n].double(), one.depth_scale(), atol=1e-5, rtol=0
+        )
+        again = batch[n]
+        assert again.mirrored is one.mirrored
+        torch.testing.assert_close(again.A.double(), one.A, atol=1e-3, rtol=1e-6)
+    torch.testing.assert_close(batch.uv_to_crop(uv)[3], uv[3])  # what is not known changes nothing
+    assert torch.equal(batch[1:3].A, batch.A[1:3])
+    assert torch.equal(batch[torch.tensor([2, 0])].R, batch.R[[2, 0]])
+
+
+def test_from_one_crop_onto_another_of_the_same_image():
+    K = torch.tensor([[500.0, 3, 300], [0, 510, 200], [0, 0, 1]]).double()
+    first = view_crop(K, (250.0, 150.0), 120.0, 64, 0.3, mirror=True)
+    second = view_crop(K, (330.0, 210.0), 80.0, 96, -1.0)
+    between = first.onto(second)
+    xyz = torch.tensor([[-0.02, -0.03, 0.5], [0.05, 0.02, 0.4], [0.0, 0.1, 0.6]]).double()
+    uv = project(K, xyz)
+    found = between.uv_to_crop(first.uv_to_crop(uv))
+    torch.testing.assert_close(found, second.uv_to_crop(uv), atol=1e-9, rtol=0)
+    turned = between.xyz_to_crop(first.xyz_to_crop(xyz))
+    torch.testing.assert_close(turned, second.xyz_to_crop(xyz))
+    torch.testing.assert_close(project(between.K, turned), found)
+    assert between.mirrored
+    torch.testing.assert_close(first.then(between).A, second.A, atol=1e-9, rtol=1e-9)
+
+
 def test_boxes():
     uv = torch.tensor([[[3.0, 4.0], [10.0, 6.0], [99.0, 99.0]]])
     valid = torch.tensor([[True, True, False]])
@@ -266,87 +313,6 @@ def test_boxes():
     assert float(side) == 64.0
 
 
-def smooth_image(channels: int = 3) -> torch.Tensor:
-    v, u = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
-    waves = [np.sin(u / (30 + 9 * c)) * np.cos(v / (40 - 7 * c)) for c in range(channels)]
-    return torch.from_numpy(np.stack(waves).astype(np.float32))
-
-
-@given(crops(torch.tensor([[500.0, 3, 300], [0, 510, 200], [0, 0, 1]], dtype=torch.float64)))
-@settings(max_examples=10, deadline=None)
-def test_warp_agrees_with_opencv(crop):
-    image = smooth_image()
-    height, width = crop.size
-    expected = cv2.warpPerspective(
-        image.permute(1, 2, 0).numpy(), crop.A.numpy(), (width, height), flags=cv2.INTER_LINEAR
-    )
-    warped = warp_image(image, crop.A, crop.size).permute(1, 2, 0).numpy()
-    inside = cv2.warpPerspective(
-        np.ones((HEIGHT, WIDTH), np.float32), crop.A.numpy(), (width, height)
-    )
-    difference = np.abs(warped - expected)[inside == 1]
-    # OpenCV rounds source positions to 1/32 pixel.
-    assert difference.size == 0 or difference.max() < 0.5 / 32 * 2 * 0.06 + 1e-3
-
-
-def test_identity_and_integer_shift_copy_pixels():
-    image = torch.rand(2, 1, 9, 7, generator=torch.Generator().manual_seed(0))
-    A = torch.eye(3)
-    torch.testing.assert_close(warp_image(image, A, (9, 7)), image, atol=1e-5, rtol=0)
-    A = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, -1.0], [0.0, 0.0, 1.0]])
-    moved = warp_image(image, A, (9, 7))
-    torch.testing.assert_close(moved[..., :8, 2:], image[..., 1:, :5], atol=1e-5, rtol=0)
-    assert moved[..., :, 0].abs().max() < 1e-5
-
-
-def test_resizing_by_warp_is_interpolation_without_aligned_corners():
-    image = smooth_image()[:, :64, :64]
-    A = plain_crop((31.5, 31.5), 64.0, 160).A
-    warped = warp_image(image, A, (160, 160), padding="border")
-    expected = interpolate(image[None], (160, 160), mode="bilinear", align_corners=False)[0]
-    torch.testing.assert_close(warped, expected, atol=1e-4, rtol=0)
-
-
-def test_supersampling_averages_what_a_pixel_covers():
-    noise = torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0))
-    A = plain_crop((31.5, 31.5), 64.0, 16).A
-    expected = torch.nn.functional.avg_pool2d(noise[None], 4)[0]
-    warped = warp_image(noise, A, (16, 16), supersample=4)
-    torch.testing.assert_close(warped, expected, atol=1e-4, rtol=0)
-
-
-def test_a_homography_per_image_and_one_for_all():
-    images = torch.stack([smooth_image()[:, :40, :50], smooth_image()[:, 40:80, 50:100]])
-    A = torch.stack([plain_crop((20.0, 20.0), 30.0, 16, a).A for a in (0.0, 1.0)])
-    each = warp_image(images, A, (16, 16))
-    assert each.shape == (2, 3, 16, 16)
-    for i in range(2):
-        torch.testing.assert_close(each[i], warp_image(images[i], A[i], (16, 16)))
-    torch.testing.assert_close(warp_image(images, A[0], (16, 16))[0], each[0])
-    torch.testing.assert_close(
-        warp_image(images[0], A, (16, 16))[1], warp_image(images[0], A[1], (16, 16))
-    )
-
-
-def test_what_lies_behind_the_camera_is_outside_the_image():
-    K = torch.tensor([[20.0, 0.0, 15.5], [0.0, 20.0, 15.5], [0.0, 0.0, 1.0]])
-    wide = torch.tensor([[4.0, 0.0, 63.5], [0.0, 4.0, 15.5], [0.0, 0.0, 1.0]])
-    sideways = torch.tensor([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
-    out = warp_image(torch.ones(1, 32, 32), wide @ sideways @ torch.linalg.inv(K), (32, 128))
-    assert torch.isfinite(out).all()
-    behind = out[0, :, :64] if out[0, :, :64].max() < out[0, :, 64:].max() else out[0, :, 64:]
-    assert behind.abs().max() == 0
-    assert out.max() == pytest.approx(1.0)
-
-
-def test_warp_is_differentiable():
-    image = torch.rand(1, 6, 6, generator=torch.Generator().manual_seed(0)).double()
-    A = plain_crop(torch.tensor([2.6, 2.7], dtype=torch.float64), 3.1, 4, 0.3).A
-    image.requires_grad_()
-    A.requires_grad_()
-    assert torch.autograd.gradcheck(lambda i, a: warp_image(i, a, (4, 4)), (image, A))
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -358,11 +324,6 @@ def test_warp_is_differentiable():
         (lambda: box_center_side((0.0, 0.0, 0.0, 5.0)), "positive w and h"),
         (lambda: uv_box(torch.zeros(3, 2), torch.zeros(3, dtype=torch.bool)), "no valid point"),
         (lambda: uv_box(torch.zeros(3, 2), torch.zeros(2, dtype=torch.bool)), "one flag"),
-        (lambda: warp_image(torch.zeros(8, 8), torch.eye(3), (4, 4)), "image must have shape"),
-        (
-            lambda: warp_image(torch.zeros(1, 8, 8, dtype=torch.uint8), torch.eye(3), (4, 4)),
-            "floating",
-        ),
         (lambda: mirror_uv(torch.zeros(3), 4), "uv must have shape"),
     ],
 )

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from auxhand.geometry import canonical, crop, heatmap, pose25d
+from auxhand.geometry import canonical, crop, heatmap, pose25d, warp
 from auxhand.geometry.camera import project, rays, rotation_to_axis, unproject
 from auxhand.geometry.precision import full_precision
 
@@ -29,7 +29,7 @@ CALLS = {
     "xyz_to_original": lambda: VIEW.xyz_to_original(XYZ),
     "depth_scale": lambda: VIEW.depth_scale(),
     "mirror_K": lambda: crop.mirror_K(K, 640),
-    "warp_image": lambda: crop.warp_image(LOGITS, torch.eye(3) * 1.0, (32, 32)),
+    "warp_image": lambda: warp.warp_image(LOGITS, torch.eye(3) * 1.0, (32, 32)),
     "soft_argmax": lambda: heatmap.soft_argmax(LOGITS)[0],
     "lift": lambda: pose25d.lift(UV, POSE.d, K, POSE.root_z, POSE.scale),
     "lift_closed_form": lambda: pose25d.lift_closed_form(UV, POSE.d, K).xyz,

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.ndimage import affine_transform
 
-from auxhand.geometry.crop import warp_image
 from auxhand.geometry.similarity import for_cells, move_maps, move_uv, similarity
+from auxhand.geometry.warp import warp_image
 
 
 def shifts(*rows):

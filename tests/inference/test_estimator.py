@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from auxhand.data.geometric import square_crop
+from auxhand.data.crops import square_crop
 from auxhand.geometry.camera import (
     intrinsics_from_focal,
     intrinsics_from_fov,

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auxhand.data.geometric import evaluation_crop
+from auxhand.data.crops import evaluation_crop
 from auxhand.geometry.camera import intrinsics_from_fov, project, rotation_to_axis
 from auxhand.geometry.crop import uv_box, view_crop
 from auxhand.geometry.pose25d import lift, lift_closed_form, to_25d
@@ -123,7 +123,7 @@ def test_a_batch_of_poses_gets_pixels():
             joints_uv=project(K, xyz).float(),
             joints_xyz=xyz.float(),
         )
-        samples.append(evaluation_crop(sample, 64, 0.7))
+        samples.append(evaluation_crop(sample, 64))
         poses.append(samples[-1].crop.xyz_to_crop((xyz - xyz[9]).float()) / 0.1)
     batch = HandSample.collate(samples)
     xyz = torch.stack(poses)

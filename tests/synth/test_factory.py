@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from auxhand.data import store
-from auxhand.data.columns import decode_depth, decode_image, decode_mask
+from auxhand.data.columns import PARTS, decode_depth, decode_image, decode_mask, decode_parts
 from auxhand.data.store import PreparedDataset
 from auxhand.synth import factory
 from auxhand.synth.config import FactorConfig
@@ -131,11 +131,13 @@ def test_columns_agree(made):
         np.testing.assert_allclose((uv[:, :2] / uv[:, 2:]).ravel(), row["joints_uv"], atol=1e-6)
         rgba = decode_image(row["rgba"], channels=4)
         depth, mask = decode_depth(row["depth"]), decode_mask(row["mask"])
+        arm = decode_parts(row["parts"]) == PARTS.index("arm")
         things = json.loads(row["factors"])["occluders"]
         assert (depth[mask > 0] > 0).all()
-        assert things or ((depth > 0) == (mask > 0)).all()
+        assert things or ((depth > 0) == (mask > 0) | arm).all()
         assert (rgba[..., 3][mask > 0] > 0).mean() > 0.99
-        assert things or (rgba[..., 3][mask == 0] < 255).all()
+        assert things or (rgba[..., 3][(mask == 0) & ~arm] < 255).all()
+        assert not mask[arm].any()
         seen = depth[depth > 0]
         assert xyz[:, 2].min() - 0.05 < np.median(seen) < xyz[:, 2].max() + 0.25
         assert all(row["joint_valid"])

@@ -6,6 +6,7 @@ import re
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,9 +64,10 @@ def run(args: Namespace) -> None:
     import torch
     from tqdm import tqdm
 
+    from auxhand.data.crops import USUAL
     from auxhand.data.store import PreparedDataset
     from auxhand.evaluation.datasets import protocol_named
-    from auxhand.evaluation.protocol import CROPS, EvaluationCrops, evaluate
+    from auxhand.evaluation.protocol import EvaluationCrops, evaluate
     from auxhand.evaluation.report import (
         plot_pck,
         read_curve,
@@ -84,8 +86,9 @@ def run(args: Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bundle = HandPoseEstimator.load(args.model, device).bundle
     data = PreparedDataset(args.data)
-    rule = CROPS[args.crop] if args.crop else protocol.crop or bundle.crop
-    crops = EvaluationCrops(data, bundle.input_size, rule, bundle.view)
+    rule = USUAL[args.crop] if args.crop else protocol.crop or bundle.crop
+    rule = replace(rule, view=bundle.view)
+    crops = EvaluationCrops(data, bundle.input_size, rule)
     values = evaluate(
         lambda batch: with_pixels(bundle.network(batch.image), batch, rule.joints_fraction),
         tqdm(crops.batches(), desc="evaluating", unit="batch"),

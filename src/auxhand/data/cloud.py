@@ -8,14 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auxhand.data.columns import (
-    Array,
-    Row,
-    decode_column,
-    decode_depth,
-    decode_hand,
-    decode_labels,
-)
+from auxhand.data.stored import Stored
 from auxhand.geometry.camera import unproject
 from auxhand.geometry.cloud import random_points
 
@@ -23,29 +16,22 @@ NEAR = 0.04
 """Metres: points that near to a joint are the hand's where no region is known (as in STB)."""
 
 
-def surface(row: Row, where: str = "", hand: Array | None = None) -> Tensor | None:
+def surface(stored: Stored) -> Tensor | None:
     """All points of the visible hand: (N, 3) metres, in the camera frame of the stored K.
 
-    The hand is that of `columns.decode_hand`, or else what is within `NEAR` of a joint. None where
-    depth or K is not known or nothing tells where the hand is, or no pixel of it has a depth.
-
-    Args:
-        row: columns of a prepared dataset.
-        where: name of the dataset, for messages.
-        hand: the hand's region, if it is decoded already.
+    The hand is that of `Stored.hand`, or else what is within `NEAR` of a joint. None where depth or
+    K is not known or nothing tells where the hand is, or no pixel of it has a depth.
 
     Raises:
         ValueError: bytes that cannot be decoded.
     """
-    seen = _visible(row, where, hand)
+    seen = _visible(stored)
     return None if seen is None else unproject(seen.K, seen.uv, seen.z)
 
 
-def random_surface(
-    row: Row, points: int, rng: np.random.Generator, where: str = "", hand: Array | None = None
-) -> Tensor | None:
+def random_surface(stored: Stored, points: int, rng: np.random.Generator) -> Tensor | None:
     """`points` random ones of `surface`: another choice at every step of a training."""
-    seen = _visible(row, where, hand)
+    seen = _visible(stored)
     if seen is None:
         return None
     generator = torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))
@@ -61,10 +47,8 @@ class _Visible(NamedTuple):
     K: Tensor
 
 
-def _visible(row: Row, where: str, hand: Array | None) -> _Visible | None:
-    depth = decode_column(row, "depth", decode_depth, where)
-    hand = decode_hand(row, where) if hand is None else hand
-    labels = decode_labels(row, where)
+def _visible(stored: Stored) -> _Visible | None:
+    depth, hand, labels = stored.depth, stored.hand, stored.labels
     if depth is None or labels.K is None or (hand is None and labels.joints_xyz is None):
         return None
     v, u = np.nonzero(depth > 0 if hand is None else (depth > 0) & (hand > 0.5))

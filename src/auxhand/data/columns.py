@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -36,6 +35,7 @@ SCHEMA = pa.schema(
         "depth": pa.binary(),
         "mask": pa.binary(),
         "parts": pa.binary(),
+        "box": pa.list_(pa.float64()),
         "K": pa.list_(pa.float64()),
         "side": pa.string(),
         "joints_uv": pa.list_(pa.float64()),
@@ -49,7 +49,7 @@ SCHEMA = pa.schema(
     }
 )
 """Columns of a shard; what a sample does not have is null."""
-_SHAPES: dict[str, tuple[int, ...]] = {
+_LABELS: dict[str, tuple[int, ...]] = {
     "K": (3, 3),
     "joints_uv": (NUM_JOINTS, 2),
     "joints_xyz": (NUM_JOINTS, 3),
@@ -57,6 +57,7 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "joint_visible": (NUM_JOINTS,),
     "mano": (MANO_PARAMETERS,),
 }
+_SHAPES = {**_LABELS, "box": (4,)}
 
 
 def encode_jpeg(image: Array, quality: int = JPEG_QUALITY) -> bytes:
@@ -157,6 +158,7 @@ def make_row(
     depth: Array | None = None,
     mask: Array | None = None,
     parts: Array | None = None,
+    box: Array | None = None,
     K: Array | None = None,
     side: str | None = None,
     joints_uv: Array | None = None,
@@ -175,8 +177,10 @@ def make_row(
         image: (H, W, 3) uint8 RGB, kept as JPEG.
         rgba: (H, W, 4) uint8, the hand alone with straight alpha, kept as PNG.
         depth: (H, W) metres, 0 = no value, kept in 0.1 mm.
-        mask: (H, W), nonzero = hand.
+        mask: (H, W), nonzero = hand, from the wrist to the fingertips.
         parts: (H, W) uint8 indices into `PARTS`.
+        box: (4,) the hand's as (x, y, w, h) in pixels, for data that has nothing else to tell
+            where it is.
         K: (3, 3); joints_uv: (21, 2) pixels; joints_xyz: (21, 3) metres; joint_valid and
             joint_visible: (21,) bool; mano: (58,), see `HandSample`; all in pixels and camera frame
             of `image`.
@@ -191,6 +195,7 @@ def make_row(
     if side is not None and side not in SIDES:
         raise ValueError(f"side must be one of {SIDES} or None, got {side!r}")
     arrays = {
+        "box": box,
         "K": K,
         "joints_uv": joints_uv,
         "joints_xyz": joints_xyz,
@@ -221,66 +226,6 @@ def make_row(
     return row
 
 
-def decode_row(row: Row, where: str = "") -> HandSample:
-    """A stored row -> `HandSample` (image, mask, depth as float32 tensors, labels as float64).
-
-    Labels keep the stored precision, so that what is computed from them stays within the
-    invariant's 1e-3 px; a batch makes them float32.
-
-    Args:
-        row: columns as in `SCHEMA`; absent ones count as null.
-        where: name of the dataset, for messages and for `source`.
-
-    Raises:
-        ValueError: image bytes that cannot be decoded, labels of a wrong length.
-    """
-    image, mask, depth = (
-        None if pixels is None else torch.from_numpy(pixels)
-        for pixels in (
-            decode_column(row, "image", decode_image, where),
-            decode_column(row, "mask", decode_mask, where),
-            decode_column(row, "depth", decode_depth, where),
-        )
-    )
-    if image is not None:
-        image = image.permute(2, 0, 1).to(torch.float32).div_(255)
-    return replace(decode_labels(row, where), image=image, mask=mask, depth=depth)
-
-
-def decode_column(
-    row: Row, name: str, decode: Callable[[bytes], Array], where: str = ""
-) -> Array | None:
-    """decode(row[name]), None where it is null; a failure names the dataset, row and column.
-
-    Raises:
-        ValueError: bytes that cannot be decoded.
-    """
-    data = row.get(name)
-    if data is None:
-        return None
-    try:
-        return decode(data)
-    except (ValueError, cv2.error) as error:
-        raise ValueError(
-            f"{where or 'dataset'}, row {row.get('index')}, column {name!r}: {error}; "
-            "make this shard anew"
-        ) from error
-
-
-def decode_hand(row: Row, where: str = "") -> Array | None:
-    """(H, W) float32 in {0, 1}, where the hand is: by `parts`, the arm left out, or else by `mask`;
-    None where neither is known.
-
-    Raises:
-        ValueError: bytes that cannot be decoded.
-    """
-    parts = decode_column(row, "parts", decode_parts, where)
-    if parts is None:
-        return decode_column(row, "mask", decode_mask, where)
-    hand = (parts > 0) & (parts != PARTS.index("arm"))
-    return np.asarray(hand, np.float32)
-
-
 def decode_labels(row: Row, where: str = "") -> HandSample:
     """What a row holds besides images: K, side, joints and their flags, presence, source.
 
@@ -288,7 +233,7 @@ def decode_labels(row: Row, where: str = "") -> HandSample:
         ValueError: a label of a wrong length.
     """
     labels: dict[str, Any] = {}
-    for name, shape in _SHAPES.items():
+    for name, shape in _LABELS.items():
         values: Sequence[Any] | None = row.get(name)
         if values is None:
             continue

@@ -15,10 +15,11 @@ import torch
 from tqdm import tqdm
 
 from auxhand.data.columns import Row, make_row
-from auxhand.data.geometric import crop_labels, place_crop, warp, warp_depth
-from auxhand.data.readers.reader import CropRule, Reader
+from auxhand.data.crops import CropRule, crop_labels, place_crop
+from auxhand.data.readers.reader import Reader
 from auxhand.data.store import claim, is_complete, shard_path, write_shard
 from auxhand.geometry.camera import project
+from auxhand.geometry.warp import warp, warp_depth
 from auxhand.sample import HandSample
 
 Array = npt.NDArray[Any]
@@ -51,14 +52,8 @@ def prepare(sample: HandSample, rule: CropRule, size: int = SIZE, margin: float 
     mask, depth = (None if m is None else m.numpy() for m in (sample.mask, sample.depth))
     labels = sample
     if sample.joints_uv is not None or (rule.by == "mask" and mask is not None):
-        crop = place_crop(
-            replace(sample, side=None),
-            size,
-            rule.fraction / margin,
-            view="plain",
-            image_size=image.shape[:2],
-            by=rule.by,
-        )
+        square = CropRule(rule.by, rule.fraction / margin, "plain")
+        crop = place_crop(replace(sample, side=None), size, square, image_size=image.shape[:2])
         labels = crop_labels(sample, crop)
         image = warp(image, crop, cv2.BORDER_REPLICATE)
         mask = None if mask is None else warp(mask, crop) > 0.5

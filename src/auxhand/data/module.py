@@ -1,169 +1,28 @@
-"""Training and validation data of a run (`HandDataModule`), on a schedule of sizes and difficulty.
-
-What a worker makes depends on nothing but the `Key` that the sampler hands it and the run's seed:
-workers keep no state, any number of them gives the same batches, and a resumed run sees what it
-would have seen.
-"""
+"""Training and validation data of a run (`HandDataModule`)."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import cv2
 import lightning
-import numpy as np
-import numpy.typing as npt
 import torch
+from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import Dataset
 
-from auxhand.data.augment import Augmentation, augment, generator
+from auxhand.data.augment import Contents, generator
 from auxhand.data.background import Backgrounds
 from auxhand.data.cloud import random_surface
-from auxhand.data.columns import decode_hand, decode_row
-from auxhand.data.geometric import CropBy, View, evaluation_crop
+from auxhand.data.crops import CropRule, evaluation_crop
 from auxhand.data.loader import EpochLoader
-from auxhand.data.sampler import Indices, Key, KeySampler
+from auxhand.data.sampler import Key, KeySampler
 from auxhand.data.store import PreparedDataset
-from auxhand.sample import HandSample
-
-Views = Literal["all", "upright"]
-
-
-@dataclass(frozen=True)
-class Phase:
-    """From `epoch` on, crops of `size` pixels at `difficulty` in [0, 1] (`Augmentation.at`), or
-    with an `augmentation` that is given in full.
-
-    With `views` "upright" only rendered hands whose factors say so: palms, backs and edges of
-    raised hands, which are learnt several times faster than hands that are turned any way.
-    """
-
-    epoch: int
-    size: int
-    difficulty: float = 1.0
-    views: Views = "all"
-    augmentation: Augmentation | None = None
-
-
-class Schedule:
-    """The phase of each epoch.
-
-    Raises:
-        ValueError: phases that do not begin with epoch 0 or are not in order.
-    """
-
-    def __init__(self, phases: Sequence[Phase]) -> None:
-        starts = [phase.epoch for phase in phases]
-        if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
-            raise ValueError(f"phases must begin at epoch 0 and ascend, got epochs {starts}")
-        self.phases = tuple(phases)
-        self.augmentations = tuple(
-            phase.augmentation or Augmentation.at(phase.difficulty) for phase in phases
-        )
-        self._starts = starts
-
-    def number(self, epoch: int) -> int:
-        """Index of the phase that `epoch` belongs to."""
-        return bisect_right(self._starts, epoch) - 1
-
-
-class Part(NamedTuple):
-    """Rows of a prepared dataset, and whether their labels are used (`augment`)."""
-
-    dataset: PreparedDataset
-    rows: range
-    labelled: bool = True
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a sample holds besides image and labels, and how it is cropped.
-
-    Attributes:
-        depth: a depth map.
-        cloud_points: points of the visible hand; 0: none.
-        crop_by: see `geometric.CropBy`.
-        view: see `geometric.View`.
-    """
-
-    depth: bool = False
-    cloud_points: int = 0
-    crop_by: CropBy = "joints"
-    view: View = "corrected"
-
-
-class TrainingSet(Dataset[HandSample]):
-    """Augmented samples of one or more prepared datasets, by `Key`."""
-
-    def __init__(
-        self,
-        parts: Sequence[Part],
-        schedule: Schedule,
-        backgrounds: Backgrounds,
-        seed: int,
-        contents: Contents,
-    ) -> None:
-        self.parts = list(parts)
-        self.schedule = schedule
-        self.backgrounds = backgrounds
-        self.seed = seed
-        self.contents = contents
-        self._ends = np.cumsum([len(part.rows) for part in self.parts]).tolist()
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def pool(self, epoch: int, labelled: bool | None = None) -> Indices:
-        """Numbers of the samples that an epoch draws from, or of those that are `labelled` or not.
-
-        Raises:
-            ValueError: its phase wants upright hands, and there are none.
-        """
-        numbers = np.arange(len(self))
-        if self.schedule.phases[self.schedule.number(epoch)].views == "upright":
-            if not len(self._upright):
-                raise ValueError(
-                    "a phase asks for upright views, but no sample's factors name one: set its "
-                    "views to all"
-                )
-            numbers = self._upright
-        return numbers if labelled is None else numbers[self._labelled[numbers] == labelled]
-
-    @cached_property
-    def _labelled(self) -> npt.NDArray[np.bool_]:
-        return np.concatenate([np.full(len(p.rows), p.labelled) for p in self.parts])
-
-    @cached_property
-    def _upright(self) -> Indices:
-        kinds = [
-            factors.get("view", {}).get("kind")
-            for part in self.parts
-            for factors in part.dataset.factors()[part.rows.start : part.rows.stop]
-        ]
-        return np.flatnonzero(np.array(kinds) == "upright")
-
-    def __getitem__(self, key: Key) -> HandSample:
-        number = bisect_right(self._ends, key.sample)
-        dataset, rows, labelled = self.parts[number]
-        phase = self.schedule.number(key.epoch)
-        return augment(
-            dataset.row(rows[key.sample - self._ends[number]]),
-            self.schedule.phases[phase].size,
-            generator(self.seed, *key),
-            self.schedule.augmentations[phase],
-            self.backgrounds,
-            depth=self.contents.depth,
-            cloud_points=self.contents.cloud_points,
-            by=self.contents.crop_by,
-            view=self.contents.view,
-            labelled=labelled,
-            where=str(dataset.root),
-        )
+from auxhand.data.streams import Curriculum, Part, Phase, Stream, TrainingSet, taken
+from auxhand.sample import HandBatch, HandSample, Views
 
 
 class EvaluationSet(Dataset[HandSample]):
@@ -173,7 +32,7 @@ class EvaluationSet(Dataset[HandSample]):
     """
 
     def __init__(
-        self, dataset: PreparedDataset, rows: range, schedule: Schedule, contents: Contents
+        self, dataset: PreparedDataset, rows: range, schedule: Curriculum, contents: Contents
     ) -> None:
         self.dataset = dataset
         self.rows = rows
@@ -184,49 +43,51 @@ class EvaluationSet(Dataset[HandSample]):
         return len(self.rows)
 
     def __getitem__(self, key: Key) -> HandSample:
-        size = self.schedule.phases[self.schedule.number(key.epoch)].size
-        row, where = self.dataset.row(self.rows[key.sample]), str(self.dataset.root)
-        sample, contents = decode_row(row, where), self.contents
-        hand = decode_hand(row, where) if contents.crop_by == "mask" else None
+        stored, contents = self.dataset.stored(self.rows[key.sample]), self.contents
+        sample = replace(stored.sample, index=key.sample)
+        if contents.depth == "hand":
+            depth = stored.hand_depth
+            sample = replace(sample, depth=None if depth is None else torch.from_numpy(depth))
         if contents.cloud_points:
             rng = generator(0, self.rows[key.sample])
-            cloud = random_surface(row, contents.cloud_points, rng, where, hand)
-            sample = replace(sample, cloud=cloud)
-        return evaluation_crop(sample, size, view=contents.view, by=contents.crop_by, hand=hand)
+            sample = replace(sample, cloud=random_surface(stored, contents.cloud_points, rng))
+        box = stored.box if contents.crop.by == "box" else None
+        return evaluation_crop(sample, self.schedule.size(key.epoch), contents.crop, box)
 
 
 class HandDataModule(lightning.LightningDataModule):
     """Batches (`HandBatch`) from prepared datasets.
 
+    One stream of training data gives its batches; several give dictionaries of them by their names,
+    as many of each in an epoch. A stream of two views gives `Views`.
+
     Args:
-        train: folder, or folders, of prepared datasets.
-        val: folder of the validation set; None: the last `val_count` samples of the first of
+        train: streams by their names; or the folder, or folders, of one that is labelled.
+        val: folder of the validation set; None: the last `val_count` samples of the first root of
             `train`, which are then left out of training.
         val_count: number of validation samples; None with `val` given: all of it.
-        batch_size: samples a batch and process.
-        images_per_epoch: samples an epoch, all processes together; None: as many as there are.
-        phases: schedule of size and difficulty. Validation crops have the size of their epoch.
+        batch_size: samples a batch and process, of streams that do not say.
+        images_per_epoch: samples an epoch, all processes and streams together; None: as many as
+            there are (of several streams: until each was seen once).
+        phases: schedule of size and difficulty, of streams that do not say. Validation crops have
+            the size of their epoch in the first stream.
         backgrounds: folder of photos; None: procedural backgrounds alone.
-        workers: processes that make batches; 0: the training process itself.
-        depth: also give depth maps.
+        workers: processes that make a stream's batches; 0: the training process itself.
+        depth: also give depth maps: of all that was stored (true), or of the hand alone ("hand").
         cloud_points: also give that many random points of the visible hand; 0: none.
-        crop_by: place crops by the true joints or by the true mask (Ch. 5.4.1).
-        view: what crops do to the viewpoint, see `geometric.View`.
-        train_count: only that many first training samples; None: all.
-        labelled_count: only that many first training samples keep their pose, the others are weakly
-            labelled (Fig. 5.8); None: all.
-        labelled_share: share of the labelled ones in every batch; None: their share of all.
+        crop: what places crops, how large hands are in validation, what is done to the viewpoint.
+        joined: make one batch of the several streams' batches, for methods that learn from each
+            sample what it has.
         seed: of order and augmentation.
 
     Raises:
-        ValueError: phases out of order; more validation, training or labelled samples than there
-            are samples; crops of weakly labelled samples by the joints that they lack.
+        ValueError: phases out of order; more validation or training samples than there are.
         FileNotFoundError: (when set up) no such dataset or folder.
     """
 
     def __init__(
         self,
-        train: str | list[str],
+        train: str | list[str] | dict[str, Stream],
         val: str | None = None,
         val_count: int | None = None,
         batch_size: int = 64,
@@ -234,35 +95,35 @@ class HandDataModule(lightning.LightningDataModule):
         phases: list[Phase] | None = None,
         backgrounds: str | None = None,
         workers: int = 1,
-        depth: bool = False,
+        depth: bool | Literal["hand"] = False,
         cloud_points: int = 0,
-        crop_by: CropBy = "joints",
-        view: View = "corrected",
-        train_count: int | None = None,
-        labelled_count: int | None = None,
-        labelled_share: float | None = None,
+        crop: CropRule | None = None,
+        joined: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if labelled_count is not None and crop_by == "joints":
-            raise ValueError("weakly labelled samples have no joints to crop by: crop_by mask")
-        if labelled_share is not None and not (labelled_count and 0 < labelled_share < 1):
-            raise ValueError("labelled_share is a share in (0, 1) beside a labelled_count")
         if val is None and not val_count:
             raise ValueError("give a validation folder `val`, or hold samples out: `val_count`")
-        self.roots = [train] if isinstance(train, str) else list(train)
+        if not train:
+            raise ValueError("name a folder, or streams, to train on: `train`")
+        self.streams = train if isinstance(train, dict) else {"labelled": Stream(train)}
         self.val_root = val
         self.val_count = val_count
         self.batch_size = batch_size
         self.images_per_epoch = images_per_epoch
-        self.schedule = Schedule(phases or [Phase(0, 96)])
+        usual = phases or [Phase(0, 96)]
+        self.schedules = {n: Curriculum(s.phases or usual) for n, s in self.streams.items()}
+        self.schedule = next(iter(self.schedules.values()))
         self.background_folder = backgrounds
         self.workers = workers
-        self.contents = Contents(depth, cloud_points, crop_by, view)
-        self.train_count = train_count
-        self.labelled_count = labelled_count
-        self.labelled_share = labelled_share
+        self.contents = Contents(depth, cloud_points, crop or CropRule())
+        self.joined = joined
         self.seed = seed
+
+    @property
+    def roots(self) -> list[str]:
+        """Folders of the training samples, each once."""
+        return list(dict.fromkeys(root for s in self.streams.values() for root in _roots(s)))
 
     def prepare_data(self) -> None:
         """Open the datasets once, by one process: their Arrow copies are made here."""
@@ -270,20 +131,33 @@ class HandDataModule(lightning.LightningDataModule):
             PreparedDataset(root)
 
     @cached_property
-    def training_set(self) -> TrainingSet:
-        """The training samples."""
-        parts: list[Part] = []
-        for number, root in enumerate(self.roots):
-            dataset = PreparedDataset(root)
-            held_out = self._held_out(dataset) if number == 0 and self.val_root is None else 0
-            parts.append(Part(dataset, range(len(dataset) - held_out)))
-        if self.train_count is not None:
-            parts = _split(parts, self.train_count, "train_count")[0]
-        if self.labelled_count is not None:
-            labelled, weak = _split(parts, self.labelled_count, "labelled_count")
-            parts = labelled + [part._replace(labelled=False) for part in weak]
+    def training_sets(self) -> dict[str, TrainingSet]:
+        """The training samples of each stream."""
         folder = None if self.background_folder is None else Path(self.background_folder)
-        return TrainingSet(parts, self.schedule, Backgrounds(folder), self.seed, self.contents)
+        backgrounds = Backgrounds(folder)
+        return {
+            name: TrainingSet(
+                stream,
+                taken(self._parts(stream), stream.start, stream.count),
+                self.schedules[name],
+                backgrounds,
+                self.seed,
+                self.contents,
+                number,
+            )
+            for number, (name, stream) in enumerate(self.streams.items())
+        }
+
+    def _parts(self, stream: Stream) -> list[Part]:
+        """All that a stream may take: what is not held out."""
+        parts = []
+        for root in _roots(stream):
+            dataset = PreparedDataset(root)
+            held = self.val_root is None and Path(root).resolve() == Path(self.roots[0]).resolve()
+            parts.append(
+                Part(dataset, range(len(dataset) - (self._held_out(dataset) if held else 0)))
+            )
+        return parts
 
     @cached_property
     def evaluation_set(self) -> EvaluationSet:
@@ -303,37 +177,61 @@ class HandDataModule(lightning.LightningDataModule):
             )
         return count
 
-    def train_dataloader(self) -> EpochLoader:
+    def train_dataloader(self) -> EpochLoader | CombinedLoader:
         """Shuffled, augmented batches, incomplete ones left out."""
-        data = self.training_set
-        images = self.images_per_epoch or len(data)
-        if images < self.batch_size:
-            raise ValueError(f"{images} images an epoch do not fill a batch of {self.batch_size}")
-        pools = partial(data.pool, labelled=True), partial(data.pool, labelled=False)
-        share = self.labelled_share
-        if share is not None and not all(len(pool(0)) for pool in pools):
-            raise ValueError("labelled_share mixes two kinds of samples, but all are labelled")
-        mixture = None if share is None else (*pools, share)
-        sampler = KeySampler(len(data), images, self.seed, data.pool, mixture)
-        return self._loader(data, sampler, drop_last=True)
+        sizes = {name: self._batch_size(name) for name in self.streams}
+        sets = self.training_sets
+        images = self.images_per_epoch or max(
+            len(data) // sizes[name] * sum(sizes.values()) for name, data in sets.items()
+        )
+        if len(sets) == 1:
+            images = self.images_per_epoch or sum(len(data) for data in sets.values())
+        batches = images // sum(sizes.values())
+        if not batches:
+            total = sum(sizes.values())
+            raise ValueError(f"{images} images an epoch do not fill a batch of {total}")
+        loaders = {}
+        for name, data in sets.items():
+            own = images if len(sets) == 1 else batches * sizes[name]
+            sampler = KeySampler(len(data), own, self.seed, data.pool)
+            loaders[name] = self._loader(data, sampler, sizes[name], drop_last=True)
+        if len(loaders) == 1:
+            return next(iter(loaders.values()))
+        return CombinedLoader(loaders, "min_size")
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Several streams' batches as one, where it is asked for."""
+        if self.joined and isinstance(batch, Mapping):
+            return HandBatch.join(list(batch.values()))
+        return batch
+
+    @property
+    def images_per_batch(self) -> int:
+        """Samples of all streams in a training step, of each process."""
+        return sum(map(self._batch_size, self.streams))
+
+    def _batch_size(self, name: str) -> int:
+        """Samples a batch of a stream."""
+        return self.streams[name].batch_size or self.batch_size
 
     def val_dataloader(self) -> EpochLoader:
         """All validation crops, in order."""
         data = self.evaluation_set
-        return self._loader(data, KeySampler(len(data)), drop_last=False)
+        return self._loader(data, KeySampler(len(data)), self.batch_size, drop_last=False)
 
     def _loader(
-        self, data: Dataset[HandSample], sampler: KeySampler, drop_last: bool
+        self, data: Dataset[Any], sampler: KeySampler, batch_size: int, drop_last: bool
     ) -> EpochLoader:
         if self.workers == 0:  # else OpenCV's threads take the cores from the network's
             _start_worker(0)
         points = self.contents.cloud_points or 1
+        pairs = isinstance(data, TrainingSet) and data.stream.views == 2
         return EpochLoader(
             data,
             sampler,
-            self.batch_size,
+            batch_size,
             num_workers=self.workers,
-            collate_fn=partial(HandSample.collate, cloud_points=points),
+            collate_fn=partial((Views if pairs else HandSample).collate, cloud_points=points),
             drop_last=drop_last,
             worker_init_fn=_start_worker,
             persistent_workers=self.workers > 0,
@@ -341,22 +239,8 @@ class HandDataModule(lightning.LightningDataModule):
         )
 
 
-def _split(parts: Sequence[Part], count: int, name: str) -> tuple[list[Part], list[Part]]:
-    """The first `count` samples of all parts together, and the rest.
-
-    Raises:
-        ValueError: no samples, or more than there are.
-    """
-    total = sum(len(part.rows) for part in parts)
-    if not 0 < count <= total:
-        raise ValueError(f"{name} must lie in 1 to {total}, the number of samples; got {count}")
-    first, rest = [], []
-    for part in parts:
-        taken = min(count, len(part.rows))
-        first.append(part._replace(rows=part.rows[:taken]))
-        rest.append(part._replace(rows=part.rows[taken:]))
-        count -= taken
-    return [p for p in first if p.rows], [p for p in rest if p.rows]
+def _roots(stream: Stream) -> list[str]:
+    return [stream.roots] if isinstance(stream.roots, str) else list(stream.roots)
 
 
 def _start_worker(_: int) -> None:

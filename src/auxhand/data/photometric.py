@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from auxhand.data.background import (
+from auxhand.data.camera_effects import (
     blur,
     color_matrix,
     jpeg,
@@ -50,30 +50,30 @@ class Photometric:
         jpeg_share, jpeg_quality: lowest quality.
     """
 
-    hand_gain: float
-    hand_tint: float
-    gradient_share: float
-    gradient: float
-    shadow_share: float
-    occluder_share: float
-    border_share: float
-    resolution_share: float
-    resolution: float
-    blur_share: float
-    blur: float
-    motion_share: float
-    motion: float
-    gamma: float
-    brightness: float
-    contrast: float
-    saturation: float
-    hue: float
-    balance: float
-    grey_share: float
-    noise_share: float
-    noise: float
-    jpeg_share: float
-    jpeg_quality: float
+    hand_gain: float = 0.0
+    hand_tint: float = 0.0
+    gradient_share: float = 0.0
+    gradient: float = 0.0
+    shadow_share: float = 0.0
+    occluder_share: float = 0.0
+    border_share: float = 0.0
+    resolution_share: float = 0.0
+    resolution: float = 1.0
+    blur_share: float = 0.0
+    blur: float = 0.0
+    motion_share: float = 0.0
+    motion: float = 0.0
+    gamma: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    balance: float = 0.0
+    grey_share: float = 0.0
+    noise_share: float = 0.0
+    noise: float = 0.0
+    jpeg_share: float = 0.0
+    jpeg_quality: float = 90.0
 
 
 def light_hand(rgba: Array, rng: np.random.Generator, p: Photometric) -> Array:

@@ -26,7 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch.utils.data import Dataset
 
-from auxhand.data.columns import SCHEMA, Array, Row, decode_hand, decode_row
+from auxhand.data.columns import SCHEMA, Row
+from auxhand.data.stored import Stored
 from auxhand.sample import HandSample
 
 _log = logging.getLogger(__name__)
@@ -247,17 +248,17 @@ class PreparedDataset(Dataset[HandSample]):
         """What each sample was made from; empty where the dataset does not say."""
         return [json.loads(text) if text else {} for text in self._rows["factors"].to_pylist()]
 
+    def stored(self, index: int) -> Stored:
+        """The same, to be decoded column by column."""
+        return Stored(self.row(index), str(self.root))
+
     def __getitem__(self, index: int) -> HandSample:
         """Sample `index`, images decoded.
 
         Raises:
             ValueError: image bytes that cannot be decoded; says which dataset, row and column.
         """
-        return decode_row(self.row(index), where=str(self.root))
-
-    def hand(self, index: int) -> Array | None:
-        """Where the hand of sample `index` is, without the arm: see `decode_hand`."""
-        return decode_hand(self.row(index), where=str(self.root))
+        return self.stored(index).sample
 
 
 def _count_rows(shard: Path) -> int:

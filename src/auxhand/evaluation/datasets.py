@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auxhand.data.crops import CropRule
 from auxhand.data.readers import READERS
-from auxhand.data.readers.reader import CropRule
 from auxhand.evaluation.protocol import AUC_RANGES, PROTOCOLS, PoseMetrics, Protocol
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
 

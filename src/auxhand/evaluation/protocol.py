@@ -32,9 +32,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.aggregation import MeanMetric
 
-from auxhand.data.columns import Array
-from auxhand.data.geometric import FRACTION, MASK_FRACTION, CropBy, View, evaluation_crop
-from auxhand.data.readers.reader import CropRule
+from auxhand.data.crops import USUAL, CropRule, evaluation_crop
 from auxhand.data.store import PreparedDataset
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
 from auxhand.metrics import AUC, EPE, PCK, Alignment, PCKCurve, lift_pose
@@ -54,12 +52,6 @@ _CLOSED_FORM: tuple[Protocol, ...] = ("closed_form_root", "centroid")
 
 Samples = PreparedDataset | Subset[HandSample] | Sequence[HandSample]
 
-CROP = CropRule("joints", FRACTION)
-"""How hands are cropped where no dataset's protocol says otherwise."""
-
-CROPS: dict[CropBy, CropRule] = {"joints": CROP, "mask": CropRule("mask", MASK_FRACTION)}
-"""The same by what places them: a hand is as large by either."""
-
 AUC_RANGES = ((20.0, 50.0), (0.0, 50.0))
 """Millimetres over which the 3D AUC is taken, as is usual; the chapters give no thresholds."""
 
@@ -68,42 +60,28 @@ Predictor = Callable[[HandBatch], HandPose]
 
 
 class EvaluationCrops(Dataset[HandSample]):
-    """The crops of a dataset that every method is judged on (`data.geometric.evaluation_crop`).
+    """The crops of a dataset that every method is judged on (`data.crops.evaluation_crop`).
 
     Args:
         samples: with images.
         size: side of the crops in pixels, the method's input.
-        rule: what places them.
-        view: what they do to the viewpoint, as the method was trained.
+        rule: what places them, how large hands are, and what is done to the viewpoint.
     """
 
-    def __init__(
-        self, samples: Samples, size: int, rule: CropRule = CROP, view: View = "corrected"
-    ) -> None:
+    def __init__(self, samples: Samples, size: int, rule: CropRule = USUAL["joints"]) -> None:
         self.samples = samples
         self.size = size
         self.rule = rule
-        self.view: View = view
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> HandSample:
-        rule = self.rule
-        sample = self.samples[index]
-        hand = _hand(self.samples, index) if rule.by == "mask" else None
-        return evaluation_crop(sample, self.size, rule.fraction, self.view, rule.by, hand)
+        return evaluation_crop(self.samples[index], self.size, self.rule)
 
     def batches(self, batch_size: int = 64) -> DataLoader[HandSample]:
         """All of them in their order, collated to `HandBatch`."""
         return DataLoader(self, batch_size, collate_fn=HandSample.collate)
-
-
-def _hand(samples: object, index: int) -> Array | None:
-    """Where a hand is, if that is known better than by a sample's mask, which may show an arm."""
-    if isinstance(samples, Subset):
-        return _hand(samples.dataset, samples.indices[index])
-    return samples.hand(index) if isinstance(samples, PreparedDataset) else None
 
 
 class PoseMetrics(nn.Module):

@@ -15,15 +15,14 @@ crop is then the homography K' R K^-1 of the image, and project(K', R xyz) = uv'
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample
 
 from auxhand.geometry.camera import dehomogenise, rays
 from auxhand.geometry.precision import full_precision
@@ -32,11 +31,12 @@ from auxhand.geometry.shapes import expect
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """How a crop was made; takes pixels and points to the crop and back to the original.
+    """How a crop, or each of B crops of one size, was made; takes pixels and points to the crop and
+    back to the original.
 
     Invariant: project(K, xyz_to_crop(xyz)) = uv_to_crop(project(K_original, xyz)).
 
-    Attributes:
+    Attributes (of B crops with a leading B):
         A: (3, 3) homography, pixels of the original -> pixels of the crop, with the mirror in it;
             its scale is such that points before the camera have a positive third coordinate.
         size: (height, width) of the crop in pixels.
@@ -44,7 +44,7 @@ class Crop:
             M @ rotation (determinant -1) where mirrored.
         K_original: (3, 3) intrinsics of the original image; None if unknown.
         K: (3, 3) intrinsics of the crop; None if unknown.
-        mirrored: the crop shows the mirror image.
+        mirrored: the crop shows the mirror image; of B crops (B,) bool.
     """
 
     A: Tensor
@@ -52,7 +52,50 @@ class Crop:
     R: Tensor
     K_original: Tensor | None = None
     K: Tensor | None = None
-    mirrored: bool = False
+    mirrored: bool | Tensor = False
+
+    def __len__(self) -> int:
+        """B, of B crops."""
+        if self.A.ndim == 2:
+            raise TypeError("one crop has no length")
+        return len(self.A)
+
+    def __getitem__(self, index: int | slice | Tensor) -> Crop:
+        """One of B crops, or several of them as a batch."""
+        tensors = {name: None if t is None else t[index] for name, t in self.tensors()}
+        mirrored = torch.as_tensor(self.mirrored)[index]
+        one = mirrored.ndim == 0
+        return Crop(**tensors, size=self.size, mirrored=bool(mirrored) if one else mirrored)  # type: ignore[arg-type]
+
+    def tensors(self) -> Iterator[tuple[str, Tensor | None]]:
+        """(name, matrices) of A, R, K_original and K."""
+        for name in ("A", "R", "K_original", "K"):
+            yield name, getattr(self, name)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Crop:
+        """The crop with `function` of each of its tensors."""
+        mapped = {name: None if t is None else function(t) for name, t in self.tensors()}
+        if isinstance(self.mirrored, Tensor):
+            mapped["mirrored"] = function(self.mirrored)
+        return replace(self, **mapped)  # type: ignore[arg-type]
+
+    @staticmethod
+    def stack(crops: Sequence[Crop | None]) -> Crop:
+        """B crops of one size as one, in single precision; matrices that are not known are
+        identities, so that what is computed with them stays finite."""
+        matrices = {
+            name: torch.stack(
+                [
+                    torch.eye(3) if crop is None or t is None else t.float()
+                    for crop in crops
+                    for t in [getattr(crop, name, None)]
+                ]
+            )
+            for name in ("A", "R", "K_original", "K")
+        }
+        size = next((crop.size for crop in crops if crop is not None), (0, 0))
+        mirrored = torch.tensor([crop is not None and bool(crop.mirrored) for crop in crops])
+        return Crop(**matrices, size=size, mirrored=mirrored)
 
     def uv_to_crop(self, uv: Tensor) -> Tensor:
         """(..., N, 2) pixels of the original -> pixels of the crop."""
@@ -60,27 +103,28 @@ class Crop:
 
     def uv_to_original(self, uv: Tensor) -> Tensor:
         """(..., N, 2) pixels of the crop -> pixels of the original."""
-        return _transform(_inverse(self.A), uv)
+        return _transform(inverse(self.A), uv)
 
     def xyz_to_crop(self, xyz: Tensor) -> Tensor:
-        """(..., 3) original camera coordinates -> crop camera coordinates."""
+        """(..., 3) original camera coordinates -> crop camera coordinates; of B crops (B, N, 3)."""
         return _rotate(self.R, xyz)
 
     def xyz_to_original(self, xyz: Tensor) -> Tensor:
-        """(..., 3) crop camera coordinates -> original camera coordinates."""
+        """(..., 3) crop camera coordinates -> original camera coordinates; of B crops (B, N, 3)."""
         return _rotate(self.R.mT, xyz)
 
     def depth_scale(self) -> Tensor:
-        """(height, width) factor from depth along the original axis to depth along the crop's.
+        """(height, width) factor from depth along the original axis to depth along the crop's; of B
+        crops (B, height, width).
 
         View correction turns the optical axis, so a depth map that was warped into the crop is not
         yet depth in the crop's camera: multiply it by this. Ones for a plain crop.
         """
         height, width = self.size
         if self.K is None:
-            return self.A.new_ones(height, width)
-        along = self.xyz_to_original(rays(self.K, _pixel_grid(self.size, self.A)))[..., 2]
-        return (1 / along).view(height, width)
+            return self.A.new_ones(*self.A.shape[:-2], height, width)
+        along = self.xyz_to_original(rays(self.K, pixel_grid(self.size, self.A)))[..., 2]
+        return (1 / along).view(*self.A.shape[:-2], height, width)
 
     def with_axes(self, R: Tensor) -> Crop:
         """The same pixels, seen by a camera whose axes are turned: points go by R instead.
@@ -107,23 +151,37 @@ class Crop:
         K = crop.K
         if K is None and self.K_original is not None:
             K = (A @ self.K_original.double() @ R.mT).to(dtype)
-        mirrored = self.mirrored != crop.mirrored
+        mirrored = self.mirrored ^ crop.mirrored
         return Crop(A.to(dtype), crop.size, R.to(dtype), self.K_original, K, mirrored)
+
+    @full_precision
+    def onto(self, other: Crop) -> Crop:
+        """From this crop's pixels and camera to another crop's of the same original, exactly:
+        `first.then(first.onto(other))` is `other`."""
+        A, R = other.A.double() @ inverse(self.A.double()), other.R.double() @ self.R.double().mT
+        mirrored = self.mirrored ^ other.mirrored
+        return Crop(A.to(other.A), other.size, R.to(other.R), self.K, other.K, mirrored)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tensors as numbers: loader workers would open a shared memory file for each tensor."""
         state = dict(self.__dict__)
-        for name in ("A", "R", "K_original", "K"):
-            if (tensor := state[name]) is not None:
-                state[name] = tensor.tolist(), tensor.dtype
+        for name, value in self.__dict__.items():
+            if isinstance(value, Tensor):
+                state[name] = _Numbers(value.tolist(), value.dtype)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name in ("A", "R", "K_original", "K"):
-            if state[name] is not None:
-                numbers, dtype = state[name]
-                state[name] = torch.tensor(numbers, dtype=dtype)
-        self.__dict__.update(state)
+        for name, value in state.items():
+            if isinstance(value, _Numbers):
+                value = torch.tensor(value.numbers, dtype=value.dtype)
+            self.__dict__[name] = value
+
+
+class _Numbers(NamedTuple):
+    """A tensor that travels."""
+
+    numbers: list[Any]
+    dtype: torch.dtype
 
 
 def plain_crop(
@@ -258,56 +316,6 @@ def uv_box(uv: Tensor, valid: Tensor | None = None) -> Tensor:
     return torch.cat([corner, high.amax(-2) - corner], dim=-1)
 
 
-@full_precision
-def warp_image(
-    image: Tensor,
-    A: Tensor,
-    size: tuple[int, int],
-    mode: str = "bilinear",
-    padding: str = "zeros",
-    supersample: int = 1,
-) -> Tensor:
-    """The image seen through a homography.
-
-    Each output pixel takes the value at its centre; where the image shrinks by much more than 2
-    that aliases, and `supersample` = n averages n x n values per pixel instead.
-
-    Args:
-        image: (..., C, H, W) of a floating type.
-        A: (..., 3, 3) pixels of the image -> pixels of the output, e.g. `Crop.A`.
-        size: (height, width) of the output.
-        mode: "bilinear", "nearest" or "bicubic".
-        padding: what lies outside the image: "zeros", "border" or "reflection".
-        supersample: samples per output pixel and axis.
-
-    Returns:
-        (..., C, height, width); leading dimensions of `image` and `A` are broadcast.
-
-    Raises:
-        ValueError: other shapes, or an image of integers.
-    """
-    expect("image", image, None, None, None)
-    expect("A", A, 3, 3)
-    if not image.is_floating_point():
-        raise ValueError(f"image must be of a floating type, got {image.dtype}")
-    height, width = size[0] * supersample, size[1] * supersample
-    offset = (supersample - 1) / 2
-    pixels = (_pixel_grid((height, width), A) - offset) / supersample
-    source = torch.cat([pixels, torch.ones_like(pixels[:, :1])], dim=-1) @ _inverse(A).mT
-    extent = torch.tensor([image.shape[-1], image.shape[-2]], dtype=A.dtype, device=A.device)
-    grid = (2 * dehomogenise(source) + 1) / extent - 1
-    grid = torch.where(source[..., 2:] > 0, grid, 2.0)
-    grid = grid.reshape(*A.shape[:-2], height, width, 2).to(image)
-
-    lead = torch.broadcast_shapes(image.shape[:-3], A.shape[:-2])  # type: ignore[no-untyped-call]
-    flat = image.expand(*lead, *image.shape[-3:]).reshape(-1, *image.shape[-3:])
-    grid = grid.expand(*lead, *grid.shape[-3:]).reshape(-1, *grid.shape[-3:])
-    warped = grid_sample(flat, grid, mode=mode, padding_mode=padding, align_corners=False)
-    if supersample > 1:
-        warped = avg_pool2d(warped, supersample)
-    return warped.reshape(*lead, *warped.shape[1:])
-
-
 def mirror_uv(uv: Tensor, width: int) -> Tensor:
     """(..., 2) pixels in the mirror image of an image of that width: u' = width - 1 - u."""
     expect("uv", uv, 2)
@@ -349,7 +357,7 @@ def _rotate(R: Tensor, xyz: Tensor) -> Tensor:
     return xyz @ R.to(xyz).mT
 
 
-def _inverse(A: Tensor) -> Tensor:
+def inverse(A: Tensor) -> Tensor:
     """Inverse in double precision, in the type of `A`."""
     inverse, info = torch.linalg.inv_ex(A.double())
     if bool(info.any()):
@@ -375,7 +383,7 @@ def _mirror(mirror: bool, device: torch.device) -> Tensor:
     )
 
 
-def _pixel_grid(size: tuple[int, int], like: Tensor) -> Tensor:
+def pixel_grid(size: tuple[int, int], like: Tensor) -> Tensor:
     """(height * width, 2) coordinates of all pixels, row by row."""
     height, width = size
     v = torch.arange(height, dtype=like.dtype, device=like.device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from auxhand.geometry.crop import warp_image
+from auxhand.geometry.warp import warp_image
 
 
 def similarity(size: int, angle: Tensor, shift: Tensor, scale: float | Tensor = 1.0) -> Tensor:

@@ -22,8 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from auxhand.data.crops import CropRule
-from auxhand.data.geometric import CropBy, View
+from auxhand.data.crops import CropBy, CropRule, View
 from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.models.spec import build, specification
 
@@ -72,7 +71,7 @@ class Bundle:
 
     @property
     def view(self) -> View:
-        """What its crops do to the viewpoint, see `data.geometric.View`."""
+        """What its crops do to the viewpoint, see `data.crops.View`."""
         return self.crop.view
 
 

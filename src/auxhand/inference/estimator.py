@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from auxhand.data.geometric import View, square_crop
+from auxhand.data.crops import View, square_crop
 from auxhand.geometry.camera import intrinsics_from_fov
 from auxhand.geometry.crop import Crop
 from auxhand.geometry.pose25d import reference_length
@@ -94,7 +94,7 @@ class _Scene:
     ) -> tuple[np.ndarray, Crop]:
         """(size, size, 3) uint8 and the crop that it is; `afar`: see `CROP_FOV`.
 
-        Sampled as in `data.geometric.warp`: bilinear, averaged down first by the nearest whole
+        Sampled as in `geometry.warp.warp`: bilinear, averaged down first by the nearest whole
         factor where it would alias, the border repeated beyond the photo.
         """
         K = self.K

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auxhand.data.geometric import warp
+from auxhand.geometry.warp import warp
 from auxhand.inference.estimator import HandPoseEstimator, Side
 from auxhand.models.latent_pose import LatentPoseNet
 from auxhand.sample import HandPose

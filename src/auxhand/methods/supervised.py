@@ -13,7 +13,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from auxhand.data.module import Contents
+from auxhand.data.augment import Contents
 from auxhand.losses.supervision import LossWeights, Supervision
 from auxhand.metrics import ValidationMetrics
 from auxhand.models.pose_net import PoseNet

@@ -59,8 +59,8 @@ class Modalities:
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
-        """(H, W) pixels that see the hand or its arm, and nothing before it."""
-        visible: NDArray[np.bool_] = self.parts > 0
+        """(H, W) pixels that see the hand, without its arm, and nothing before it."""
+        visible: NDArray[np.bool_] = (self.parts > 0) & (self.parts != _ARM)
         return visible
 
     @cached_property
@@ -71,7 +71,7 @@ class Modalities:
 
     def surface(self, arm: bool = False) -> Tensor:
         """(N, 3) points of the visible surface, one a pixel, without the arm unless asked for."""
-        wanted = self.mask if arm else self.mask & (self.parts != _ARM)
+        wanted = self.parts > 0 if arm else self.mask
         depth = torch.from_numpy(self.rendering.depth).double()
         return depth_to_cloud(depth, torch.from_numpy(self.labels.K), torch.from_numpy(wanted))
 

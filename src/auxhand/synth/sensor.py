@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from auxhand.data.background import blur, jpeg, linear_to_srgb, sensor_noise, srgb_to_linear
+from auxhand.data.background import linear_to_srgb, srgb_to_linear
+from auxhand.data.camera_effects import blur, jpeg, sensor_noise
 from auxhand.synth.factors import SensorFactors
 
 Array = npt.NDArray[Any]

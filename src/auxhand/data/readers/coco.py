@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor
 
+from auxhand.data.crops import CropRule
 from auxhand.data.readers.files import entry, numbers, read_image, read_json, require
-from auxhand.data.readers.reader import CropRule
 from auxhand.hand.skeleton import NUM_JOINTS, ORDERS, reorder
 from auxhand.sample import SIDES, HandSample
 

@@ -22,9 +22,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from auxhand.data.crops import CropRule
 from auxhand.data.readers.depth import register
 from auxhand.data.readers.files import one_of, read_bytes, read_image, read_pixels, require
-from auxhand.data.readers.reader import CropRule
 from auxhand.geometry.camera import project
 from auxhand.hand.skeleton import NUM_JOINTS, TIPS
 from auxhand.sample import LEFT, HandSample

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
+from auxhand.data.crops import CropRule
 from auxhand.data.readers.files import Array, read_pixels, to_tensor
-from auxhand.data.readers.reader import CropRule
 from auxhand.sample import HandSample
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp")

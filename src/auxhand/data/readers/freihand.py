@@ -22,6 +22,7 @@ from typing import ClassVar
 import cv2
 import torch
 
+from auxhand.data.crops import CropRule
 from auxhand.data.readers.files import (
     numbers,
     one_of,
@@ -31,7 +32,6 @@ from auxhand.data.readers.files import (
     require,
     same_size,
 )
-from auxhand.data.readers.reader import CropRule
 from auxhand.geometry.camera import project
 from auxhand.hand.skeleton import NUM_JOINTS
 from auxhand.sample import MANO_PARAMETERS, RIGHT, HandSample

@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from auxhand.data.crops import CropRule
 from auxhand.data.readers.files import entry, numbers, one_of, read_image, read_json, require
-from auxhand.data.readers.reader import CropRule
 from auxhand.geometry.camera import project
 from auxhand.hand.skeleton import ROOT, WRIST
 from auxhand.sample import HandSample

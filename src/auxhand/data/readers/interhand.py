@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from auxhand.data.crops import CropRule
 from auxhand.data.readers.files import (
     entry,
     numbers,
@@ -25,7 +26,6 @@ from auxhand.data.readers.files import (
     read_json,
     require,
 )
-from auxhand.data.readers.reader import CropRule
 from auxhand.geometry.camera import project
 from auxhand.hand.skeleton import NUM_JOINTS, reorder
 from auxhand.sample import LEFT, RIGHT, HandSample

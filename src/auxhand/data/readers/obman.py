@@ -35,6 +35,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from auxhand.data.crops import CropRule
 from auxhand.data.readers.files import (
     Array,
     entry,
@@ -45,7 +46,6 @@ from auxhand.data.readers.files import (
     require,
     same_size,
 )
-from auxhand.data.readers.reader import CropRule
 from auxhand.hand.mano import ManoModel, load_mano
 from auxhand.hand.skeleton import ORDERS
 from auxhand.hand.unpickle import load_arrays

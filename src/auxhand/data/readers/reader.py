@@ -16,8 +16,6 @@ from typing import ClassVar, Protocol
 from auxhand.data.crops import CropRule
 from auxhand.sample import HandSample
 
-__all__ = ["CropRule", "Reader"]
-
 
 class Reader(Protocol):
     """A dataset on disk: `READER(root, split)` has a length and `HandSample`s.

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import torch
 
+from auxhand.data.crops import CropRule
 from auxhand.data.readers.depth import read_red_green
 from auxhand.data.readers.files import (
     numbers,
@@ -31,7 +32,6 @@ from auxhand.data.readers.files import (
     require,
     same_size,
 )
-from auxhand.data.readers.reader import CropRule
 from auxhand.hand.skeleton import NUM_JOINTS, reorder
 from auxhand.hand.unpickle import load_arrays
 from auxhand.sample import LEFT, RIGHT, HandSample

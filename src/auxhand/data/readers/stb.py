@@ -24,9 +24,9 @@ import numpy as np
 import torch
 from scipy.io import loadmat
 
+from auxhand.data.crops import CropRule
 from auxhand.data.readers.depth import read_red_green, register
 from auxhand.data.readers.files import numbers, one_of, read_image, require
-from auxhand.data.readers.reader import CropRule
 from auxhand.geometry.camera import project
 from auxhand.hand.skeleton import NUM_JOINTS, ROOT, WRIST, reorder
 from auxhand.sample import LEFT, HandSample

@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from auxhand.data.crops import CropRule
 from auxhand.data.readers.files import entry, numbers, one_of, read_image, read_json, require
-from auxhand.data.readers.reader import CropRule
 from auxhand.hand.mano import ManoModel, load_mano
 from auxhand.hand.skeleton import reorder
 from auxhand.sample import LEFT, RIGHT, HandSample

@@ -158,7 +158,7 @@ def _pose(batch: HandBatch, networks: Networks) -> Observation:
 
 def _depth_map(batch: HandBatch, networks: Networks) -> Observation:
     """(B, 1, H, W) depth about its own mean over the mask, 0 elsewhere; over all that has a depth
-    where there is no mask. A mask that shows the arm leaves it in, unlike a cloud."""
+    where there is no mask."""
     there = (batch.depth > 0) & ((batch.mask > 0.5) | ~batch.valid["mask"][:, None, None])
     count = there.sum(dim=(-2, -1), keepdim=True)
     mean = (batch.depth * there).sum(dim=(-2, -1), keepdim=True) / count.clamp(min=1)

@@ -11,7 +11,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
-from auxhand.data.module import Contents
+from auxhand.data.augment import Contents
 from auxhand.losses.elbo import annealed, elbo, kl_between, kl_to_prior
 from auxhand.losses.pose import masked_mean
 from auxhand.methods.alignment.modalities import (

@@ -8,20 +8,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from auxhand.data.columns import decode_row, encode_depth, encode_jpeg
-from auxhand.data.geometric import (
+from auxhand.data.augment import answerable, presence
+from auxhand.data.columns import encode_depth, encode_jpeg
+from auxhand.data.crops import (
     FRACTION,
+    CropRule,
     crop_labels,
     evaluation_crop,
     place_crop,
-    presence,
     upright_angle,
-    warp,
-    warp_depth,
 )
+from auxhand.data.stored import Stored
 from auxhand.geometry.camera import project, unproject
 from auxhand.geometry.crop import mirror_K, mirror_uv, mirror_xyz, uv_box
+from auxhand.geometry.warp import warp, warp_depth
 from auxhand.sample import HandSample
+
+PLAIN = CropRule(view="plain")
+
+
+def stored(row):
+    return Stored(row).sample
 
 
 @settings(max_examples=25, deadline=None)
@@ -35,8 +42,8 @@ from auxhand.sample import HandSample
 def test_crops_are_placed_as_asked_and_keep_the_invariant(
     hand_row, index, angle, fraction, shift, view
 ):
-    sample = decode_row(hand_row(index))
-    crop = place_crop(sample, 96, fraction, angle, shift, view)
+    sample = stored(hand_row(index))
+    crop = place_crop(sample, 96, CropRule("joints", fraction, view), angle, shift)
     labels = crop_labels(sample, crop)
     back = project(labels.K, labels.joints_xyz)
     torch.testing.assert_close(back, labels.joints_uv, atol=1e-6, rtol=0)
@@ -51,8 +58,8 @@ def test_crops_are_placed_as_asked_and_keep_the_invariant(
 
 @pytest.mark.parametrize("index", [0, 1, 2, 3])
 def test_upright_angle_turns_the_middle_finger_up(hand_row, index):
-    sample = decode_row(hand_row(index))
-    crop = place_crop(sample, 64, angle=upright_angle(sample.joints_uv), view="plain")
+    sample = stored(hand_row(index))
+    crop = place_crop(sample, 64, PLAIN, upright_angle(sample.joints_uv))
     uv = crop.uv_to_crop(sample.joints_uv)
     assert abs(float(uv[9, 0] - uv[0, 0])) < 1e-6
     assert uv[9, 1] < uv[0, 1]
@@ -82,28 +89,30 @@ def test_presence_says_what_a_crop_is_about(center, share, expected):
     assert presence(spread(center, share), 100) == expected
 
 
-def test_joints_outside_are_invalid(hand_row):
-    sample = decode_row(hand_row(0))
-    labels = crop_labels(sample, place_crop(sample, 100, 0.6, 0.0, (0.45, 0.0)))
+def test_joints_outside_are_invalid_in_training_alone(hand_row):
+    sample = stored(hand_row(0))
+    crop = place_crop(sample, 100, CropRule(fraction=0.6), 0.0, (0.45, 0.0))
+    whole = crop_labels(sample, crop)
+    assert whole.joint_valid.all()  # where nothing is to be learnt from them, they count
+    labels = answerable(whole)
     uv = labels.joints_uv
     outside = (uv < -2.5) | (uv > 101.5)
     assert outside.any()
     assert torch.equal(labels.joint_valid, ~outside.any(-1))
     untrusted = torch.zeros(21, dtype=torch.bool)
-    labels = crop_labels(
-        HandSample(joints_uv=sample.joints_uv, joint_valid=untrusted), place_crop(sample, 100)
-    )
+    doubtful = HandSample(joints_uv=sample.joints_uv, joint_valid=untrusted)
+    labels = answerable(crop_labels(doubtful, place_crop(sample, 100)))
     assert not labels.joint_valid.any()
 
 
 @pytest.mark.parametrize("scale", [0.4, 1.0, 2.3])
 def test_drawn_markers_follow(hand_row, scale):
-    sample = decode_row(hand_row(2))
+    sample = stored(hand_row(2))
     y, x = np.mgrid[:128, :128]
     for joint in (0, 4, 12, 20):
         u, v = sample.joints_uv[joint].tolist()
         drawn = np.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * 2.0**2)).astype(np.float32)
-        crop = place_crop(sample, round(64 * scale), 0.7, 0.4)
+        crop = place_crop(sample, round(64 * scale), angle=0.4)
         seen = warp(drawn, crop)
         weight = np.maximum(seen - 0.02, 0)
         at_y, at_x = np.mgrid[: seen.shape[0], : seen.shape[1]]
@@ -113,10 +122,10 @@ def test_drawn_markers_follow(hand_row, scale):
 
 
 def test_shrinking_does_not_alias(hand_row):
-    sample = decode_row(hand_row(0, size=256))
+    sample = stored(hand_row(0, size=256))
     y, x = np.mgrid[:256, :256]
     checks = ((x + y) % 2).astype(np.float32)
-    crop = place_crop(sample, 40, 0.6, angle=0.2, view="plain")
+    crop = place_crop(sample, 40, replace(PLAIN, fraction=0.6), 0.2)
     corners = crop.uv_to_original(torch.tensor([[0.0, 0.0], [39.0, 39.0]], dtype=torch.float64))
     inside = warp(checks, crop)[10:30, 10:30]
     assert (corners[1] - corners[0]).norm() > 150
@@ -124,9 +133,9 @@ def test_shrinking_does_not_alias(hand_row):
 
 
 def test_depth_is_along_the_new_axis(hand_row):
-    sample = decode_row(hand_row(2))
+    sample = stored(hand_row(2))
     flat = np.full((128, 128), 0.4, np.float32)  # a wall that faces the original camera
-    crop = place_crop(sample, 48, 0.8, 0.7, (0.1, 0.0))
+    crop = place_crop(sample, 48, CropRule(fraction=0.8), 0.7, (0.1, 0.0))
     z = torch.from_numpy(warp_depth(flat, crop)).double()
     v, u = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
     uv = torch.stack([u, v], -1).reshape(-1, 2).double()
@@ -139,7 +148,7 @@ def test_depth_is_along_the_new_axis(hand_row):
 
 def test_evaluation_crop_of_a_rendered_and_of_a_real_row(hand_row):
     for index, rgba in ((0, True), (1, False)):
-        sample = decode_row(hand_row(index, rgba=rgba))
+        sample = stored(hand_row(index, rgba=rgba))
         crop = evaluation_crop(sample, 96)
         assert crop.image.shape == (3, 96, 96)
         assert crop.image.dtype == torch.float32
@@ -161,7 +170,7 @@ def test_evaluation_crop_of_a_rendered_and_of_a_real_row(hand_row):
 
 
 def test_a_left_hand_is_the_mirrored_right_hand(hand_row):
-    right = decode_row(hand_row(0, side="right"))
+    right = stored(hand_row(0, side="right"))
     left = HandSample(
         image=right.image.flip(-1),
         mask=right.mask.flip(-1),
@@ -186,7 +195,7 @@ def test_mano_turns_with_the_camera(side):
     angles = rng.normal(0, 0.7, (16, 3))
     mano = torch.from_numpy(np.concatenate([angles.ravel(), rng.normal(size=10)]))
     sample = HandSample(K=K, side=side, joints_xyz=xyz, joints_uv=project(K, xyz), mano=mano)
-    crop = place_crop(sample, 64, 0.7, 0.4)
+    crop = place_crop(sample, 64, angle=0.4)
     turned = crop_labels(sample, crop).mano
     assert crop.mirrored == (side == "left")
     torch.testing.assert_close(turned[48:], mano[48:])
@@ -210,7 +219,7 @@ def test_crops_by_the_mask(angle):
     mask[20:31, 30:51] = 1  # 21 x 11 pixels, their edges at 29.5, 50.5 and 19.5, 30.5
     mask[25, 52] = 1  # and one beside them
     far = HandSample(mask=mask, joints_uv=torch.full((21, 2), 5.0), side="right")
-    crop = place_crop(far, 40, 0.8, angle, by="mask")
+    crop = place_crop(far, 40, CropRule("mask", 0.8), angle)
     corners = torch.tensor(
         [[29.5, 19.5], [29.5, 30.5], [50.5, 19.5], [50.5, 30.5], [52.5, 24.5], [52.5, 25.5]],
         dtype=torch.float64,
@@ -219,16 +228,16 @@ def test_crops_by_the_mask(angle):
     torch.testing.assert_close(box[:2] + box[2:] / 2, torch.full((2,), 19.5).double())
     assert float(box[2:].max()) == pytest.approx(0.8 * 40)
     empty = replace(far, mask=torch.zeros(60, 80))
-    joints = place_crop(empty, 40, 0.8, by="mask").uv_to_crop(far.joints_uv)
+    joints = place_crop(empty, 40, CropRule("mask", 0.8)).uv_to_crop(far.joints_uv)
     torch.testing.assert_close(joints, torch.full((21, 2), 19.5))
 
 
 def test_without_joints_the_whole_image_is_the_crop(hand_row):
     row = {"index": 3, "image": encode_jpeg(np.full((50, 50, 3), 90, np.uint8))}
-    crop = evaluation_crop(decode_row(row), 25).crop
+    crop = evaluation_crop(stored(row), 25).crop
     np.testing.assert_allclose(crop.A, [[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]], atol=1e-9)
     with pytest.raises(ValueError, match="no image to crop"):
-        evaluation_crop(decode_row({"index": 3, "depth": encode_depth(np.ones((2, 2)))}), 25)
+        evaluation_crop(stored({"index": 3, "depth": encode_depth(np.ones((2, 2)))}), 25)
     with pytest.raises(ValueError, match="neither joints nor an image"):
         place_crop(HandSample(), 25)
 
@@ -237,9 +246,9 @@ def test_without_joints_the_whole_image_is_the_crop(hand_row):
 def test_the_three_viewpoints(hand_row, index):
     """The dissertation's variant turns points as the correction does, and leaves the image alone;
     without correction they turn about the camera's axis alone."""
-    sample = decode_row(hand_row(index))
+    sample = stored(hand_row(index))
     corrected, labels, plain = (
-        place_crop(sample, 64, 0.7, 0.5, (0.1, 0.0), view)
+        place_crop(sample, 64, CropRule(view=view), 0.5, (0.1, 0.0))
         for view in ("corrected", "labels", "plain")
     )
     assert torch.equal(labels.A, plain.A)

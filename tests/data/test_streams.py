@@ -1,0 +1,39 @@
+from dataclasses import replace
+
+import pytest
+
+from auxhand.data.streams import Curriculum, Phase, Stream
+from auxhand.data.strengths import EASY, HARD
+
+
+def test_curriculum_knows_the_phase_of_each_epoch():
+    curriculum = Curriculum([Phase(0, 64, 0.0), Phase(3, 96, 0.5), Phase(5, 128)])
+    assert [curriculum.number(e) for e in range(7)] == [0, 0, 0, 1, 1, 2, 2]
+    for phases in ([], [Phase(1, 64)], [Phase(0, 64), Phase(0, 96)], [Phase(0, 64), Phase(-1, 1)]):
+        with pytest.raises(ValueError, match="phases must begin"):
+            Curriculum(phases)
+    with pytest.raises(ValueError, match="difficulty"):
+        Curriculum([Phase(0, 64, 1.5)])
+
+
+def test_a_phase_may_have_an_augmentation_of_its_own():
+    wide = replace(EASY, smallest=0.2, largest=0.2)
+    curriculum = Curriculum([Phase(0, 32), Phase(1, 32, augmentation=wide)])
+    assert curriculum.augmentations == ((HARD, HARD), (wide, wide))
+    both = Curriculum([Phase(0, 32, augmentation=wide, second=HARD)])
+    assert both.augmentations == ((wide, HARD),)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"use": "strong"}, "use of a stream is labelled, weak, unlabelled"),
+        ({"use": "weak", "told": ["colour"]}, "'colour' cannot be told; there are: K, side"),
+        ({"use": "weak"}, "told is for weak streams"),
+        ({"told": ["K"]}, "told is for weak streams"),
+        ({"views": 3}, "1 or 2 views"),
+    ],
+)
+def test_streams_that_cannot_be_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Stream("data", **options)
