@@ -87,7 +87,7 @@ class HandDataModule(lightning.LightningDataModule):
 
     def __init__(
         self,
-        train: str | list[str] | dict[str, Stream],
+        train: dict[str, Stream] | str | list[str],
         val: str | None = None,
         val_count: int | None = None,
         batch_size: int = 64,
