@@ -3,7 +3,7 @@
 A rendered hand is kept as RGBA and put before a new background each time it is seen, under other
 light, through another camera; the crop's rotation, scale and place are random too and go through
 `geometry.crop`, so that labels follow exactly. All of it is a function of (seed, visit, index):
-workers, resuming and order change nothing (DESIGN section 5).
+workers, resuming and order change nothing.
 """
 
 from __future__ import annotations

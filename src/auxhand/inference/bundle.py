@@ -8,8 +8,6 @@ was trained with, and where it comes from. Loading one runs no code of the bundl
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +19,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from auxhand.data.geometric import FRACTION, View
+from auxhand.files import sweep, writing_folder
 from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.models.spec import build, specification
 
@@ -108,15 +107,11 @@ def save_bundle(
         for name, tensor in network.state_dict().items()
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
-        new.mkdir()
+    sweep(folder.parent, {folder.name})
+    with writing_folder(folder) as new:
         # `save_file` would hide the file from everybody but its owner.
         (new / WEIGHTS).write_bytes(save(weights))
         (new / DESCRIPTION).write_text(text + "\n")
-        if folder.exists():
-            shutil.move(folder, old)
-        shutil.move(new, folder)
 
 
 def load_bundle(folder: Path) -> Bundle:
