@@ -20,8 +20,9 @@ $(TOOLS): $(PACKAGE)
 demo: $(PACKAGE)
 	$(VENV)/bin/auxhand predict src/auxhand/assets/photos --out demo
 
+# a process per core, each of one thread; a file's tests share what its fixtures make
 test: $(TOOLS)
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 lint: $(TOOLS)
 	$(VENV)/bin/ruff check .

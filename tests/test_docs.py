@@ -1,22 +1,22 @@
-"""Every Python snippet of the documentation runs as it stands, after the page's commands."""
+"""Every Python snippet of the documentation runs as it stands, after the page's commands; links
+lead somewhere, and tables are those of the results."""
 
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from results_tables import with_tables
 
 import auxhand
 from auxhand.cli.main import main
+from auxhand.evaluation.report import Row, write_rows
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SNIPPETS = [
     pytest.param(match[1], id=f"{page.name}:{text[: match.start()].count(chr(10)) + 1}")
-    for page in [
-        ROOT / "README.md",
-        ROOT / "CONTRIBUTING.md",
-        *sorted((ROOT / "docs").rglob("*.md")),
-    ]
+    for page in PAGES
     for text in [page.read_text()]
     for match in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 ]
@@ -31,3 +31,48 @@ def test_snippet(snippet, tmp_path, monkeypatch, hand_dataset):
     if "out/photo.json" in snippet:
         assert main(["predict", "photo.jpg", "--out", "out"]) == 0
     exec(compile(snippet, "<snippet>", "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page):
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if "://" in target:
+            continue
+        name, _, heading = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+            assert heading in anchors, target
+
+
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs" / "results").glob("*.md")), ids=lambda page: page.stem
+)
+def test_tables_are_made_of_the_results(page):
+    text = page.read_text()
+    assert with_tables(text, ROOT / "results") == text
+
+
+def test_a_table_has_the_metrics_that_its_page_names(tmp_path):
+    write_rows(tmp_path / "some.json", [Row("a", {"epe_mm": [1.0, 3.0], "pck_05": [0.5, 0.5]})])
+    page = "before\n<!-- rows of some.json: epe_mm -->\nan older table\n<!-- end -->\nafter\n"
+    made = with_tables(page, tmp_path)
+    assert made.startswith("before\n<!-- rows of some.json: epe_mm -->\n|")
+    assert made.endswith("|\n<!-- end -->\nafter\n")
+    assert "2.0 ± 1.4" in made
+    assert "PCK" not in made
+    assert "older" not in made
+    with pytest.raises(ValueError, match="has no rows"):
+        with_tables(page.replace("some", "other"), tmp_path)
+
+
+def test_results_are_one_screen():
+    assert len((ROOT / "docs" / "results.md").read_text().splitlines()) < 40
+
+
+def test_no_file_names_a_document_that_is_not_here():
+    files = [p for top in ("src", "benchmarks", "tools") for p in (ROOT / top).rglob("*.py")]
+    assert not [str(file) for file in [*files, *PAGES] if "DESIGN" in file.read_text()]

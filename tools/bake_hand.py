@@ -28,6 +28,8 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.spatial import cKDTree
 
+from auxhand.files import writing
+
 HAND = "RightHand"
 CHAINS = {
     "Thumb": ("1", "2", "3", "End"),
@@ -423,9 +425,8 @@ def main() -> None:
         np.savez(args.samples, **sample_bodies(args.count, args.seed))
     asset = bake(dict(np.load(args.samples, allow_pickle=False)))
     report(asset)
-    unfinished = OUTPUT.with_suffix(".part.npz")
-    np.savez_compressed(unfinished, **asset)
-    unfinished.replace(OUTPUT)
+    with writing(OUTPUT) as temporary:
+        np.savez_compressed(temporary, **asset)
     print(OUTPUT, OUTPUT.stat().st_size // 1024, "KB")
 
 

@@ -80,8 +80,8 @@ ROWS: dict[str, list[str]] = {
     "S2 R2HP": strategy("S2", "R2HP"),
     "S2 R2CP": strategy("S2", "R2CP"),
     "S2 R2CHP": strategy("S2", "R2CHP"),
-    "S3 RC2CHP": strategy("S3", "RC2CHP"),
-    "S3 RC2CHP beta' 0.001": [*strategy("S3", "RC2CHP"), "model.init_args.beta_prime=0.001"],
+    "S3 RC2CHP": [*strategy("S3", "RC2CHP"), "model.init_args.beta_prime=0.001"],
+    "S3 RC2CHP beta' 1": [*strategy("S3", "RC2CHP"), "model.init_args.beta_prime=1"],
     "S4 RC2CHP": strategy("S4", "RC2CHP"),
     "S1 R2P no vc": [*strategy("S1", "R2P"), "data.init_args.view=plain"],
     "S1 R2P places": strategy("S1", "R2P"),
@@ -97,7 +97,7 @@ ROWS: dict[str, list[str]] = {
 """Name and settings of each training; supervised and weak at 100% are "S4 RC2CHP"."""
 
 LIGHT_CLOUDS = (
-    *("S2 R2CP", "S2 R2CHP", "S3 RC2CHP", "S3 RC2CHP beta' 0.001", "S4 RC2CHP"),
+    *("S2 R2CP", "S2 R2CHP", "S3 RC2CHP", "S3 RC2CHP beta' 1", "S4 RC2CHP"),
     *("supervised 5%", "weak 5% equal images"),
 )
 ROWS |= {
@@ -113,7 +113,7 @@ def domain(row: str) -> str:
 
 OTHER_INPUTS = {
     "S3 RC2CHP": ("RC",),
-    "S3 RC2CHP beta' 0.001": ("RC",),
+    "S3 RC2CHP beta' 1": ("RC",),
     "S4 RC2CHP": ("C", "RC"),
 }
 OTHER_INPUTS |= {f"{row} lambda_cloud 0.1": inputs for row, inputs in OTHER_INPUTS.items()}

@@ -29,7 +29,7 @@ POSE_REACH, CLOUD_REACH = 2.7, 0.13  # reference lengths; metres
 HANDS = (3, 17, 40, 58, 71, 90, 112, 133)
 WALKS = ((3, 58), (17, 112))
 STRATEGIES = (
-    *("S1 R2P", "S2 R2HP", "S2 R2CP", "S2 R2CHP", "S3 RC2CHP", "S3 RC2CHP beta' 0.001"),
+    *("S1 R2P", "S2 R2HP", "S2 R2CP", "S2 R2CHP", "S3 RC2CHP", "S3 RC2CHP beta' 1"),
     *("S4 RC2CHP", "S1 R2P no vc", "Spurr RP2RP"),
 )
 LONGER = ("S1 R2P", "S4 RC2CHP", "S1 R2P x5", "S4 RC2CHP x5")

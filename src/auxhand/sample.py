@@ -1,6 +1,6 @@
 """What is known about a hand crop (`HandSample`, `HandBatch`) and what a network says (`HandPose`).
 
-Units and frames (DESIGN section 3): lengths in metres; `uv` in pixels of the crop, an integer
+Units and frames: lengths in metres; `uv` in pixels of the crop, an integer
 coordinate being a pixel's centre; `xyz` in the OpenCV frame of the crop's camera (x right, y down,
 z forward), so that project(K, joints_xyz) = joints_uv. `side` is the person's true hand.
 """

@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 import warnings
 from argparse import ArgumentError
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 from lightning import LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -28,6 +26,7 @@ from auxhand.data.augment import Contents
 from auxhand.data.loader import Positions
 from auxhand.data.module import HandDataModule
 from auxhand.evaluation.report import commit
+from auxhand.files import locked, sweep, writing
 from auxhand.inference.bundle import DESCRIPTION, load_bundle, save_bundle
 from auxhand.monitor import Monitor
 
@@ -78,7 +77,8 @@ class WholeCheckpoints(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         """Write a checkpoint."""
-        with writing(Path(path)) as unfinished:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with writing(path) as unfinished:
             torch.save(checkpoint, unfinished)
 
 
@@ -87,42 +87,10 @@ class SaveSettings(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write them."""
-        with writing(Path(trainer.default_root_dir) / CONFIG) as unfinished:
+        folder = Path(trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder / CONFIG) as unfinished:
             unfinished.write_text(self.parser.dump(self.config, skip_none=False))
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to, which becomes `path` when all is written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep others from training in a folder.
-
-    Raises:
-        ValueError: another training is at work there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(
-            f"another training writes to {folder}: wait for its end, or name another "
-            "trainer.default_root_dir"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 # ---- assemble ----
@@ -371,7 +339,10 @@ def train(run: Run, restart: bool, provenance: Mapping[str, Any]) -> Path | None
     if not run.trainer.is_global_zero:  # one process speaks for all
         _fit(run, run.folder / LAST)
         return None
+    run.folder.mkdir(parents=True, exist_ok=True)
     with locked(run.folder):
+        sweep(run.folder)
+        sweep(run.folder / LAST.parent)
         last = run.folder / LAST
         if restart and last.is_file():  # Lightning would leave it there as the last one
             last.replace(last.with_name(EARLIER))

@@ -115,7 +115,7 @@ def test_two_processes_train_the_pairs_of_spurr_by_turns(config, tmp_path):
     ]
     command = [sys.executable, "-m", "auxhand.cli.main", "train", config, "--set", *settings]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
     seen = load_bundle(tmp_path / "run" / "bundle").metadata["images_seen"]
     assert seen == 4 * 2 * 2  # each of the four pairs once, with two images in each process

@@ -58,14 +58,12 @@ def test_a_killed_run_takes_its_workers_with_it_and_leaves_whole_shards(
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 300
         while len(list(out.glob("data-*.parquet"))) < 4:
             assert run.poll() is None
-            assert time.monotonic() < deadline
             time.sleep(0.05)
         run.send_signal(number)
         # The pipe ends when the last process that holds it has ended.
-        _, errors = run.communicate(timeout=120)
+        _, errors = run.communicate()
     finally:
         if run.returncode is None:
             os.killpg(run.pid, signal.SIGKILL)

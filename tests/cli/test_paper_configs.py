@@ -1,13 +1,106 @@
 """The dissertation's configurations: loadable, and trainable on a miniature."""
 
+import math
 from pathlib import Path
 
 import pytest
 import yaml
+from torch import nn
 
 from auxhand.cli.main import main
+from auxhand.methods.alignment import Networks
+from auxhand.models.mlp import PoseDecoder
+from auxhand.optim import Schedule
 
 PAPER = sorted((Path(__file__).parents[2] / "configs" / "paper").glob("*.yaml"))
+
+
+ALIGNMENT = {
+    # Ch. 5.4.1
+    "data.init_args.phases.0.size": 256,
+    "data.init_args.cloud_points": 256,
+    "data.init_args.phases.0.augmentation.any_rotation_share": 1.0,
+    # Ch. 5.5
+    "model.init_args.weights.heatmap": 0.01,
+    "model.init_args.weights.cloud": 1.0,
+    "model.init_args.beta": [1e-5, 1e-3],
+    "model.init_args.beta_prime": 1.0,
+    "model.init_args.learning_rate": 1e-4,
+    "data.init_args.batch_size": 32,
+    # Table 5.1, its best row
+    "model.init_args.strategy": "S4",
+    "model.init_args.pairs": "RC2CHP",
+}
+SUPERVISED = {
+    # Ch. 6.4.1
+    "data.init_args.phases.0.size": 64,
+    "model.init_args.network.init_args.body.init_args.stacks": 2,
+    "model.init_args.network.init_args.body.init_args.stride": 1,
+    "model.init_args.learning_rate": 1e-3,
+    "model.init_args.weight_decay": 0.0,
+    "trainer.max_epochs": 100,
+    "model.init_args.schedule.drops": [60 / 100, 90 / 100],
+    "data.init_args.batch_size": 32,
+    # Eq. 6.2 and 6.3, uv in pixels of an output of 64
+    "model.init_args.weights.uv_squared": 64**2,
+    "model.init_args.weights.d_squared": 50,
+    "model.init_args.weights.mask": 100,
+    # Ch. 7.4.3, since Ch. 6 states kinds alone
+    "data.init_args.phases.0.augmentation.any_rotation_share": 1.0,
+}
+STATED = [
+    (path, entry, value)
+    for path in PAPER
+    for entry, value in (ALIGNMENT if "alignment" in path.stem else SUPERVISED).items()
+]
+"""File, entry and the value that the dissertation states for it."""
+
+
+def stated(path, entry):
+    """What a file itself says of an entry."""
+    value = yaml.safe_load(path.read_text())
+    for key in entry.split("."):
+        value = value[int(key) if isinstance(value, list) else key]
+    return value
+
+
+@pytest.mark.parametrize(("path", "entry", "value"), STATED, ids=lambda x: getattr(x, "stem", x))
+def test_constants_are_those_of_the_dissertation(path, entry, value):
+    assert stated(path, entry) == value
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_augmentation_is_that_of_the_dissertation(path):
+    """Scale 1 to 1.2, translation 20 of 256 pixels (Ch. 5.4.1; 0.8 to 1 in Ch. 7.4.3), hue up to a
+    tenth of a turn either way, whose uniform distribution has this deviation in radians."""
+    augmentation = stated(path, "data.init_args.phases.0.augmentation")
+    scale = augmentation["largest"] / augmentation["smallest"]
+    assert scale == pytest.approx(1.2 if "alignment" in path.stem else 1 / 0.8, abs=0.015)
+    assert augmentation["translation"] == pytest.approx(20 / 256, abs=5e-4)
+    hue = 2 * math.pi * 0.2 / math.sqrt(12)
+    assert augmentation["photometric"]["hue"] == pytest.approx(hue, abs=5e-3)
+
+
+def test_the_networks_of_chapter_5_are_the_defaults():
+    """Ch. 5.4.2 and 5.5; half as many hidden units as ResPEL, whose layers have 64, 128, 256."""
+    networks = Networks()
+    assert networks.backbone == "resnet18"
+    assert (networks.latent, networks.points, networks.pose_width) == (64, 256, 128)
+    assert networks.cloud_widths == (32, 64, 128)
+    decoder = PoseDecoder(networks.latent, networks.pose_width)
+    layers = [m for m in decoder.modules() if isinstance(m, nn.Linear)]
+    assert [layer.out_features for layer in layers] == [128, 128, 128, 128, 63]
+    for path in PAPER:
+        if "alignment" in path.stem:
+            assert "networks" not in stated(path, "model.init_args")
+
+
+def test_rates_drop_by_10_twice():
+    """Ch. 5.5 after convergence, Ch. 6.4.1 at epochs 60 and 90 of 100."""
+    for path in PAPER:
+        schedule = Schedule(**stated(path, "model.init_args.schedule"))
+        factors = [schedule.factor(epoch, 100) for epoch in range(100)]
+        assert sorted({round(factor, 9) for factor in factors}) == [0.01, 0.1, 1.0]
 
 
 SMALLER = {

@@ -19,9 +19,14 @@ def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_a_local_cluster_of_two_workers_makes_the_same_bytes(tmp_path):
+def test_a_local_cluster_makes_the_same_bytes_and_leaves_sigterm_to_the_caller(tmp_path):
     alone = generate(tmp_path / "alone", JOB, workers=1, progress=False)
-    together = generate(tmp_path / "ray", JOB, workers=2, progress=False, cluster="local")
+    mine = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        together = generate(tmp_path / "ray", JOB, workers=2, progress=False, cluster="local")
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, mine)
     assert files(together) == files(alone)
 
 
@@ -33,7 +38,11 @@ def test_errors_of_the_cluster_arrive_as_they_were(tmp_path):
         generate(out, JOB, workers=2, progress=False, cluster="local")
 
 
-def test_no_cluster_there(tmp_path):
+def test_no_cluster_there(tmp_path, monkeypatch):
+    def absent(**options):  # whatever else runs on this machine
+        raise ConnectionError("Could not find any running Ray instance")
+
+    monkeypatch.setattr(ray, "init", absent)
     with pytest.raises(ConnectionError, match="running Ray instance"):
         generate(tmp_path / "out", JOB, progress=False, cluster="auto")
 
@@ -81,13 +90,13 @@ def test_a_session_of_the_caller_is_left_alone(tmp_path):
         ray.shutdown()
 
 
-def test_sigterm_stays_the_callers():
-    mine = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        assert list(on_cluster(abs, [-3], "local", 1)) == [3]
-        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGTERM, mine)
+def test_a_node_that_starts_too_slowly_costs_one_line(tmp_path, monkeypatch):
+    def slow(**options):
+        raise Exception("The current node timed out during startup.")  # in Ray's words
+
+    monkeypatch.setattr(ray, "init", slow)
+    with pytest.raises(ConnectionError, match="at local: The current node timed out"):
+        generate(tmp_path / "out", JOB, progress=False, cluster="local")
 
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ import pytest
 from auxhand.data import store
 from auxhand.data.columns import PARTS, decode_depth, decode_image, decode_mask, decode_parts
 from auxhand.data.store import PreparedDataset
+from auxhand.files import locked, writing
 from auxhand.synth import factory
 from auxhand.synth.config import FactorConfig
 from auxhand.synth.distributions import sample_factors
@@ -54,7 +55,7 @@ def test_resuming_makes_the_same_bytes(made, tmp_path):
     torn = tmp_path / "torn"
     shutil.copytree(made, torn, ignore=shutil.ignore_patterns(".cache"))
     (torn / "data-00001.parquet").unlink()
-    (torn / ".data-00001.parquet.77.tmp").write_bytes(b"half a shard")
+    (torn / ".tmp-77-data-00001.parquet").write_bytes(b"half a shard")
     kept = (torn / "data-00002.parquet").stat().st_mtime_ns
     generate(torn, JOB, workers=1, progress=False)
     assert digests(torn) == digests(made)
@@ -249,10 +250,31 @@ def test_shares_make_the_dataset_together(made, tmp_path):
     out = tmp_path / "out"
     generate(out, JOB, workers=1, progress=False, share=(1, 2))
     assert sorted(digests(out)) == ["data-00001.parquet", "data-00003.parquet", "dataset.json"]
-    being_written = out / ".data-00001.parquet.9.tmp"
-    being_written.write_bytes(b"by the other machine")
-    generate(out, JOB, workers=1, progress=False, share=(0, 2))
-    being_written.unlink()
+    with locked(out, ".share-1-of-2.lock"), writing(out / "data-00001.parquet") as being_written:
+        shutil.copy(out / "data-00001.parquet", being_written)  # by the other machine
+        generate(out, JOB, workers=1, progress=False, share=(0, 2))
+    assert digests(out) == digests(made)
+
+
+def test_a_second_process_of_a_share_is_refused_and_takes_nothing_from_the_first(tmp_path):
+    def another(job, index):
+        with pytest.raises(ValueError, match=f"another process is at work in {out}"):
+            generate(out, JOB, workers=1, progress=False)
+        return make_sample(job, index)
+
+    out = tmp_path / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(factory, "make_sample", another)
+        generate(out, JOB, workers=1, progress=False)
+    assert len(PreparedDataset(out)) == 7
+
+
+def test_a_shard_that_another_partition_writes_is_left_to_it(made, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with writing(out / "data-00001.parquet") as being_written:
+        generate(out, JOB, workers=1, progress=False)
+        shutil.copy(made / "data-00001.parquet", being_written)
     assert digests(out) == digests(made)
 
 

@@ -131,11 +131,13 @@ def _check(reader: Reader, name: str, published: int | None, limit: int | None, 
     print(_report(name, len(reader), published, findings))
     if tiles:
         from auxhand.data.columns import encode_png
+        from auxhand.files import sweep, writing
 
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        scratch = sheet.with_name(f".{sheet.name}.tmp")
-        scratch.write_bytes(encode_png(grid(tiles, columns=12, cell=_TILE, labels=labels)))
-        scratch.replace(sheet)
+        sweep(sheet.parent, {sheet.name})
+        with writing(sheet) as temporary:
+            picture = grid(tiles, columns=12, cell=_TILE, labels=labels)
+            temporary.write_bytes(encode_png(picture))
         print(f"contact sheet: {sheet}")
     return len(findings.problems)
 

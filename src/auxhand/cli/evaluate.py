@@ -76,6 +76,7 @@ def run(args: Namespace) -> None:
         table,
         write_curve,
     )
+    from auxhand.files import sweep
     from auxhand.inference.estimator import HandPoseEstimator
     from auxhand.inference.placement import with_pixels
 
@@ -98,6 +99,7 @@ def run(args: Namespace) -> None:
     if not values:
         raise ValueError(f"{args.data}: no sample has the joints that this model predicts")
 
+    sweep(args.out)
     results, drawing = args.out / RESULTS, args.out / CURVE
     command = ["auxhand", "evaluate", args.model, str(args.data), "--protocol", args.protocol]
     name = f"{args.model} on {args.data}, {args.protocol}"

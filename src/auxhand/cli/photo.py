@@ -13,6 +13,7 @@ from PIL import Image
 
 from auxhand import viz
 from auxhand.cli.predict import NUMBERS, OVERLAY, VIEW
+from auxhand.files import writing
 from auxhand.geometry.camera import intrinsics_from_focal, intrinsics_from_fov
 from auxhand.hand.skeleton import JOINT_NAMES, ROOT
 from auxhand.inference.estimator import FOV, HandPoseEstimator
@@ -155,15 +156,10 @@ def _png(picture: np.ndarray) -> bytes:
 
 
 def _write(stem: Path, suffix: str, data: bytes | None) -> None:
-    """Write under a temporary name, then rename; no data: no file."""
+    """Write data; no data: no file."""
     target = stem.with_name(stem.name + suffix)
     if data is None:
         target.unlink(missing_ok=True)
         return
-    scratch = target.with_name(f".{target.name}.part")
-    try:
-        scratch.write_bytes(data)
-        scratch.replace(target)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    with writing(target) as temporary:
+        temporary.write_bytes(data)

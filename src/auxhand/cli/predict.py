@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
 from auxhand.cli.main import complain, describe
+from auxhand.files import sweep
 from auxhand.inference.image import SUFFIXES
 
 OVERLAY, VIEW, NUMBERS = "_overlay.png", "_3d.png", ".json"
@@ -86,6 +87,7 @@ def run(args: Namespace) -> int:
 
     estimator = HandPoseEstimator.load(args.model, args.device)
     args.out.mkdir(parents=True, exist_ok=True)
+    sweep(args.out)
     outcome: Counter[str] = Counter()
     names = unique_names(photos)
     for path, name in tqdm(

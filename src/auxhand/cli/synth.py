@@ -132,6 +132,7 @@ def draw_preview(path: Path, job: Job) -> Path:
     import numpy as np
 
     from auxhand.data.columns import decode_image, encode_png
+    from auxhand.files import sweep, writing
     from auxhand.synth.distributions import sample_factors
     from auxhand.synth.factory import make_sample
     from auxhand.viz import draw_skeleton, grid
@@ -144,11 +145,11 @@ def draw_preview(path: Path, job: Job) -> Path:
         pictures.append(draw_skeleton(decode_image(row["image"]), uv, xyz[:, 2]))
         labels.append(f"{index} {factors.pose.name}, {factors.side}")
     sheet = encode_png(grid(pictures, cell=max(192, job.size), labels=labels))
-    scratch = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(sheet)
-        scratch.replace(path)
+        sweep(path.parent, {path.name})
+        with writing(path) as temporary:
+            temporary.write_bytes(sheet)
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
     return path

@@ -92,6 +92,7 @@ def _write(space: LatentSpace, z: Tensor, ends: list[np.ndarray], out: Path) -> 
     import numpy as np
 
     from auxhand.data.columns import encode_png
+    from auxhand.files import sweep, writing
     from auxhand.viz import GROUND, draw_cloud, draw_hand, grid
 
     hands = space.decode(z)
@@ -114,11 +115,10 @@ def _write(space: LatentSpace, z: Tensor, ends: list[np.ndarray], out: Path) -> 
             for tiles in kinds
         ]
     out.mkdir(parents=True, exist_ok=True)
-    scratch = out / f".{NUMBERS}.tmp.npz"
-    np.savez_compressed(scratch, **numbers)  # type: ignore[arg-type]
-    scratch.replace(out / NUMBERS)
+    sweep(out)
+    with writing(out / NUMBERS) as temporary:
+        np.savez_compressed(temporary, **numbers)  # type: ignore[arg-type]
     tiles = [tile for row in rows for tile in row]
-    scratch = out / f".{PICTURE}.tmp"
-    scratch.write_bytes(encode_png(grid(tiles, columns=len(rows[0]))))
-    scratch.replace(out / PICTURE)
+    with writing(out / PICTURE) as temporary:
+        temporary.write_bytes(encode_png(grid(tiles, columns=len(rows[0]))))
     print(f"{len(z)} hands: {out / PICTURE}\nas numbers: {out / NUMBERS}")

@@ -1,6 +1,6 @@
 """The columns of a prepared dataset: what a row holds, encoded and decoded.
 
-Images are kept encoded, because pixel lists are 10-1000 times slower to read (DESIGN section 5).
+Images are kept encoded, because pixel lists are 10-1000 times slower to read.
 """
 
 from __future__ import annotations

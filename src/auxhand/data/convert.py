@@ -18,6 +18,7 @@ from auxhand.data.columns import Row, make_row
 from auxhand.data.crops import CropRule, crop_labels, place_crop
 from auxhand.data.readers.reader import Reader
 from auxhand.data.store import claim, is_complete, shard_path, write_shard
+from auxhand.files import locked, sweep
 from auxhand.geometry.camera import project
 from auxhand.geometry.warp import warp, warp_depth
 from auxhand.sample import HandSample
@@ -99,7 +100,8 @@ def convert(
         The folder.
 
     Raises:
-        ValueError: `out` holds another dataset; a damaged image or annotation.
+        ValueError: `out` holds another dataset, or another process is at work in it; a damaged
+            image or annotation.
         FileNotFoundError: an image that is missing.
         OSError: `out` cannot be written to.
     """
@@ -108,7 +110,8 @@ def convert(
     count = len(reader)
     claim(out, {"count": count, "shard_size": SHARD_SIZE, **settings, **description})
     bar = tqdm(total=count, unit="hand", disable=not progress)
-    with bar:
+    with locked(out), bar:
+        sweep(out)
         for shard, first in enumerate(range(0, count, SHARD_SIZE)):
             indices = range(first, min(first + SHARD_SIZE, count))
             if not is_complete(out, shard, len(indices)):

@@ -2,7 +2,7 @@
 
 A prepared dataset is a folder with `dataset.json` (the description) and `data-00000.parquet`,
 `data-00001.parquet`, ... (fixed index ranges, one row a sample, columns as in `SCHEMA`). Images are
-kept encoded, because pixel lists are 10-1000 times slower to read (DESIGN section 5). The same rows
+kept encoded, because pixel lists are 10-1000 times slower to read. The same rows
 always give the same bytes, so a dataset can be made by any number of workers, in any order, and
 resumed. docs/data.md describes the format for other programs.
 """
@@ -10,11 +10,8 @@ resumed. docs/data.md describes the format for other programs.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import logging
-import os
-import secrets
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -28,6 +25,7 @@ from torch.utils.data import Dataset
 
 from auxhand.data.columns import SCHEMA, Row
 from auxhand.data.stored import Stored
+from auxhand.files import is_temporary, writing
 from auxhand.sample import HandSample
 
 _log = logging.getLogger(__name__)
@@ -49,21 +47,17 @@ def write_shard(path: str | Path, rows: Iterable[Row]) -> None:
     unknown = {name for row in rows for name in row} - set(SCHEMA.names)
     if unknown:
         raise ValueError(f"unknown columns {sorted(unknown)}; a shard has {SCHEMA.names}")
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    with writing(path) as temporary:
         pq.write_table(
-            pa.Table.from_pylist(rows, schema=SCHEMA),
-            unfinished,
+            table,
+            temporary,
             row_group_size=_ROW_GROUP,
             version="2.6",
             compression="none",
             use_dictionary=False,
             write_statistics=False,
         )
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def shard_path(root: str | Path, number: int) -> Path:
@@ -84,28 +78,8 @@ def write_description(
     """
     path = Path(root) / DESCRIPTION
     text = json.dumps({"format": FORMAT, "count": count, **information}, indent=2, sort_keys=True)
-    # Not the process's number, which two machines may share.
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        unfinished.write_text(text + "\n", encoding="utf-8")
-        if overwrite:
-            unfinished.replace(path)
-        else:
-            _rename_to_new(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _rename_to_new(old: Path, new: Path) -> None:
-    """Rename a file, but fail where the new name is taken, which `Path.rename` replaces."""
-    try:
-        os.link(old, new)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if new.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new)) from None
-        old.replace(new)
+    with writing(path, overwrite) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_description(root: str | Path) -> dict[str, Any]:
@@ -148,7 +122,7 @@ def claim(root: Path, description: Mapping[str, Any]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     described = root / DESCRIPTION
     if not described.exists():
-        if any(path.suffix != ".tmp" for path in root.iterdir()) and not described.exists():
+        if not all(map(is_temporary, root.iterdir())) and not described.exists():
             raise ValueError(f"{root} is not empty and holds no dataset: name another folder")
         with contextlib.suppress(FileExistsError):
             write_description(root, overwrite=False, **description)

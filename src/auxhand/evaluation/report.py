@@ -1,4 +1,4 @@
-"""Results on paper: tables, the JSON of DESIGN section 7, PCK curves.
+"""Results on paper: tables, their JSON, PCK curves.
 
     {"benchmark": "...", "machine": "...", "rows": [
       {"name": "...", "metrics": {"epe_mm": [13.1, 13.4]}, "seeds": [0, 1],
@@ -23,6 +23,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+
+from auxhand.files import writing
 
 HEADINGS: dict[str, tuple[str, int]] = {
     "epe_mm": ("EPE (mm)", 1),
@@ -122,9 +124,8 @@ def write_rows(path: str | os.PathLike[str], rows: Sequence[Row]) -> None:
         "rows": [asdict(row) for row in merged.values()],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def record(
@@ -195,10 +196,9 @@ def commit() -> str:
 def write_curve(path: str | os.PathLike[str], thresholds: Tensor, pck: Tensor) -> None:
     """Write a PCK curve as lines "mm, PCK", the form in which published curves are passed round."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     values = torch.stack([thresholds, pck], dim=1).cpu().numpy()
-    np.savetxt(temporary, values, fmt="%.6g", delimiter=", ")
-    temporary.replace(path)
+    with writing(path) as temporary:
+        np.savetxt(temporary, values, fmt="%.6g", delimiter=", ")
 
 
 _SEPARATORS = re.compile(r"[\s,;]+")
@@ -251,4 +251,5 @@ def plot_pck(
     else:
         # A long name may not squeeze the axes.
         axes.legend(loc="best", fontsize="small").set_in_layout(False)
-    figure.savefig(path)
+    with writing(path) as temporary:
+        figure.savefig(temporary, format="png")

@@ -1,6 +1,6 @@
 """Pinhole cameras: projection, rays, intrinsics, and the rotation towards a viewing direction.
 
-Frame (DESIGN section 3): OpenCV, x right, y down, z forward, metres. `K` is 3x3 in pixels of the
+Frame: OpenCV, x right, y down, z forward, metres. `K` is 3x3 in pixels of the
 image it travels with, an integer coordinate being a pixel's centre. The `K` of a rotated crop is
 not upper triangular, so nothing here reads focal lengths or a principal point out of it: points
 are lifted along K^-1 [u, v, 1], scaled to z = 1.

@@ -5,7 +5,7 @@ into pose and viewpoint Ch. 4.3.3 adopts: the line from wrist to middle MCP poin
 turn about it is fixed by the pinky MCP, in the plane z = 0 at x > 0. It depends on the palm alone,
 so that bending a finger changes the canonical pose and not the viewpoint. In this frame a right
 hand shows its back to a camera that looks along +z; a left hand would be its mirror image and is
-mirrored before, as everywhere (DESIGN section 3).
+mirrored before, as everywhere.
 
 Origin and unit of length are ours, the root and the reference bone of the 2.5D pose
 (Zimmermann & Brox: the palm joint and the first bone of the index finger); both are parameters.
@@ -13,7 +13,6 @@ Origin and unit of length are ours, the root and the reference bone of the 2.5D 
 
 from __future__ import annotations
 
-import roma
 import torch
 from torch import Tensor
 
@@ -47,6 +46,8 @@ def canonical_pose(
     Raises:
         ValueError: another shape.
     """
+    import roma  # which takes as long to import as PyTorch
+
     pose = relative(xyz, root, bone)
     base, tip, side = (pose[..., i, :] for i in palm)
     frame = roma.special_gramschmidt(torch.stack([base - tip, side - base], dim=-1), epsilon=TINY)
@@ -102,6 +103,8 @@ def _registration(source: Tensor, target: Tensor) -> Tensor:
     roma keeps a constant from its first call; one that was made in inference mode would refuse
     every gradient later in the process.
     """
+    import roma  # which takes as long to import as PyTorch
+
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False), torch.no_grad():
             return roma.rigid_points_registration(source.clone(), target.clone())[0]

@@ -1,6 +1,6 @@
 """Crops, the mirror and view correction: from the pixels and camera of an image to another's.
 
-Pixels (DESIGN section 3): an integer coordinate is a pixel's centre, so an image spans
+Pixels: an integer coordinate is a pixel's centre, so an image spans
 [-0.5, W - 0.5]; resizing by s maps u to (u + 0.5) s - 0.5. Boxes (x, y, w, h) have their edges in
 the same coordinates: the one around a whole image is (-0.5, -0.5, W, H).
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import roma
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
@@ -148,6 +147,8 @@ class ManoModel(nn.Module):
             flat_hand_mean: what zero means: the flat hand, or (as in MANO's own code, and in most
                 parameters that datasets give) the mean pose `hands_mean`, half closed.
         """
+        import roma  # which takes as long to import as PyTorch
+
         if not flat_hand_mean:
             mean = self.hands_mean.reshape(_JOINTS - 1, 3)
             axis_angles = torch.cat([axis_angles[:, :1], axis_angles[:, 1:] + mean], 1)

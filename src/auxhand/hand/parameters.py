@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple, Self
 
-import roma
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -51,6 +50,8 @@ class HandParameters(NamedTuple):
         Raises:
             ValueError: not a matrix, or too few columns.
         """
+        import roma  # which takes as long to import as PyTorch
+
         if h.ndim != 2 or h.shape[1] < _POSE:
             raise ValueError(f"hand parameters are (B, {_POSE} + S), not {tuple(h.shape)}")
         sizes = [_SCALE, _TRANSLATION, _ROTATION, _ANGLES, h.shape[1] - _POSE]

@@ -1,6 +1,6 @@
 """The 21 joints of a hand: their names, their order, the bones between them.
 
-Order (DESIGN section 3): wrist; then thumb, index, middle, ring, pinky, each from base to tip.
+Order: wrist; then thumb, index, middle, ring, pinky, each from base to tip.
 Everything in AuxHand that has 21 of something has it in this order.
 """
 

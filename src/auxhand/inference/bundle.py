@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from auxhand.data.crops import CropBy, CropRule, View
+from auxhand.files import sweep, writing_folder
 from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.models.spec import build, specification
 
@@ -124,15 +123,11 @@ def save_bundle(
     except TypeError as error:
         raise ValueError(f"the bundle's metadata must be plain values: {error}") from error
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
-        new.mkdir()
+    sweep(folder.parent, {folder.name})
+    with writing_folder(folder) as new:
         # `save_file` would hide the file from everybody but its owner.
         (new / WEIGHTS).write_bytes(data)
         (new / DESCRIPTION).write_text(text + "\n")
-        if folder.exists():
-            shutil.move(folder, old)
-        shutil.move(new, folder)
 
 
 def load_bundle(folder: Path) -> Bundle:

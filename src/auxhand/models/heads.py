@@ -11,7 +11,6 @@ from abc import abstractmethod
 from dataclasses import replace
 from typing import Self
 
-import roma
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -228,6 +227,8 @@ class Lifting(Head):
         return self
 
     def decode(self, map: Tensor, context: Tensor, image_size: tuple[int, int]) -> HandPose:
+        import roma  # which takes as long to import as PyTorch
+
         pose = self.detect.decode(map, context, image_size)
         assert pose.heatmaps is not None  # `Heatmap` always gives them
         heatmaps = functional.interpolate(pose.heatmaps, _LIFTER_SIZE, mode="bilinear")

@@ -89,7 +89,7 @@ def _connect(ray: Any, address: str, options: dict[str, Any]) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, **options)
-    except (RuntimeError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises this class itself where a node starts too slowly
         raise ConnectionError(f"no session with the Ray cluster at {address}: {error}") from error
     finally:
         if threading.current_thread() is threading.main_thread():

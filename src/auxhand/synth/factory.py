@@ -31,7 +31,8 @@ from tqdm import tqdm
 
 from auxhand.data.background import Backgrounds, composite
 from auxhand.data.columns import Row, make_row
-from auxhand.data.store import claim, is_complete, shard_path, write_shard
+from auxhand.data.store import DESCRIPTION, claim, is_complete, shard_path, write_shard
+from auxhand.files import locked, sweep
 from auxhand.synth.cluster import check_cluster, on_cluster
 from auxhand.synth.config import BackgroundConfig, FactorConfig
 from auxhand.synth.distributions import sample_factors
@@ -218,8 +219,9 @@ def generate(
         The folder.
 
     Raises:
-        ValueError: `out` is a file or holds another dataset, a background cannot be read, no such
-            share, no such form of address, a Ray session that is open already.
+        ValueError: `out` is a file or holds another dataset, another process makes this share of
+            it, a background cannot be read, no such share, no such form of address, a Ray session
+            that is open already.
         ModuleNotFoundError: Ray or the path tracer is asked for and not installed.
         ConnectionError: no cluster at the address.
         OSError: `out` cannot be written to, a worker process was killed.
@@ -240,24 +242,8 @@ def generate(
     description = json.loads(json.dumps(job.describe()))
     try:
         claim(out, description)
-        mine = range(share[0], job.shards(), share[1])
-        for shard in mine:  # of a run that was killed while it wrote
-            for unfinished in out.glob(f".{shard_path(out, shard).name}.*.tmp"):
-                unfinished.unlink(missing_ok=True)
-        missing = [s for s in mine if not is_complete(out, s, len(job.indices(s)))]
-        total, left = (sum(len(job.indices(s)) for s in shards) for shards in (mine, missing))
-        bar = tqdm(total=total, initial=total - left, unit="hand", disable=not progress)
-        with bar, _single_threaded():
-            if cluster is not None:
-                absolute = replace(job, backgrounds=job.backgrounds and job.backgrounds.resolve())
-                work = partial(_work_on_cluster, absolute, out.resolve())
-                made = on_cluster(work, missing, cluster, workers)
-            elif workers == 1:
-                made = (make_shard(job, out, shard) for shard in missing)
-            else:
-                made = _in_parallel(job, out, missing, workers)
-            for samples in made:
-                bar.update(samples)
+        with locked(out, f".share-{share[0]}-of-{share[1]}.lock"):
+            _make_missing(out, job, workers, progress, share, cluster)
     except OSError as error:
         if isinstance(error, FileNotFoundError | ConnectionError):
             raise
@@ -267,6 +253,28 @@ def generate(
             "same command makes the others"
         ) from error
     return out
+
+
+def _make_missing(
+    out: Path, job: Job, workers: int, progress: bool, share: tuple[int, int], cluster: str | None
+) -> None:
+    """Make the shards of a share that are not there yet; see `generate`."""
+    mine = range(share[0], job.shards(), share[1])
+    sweep(out, {DESCRIPTION, *(shard_path(out, shard).name for shard in mine)})
+    missing = [s for s in mine if not is_complete(out, s, len(job.indices(s)))]
+    total, left = (sum(len(job.indices(s)) for s in shards) for shards in (mine, missing))
+    bar = tqdm(total=total, initial=total - left, unit="hand", disable=not progress)
+    with bar, _single_threaded():
+        if cluster is not None:
+            absolute = replace(job, backgrounds=job.backgrounds and job.backgrounds.resolve())
+            work = partial(_work_on_cluster, absolute, out.resolve())
+            made = on_cluster(work, missing, cluster, workers)
+        elif workers == 1:
+            made = (make_shard(job, out, shard) for shard in missing)
+        else:
+            made = _in_parallel(job, out, missing, workers)
+        for samples in made:
+            bar.update(samples)
 
 
 def _in_parallel(job: Job, out: Path, shards: list[int], workers: int) -> Iterator[int]:

@@ -1,7 +1,7 @@
 """What a renderer is asked to draw: one hand, painted and lit, in front of one camera.
 
 A scene knows no renderer: `raster.py` draws it by rasterisation, and any other renderer can
-draw the same scene, with the same labels. Everything is in the camera frame of DESIGN section 3
+draw the same scene, with the same labels. Everything is in the camera frame of `geometry/camera.py`
 (x right, y down, z forward, metres), every colour linear RGB with the sRGB primaries.
 """
 

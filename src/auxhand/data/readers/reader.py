@@ -2,7 +2,7 @@
 
 A reader knows one dataset in the layout in which its authors publish it, and all that is peculiar
 to it: joint order, units, side, a palm instead of a wrist, masks of several hands. What it yields
-is in our conventions (DESIGN section 3) and needs no further knowledge; what the dataset does not
+is in our conventions (CONTRIBUTING.md) and needs no further knowledge; what the dataset does not
 have is `None`. Its samples are whole images: where a crop lies is decided by whoever makes one,
 by the dataset's `CROP` or otherwise.
 """
