@@ -194,7 +194,7 @@ def test_two_trainings_do_not_share_a_folder(tmp_path, write_config, capsys):
     with locked(tmp_path / "run"):
         code, line = error_of(capsys, "train", write_config("run"))
     assert code == 2
-    assert f"another training writes to {tmp_path / 'run'}" in line
+    assert f"another process is at work in {tmp_path / 'run'}" in line
 
 
 def test_a_run_starts_from_the_weights_of_another(trained, tmp_path, capsys):
