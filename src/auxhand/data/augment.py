@@ -39,6 +39,7 @@ from auxhand.data.geometric import (
     warp,
     warp_depth,
 )
+from auxhand.data.natural import NATURAL_EASY, NATURAL_HARD, paint_hand, take_photo
 from auxhand.data.photometric import Photometric, cast_shadow, light_hand, occlude, take_picture
 from auxhand.geometry.crop import Crop
 from auxhand.sample import LEFT, RIGHT, HandSample
@@ -74,20 +75,29 @@ class Augmentation:
     photometric: Photometric
 
     @staticmethod
-    def at(difficulty: float) -> Augmentation:
+    def at(difficulty: float, natural: bool = False) -> Augmentation:
         """`EASY` at 0, `HARD` at 1, every number linearly between.
+
+        With `natural` light and cameras are those of photos (`data.natural`), and hands take half
+        to nine tenths of the crop.
 
         Raises:
             ValueError: a difficulty outside [0, 1].
         """
         if not 0 <= difficulty <= 1:
             raise ValueError(f"difficulty must lie in [0, 1], got {difficulty}")
-        augmentation: Augmentation = _between(EASY, HARD, difficulty)
+        easy, hard = EASY, HARD
+        if natural:
+            easy = replace(EASY, smallest=0.5, largest=0.9, photometric=NATURAL_EASY)
+            hard = replace(HARD, smallest=0.5, largest=0.9, photometric=NATURAL_HARD)
+        augmentation: Augmentation = _between(easy, hard, difficulty)
         return augmentation
 
 
 def _between(easy: Any, hard: Any, t: float) -> Any:
     """Every number of two dataclasses of one kind, interpolated."""
+    if easy is None:
+        return None
     if not is_dataclass(easy) or isinstance(easy, type):
         return easy + t * (hard - easy)
     values = {
@@ -225,7 +235,7 @@ def augment(
         empty = backgrounds.sample(rng, size)
         occlude(empty, rng, augmentation.photometric)
         return HandSample(
-            image=to_tensor(take_picture(empty, rng, augmentation.photometric)),
+            image=to_tensor(_camera(empty, rng, augmentation.photometric)),
             mask=torch.zeros(size, size),
             presence=torch.tensor(0.0),
             source="background",
@@ -259,7 +269,7 @@ def augment(
     covered: Array = np.zeros((size, size), bool)
     if image is not None:
         covered = occlude(image, rng, augmentation.photometric)
-        image = take_picture(image, rng, augmentation.photometric)
+        image = _camera(image, rng, augmentation.photometric)
     mask = None if hand is None else torch.from_numpy((hand & ~covered).astype(np.float32))
     sample = replace(sample, image=None if image is None else to_tensor(image), mask=mask)
     if sample.joints_uv is None and (misplaced or other_side):
@@ -374,10 +384,21 @@ def _picture(
     # ending in mid-air.
     premultiplied = warp(cv2.cvtColor(pixels, cv2.COLOR_RGBA2mRGBA), crop, cv2.BORDER_REPLICATE)
     straight = cv2.cvtColor(premultiplied, cv2.COLOR_mRGBA2RGBA)
+    if photometric.natural is not None:
+        behind = backgrounds.sample(rng, crop.size)
+        image = paint_hand(straight, behind, rng, photometric, photometric.natural)
+        return image, straight[..., 3] > 127
     hand = light_hand(straight, rng, photometric)
     alpha = np.ascontiguousarray(hand[..., 3])
     behind = cast_shadow(backgrounds.sample(rng, crop.size), alpha, rng, photometric)
     return composite(hand, behind), alpha > 0.5
+
+
+def _camera(image: Array, rng: np.random.Generator, photometric: Photometric) -> Array:
+    """What a random camera makes of a scene."""
+    if photometric.natural is not None:
+        return take_photo(image, rng, photometric, photometric.natural)
+    return take_picture(image, rng, photometric)
 
 
 def _still_visible(sample: HandSample, covered: Array) -> Tensor | None:

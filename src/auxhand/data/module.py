@@ -35,8 +35,8 @@ Views = Literal["all", "upright"]
 
 @dataclass(frozen=True)
 class Phase:
-    """From `epoch` on, crops of `size` pixels at `difficulty` in [0, 1] (`Augmentation.at`), or
-    with an `augmentation` that is given in full.
+    """From `epoch` on, crops of `size` pixels at `difficulty` in [0, 1], `natural` or not
+    (`Augmentation.at`), or with an `augmentation` that is given in full.
 
     With `views` "upright" only rendered hands whose factors say so: palms, backs and edges of
     raised hands, which are learnt several times faster than hands that are turned any way.
@@ -46,6 +46,7 @@ class Phase:
     size: int
     difficulty: float = 1.0
     views: Views = "all"
+    natural: bool = False
     augmentation: Augmentation | None = None
 
 
@@ -62,7 +63,8 @@ class Schedule:
             raise ValueError(f"phases must begin at epoch 0 and ascend, got epochs {starts}")
         self.phases = tuple(phases)
         self.augmentations = tuple(
-            phase.augmentation or Augmentation.at(phase.difficulty) for phase in phases
+            phase.augmentation or Augmentation.at(phase.difficulty, phase.natural)
+            for phase in phases
         )
         self._starts = starts
 
@@ -206,6 +208,7 @@ class HandDataModule(lightning.LightningDataModule):
         images_per_epoch: samples an epoch, all processes together; None: as many as there are.
         phases: schedule of size and difficulty. Validation crops have the size of their epoch.
         backgrounds: folder of photos; None: procedural backgrounds alone.
+        photo_share, distractor_share, room_share: see `Backgrounds`.
         workers: processes that make batches; 0: the training process itself.
         depth: also give depth maps.
         cloud_points: also give that many random points of the visible hand; 0: none.
@@ -232,6 +235,9 @@ class HandDataModule(lightning.LightningDataModule):
         images_per_epoch: int | None = None,
         phases: list[Phase] | None = None,
         backgrounds: str | None = None,
+        photo_share: float = 0.7,
+        distractor_share: float = 0.3,
+        room_share: float = 0.0,
         workers: int = 1,
         depth: bool = False,
         cloud_points: int = 0,
@@ -256,6 +262,7 @@ class HandDataModule(lightning.LightningDataModule):
         self.images_per_epoch = images_per_epoch
         self.schedule = Schedule(phases or [Phase(0, 96)])
         self.background_folder = backgrounds
+        self.background_shares = (photo_share, distractor_share, room_share)
         self.workers = workers
         self.contents = Contents(depth, cloud_points, crop_by, view)
         self.train_count = train_count
@@ -282,7 +289,9 @@ class HandDataModule(lightning.LightningDataModule):
             labelled, weak = _split(parts, self.labelled_count, "labelled_count")
             parts = labelled + [part._replace(labelled=False) for part in weak]
         folder = None if self.background_folder is None else Path(self.background_folder)
-        return TrainingSet(parts, self.schedule, Backgrounds(folder), self.seed, self.contents)
+        photos, distractors, rooms = self.background_shares
+        backgrounds = Backgrounds(folder, photos, distractors, room_share=rooms)
+        return TrainingSet(parts, self.schedule, backgrounds, self.seed, self.contents)
 
     @cached_property
     def evaluation_set(self) -> EvaluationSet:
