@@ -21,6 +21,7 @@ from torch import Tensor
 from auxhand.data.background import Array, Backgrounds, composite
 from auxhand.data.cloud import random_surface
 from auxhand.data.crops import USUAL, CropRule, crop_labels, place_crop, to_tensor, upright_angle
+from auxhand.data.natural import paint_hand, take_photo
 from auxhand.data.photometric import Photometric, cast_shadow, light_hand, occlude, take_picture
 from auxhand.data.stored import Stored
 from auxhand.data.strengths import Augmentation
@@ -48,11 +49,13 @@ class Contents:
         depth: a depth map: True all that was stored, "hand" the hand's alone.
         cloud_points: points of the visible hand (Ch. 5.4.1); 0: none.
         crop: what places crops, how large hands are in evaluation, what is done to the viewpoint.
+        mirror: left hands are mirrored in training, so that all crops show right ones.
     """
 
     depth: bool | Literal["hand"] = False
     cloud_points: int = 0
     crop: CropRule = USUAL["joints"]
+    mirror: bool = True
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:
@@ -90,7 +93,7 @@ def augment(
     u = rng.random()
     if u < augmentation.absent_share:
         return _background(size, rng, augmentation.photometric, backgrounds)
-    placed = place(stored, size, rng, augmentation, contents.crop, u)
+    placed = place(stored, size, rng, augmentation, contents, u)
     painted = paint(stored, placed.crop, rng, augmentation.photometric, backgrounds)
     return label(stored, placed, painted, rng, contents)
 
@@ -131,18 +134,19 @@ def place(
     size: int,
     rng: np.random.Generator,
     augmentation: Augmentation,
-    rule: CropRule,
+    contents: Contents,
     u: float,
 ) -> Placed:
     """A random crop; `u` in [0, 1) says whether it is about the hand, and which side it shows."""
-    labels = stored.labels
+    labels, rule = stored.labels, contents.crop
     misplaced = u < augmentation.absent_share + augmentation.misplaced_share
-    other_side = labels.side is not None and u >= 1 - augmentation.other_side_share
+    mirrors = labels.side is not None and contents.mirror
+    other_side = mirrors and u >= 1 - augmentation.other_side_share
     if other_side:
         labels = replace(labels, side=LEFT if labels.side == RIGHT else RIGHT)
-    by = labels
+    by = labels if contents.mirror else replace(labels, side=None)
     if rule.by == "mask" and stored.hand is not None:
-        by = replace(labels, mask=torch.from_numpy(stored.hand))
+        by = replace(by, mask=torch.from_numpy(stored.hand))
     draw = _misplaced_crop if misplaced else _random_crop
     return Placed(draw(by, stored, size, rng, augmentation, rule), labels, misplaced, other_side)
 
@@ -160,7 +164,7 @@ def paint(
     if pixels is not None:
         image = _picture(pixels, crop, rng, photometric, backgrounds)
         covered = occlude(image, rng, photometric)
-        image = take_picture(image, rng, photometric)
+        image = _camera(image, rng, photometric)
     if stored.hand is not None:
         cut_out = pixels is not None and pixels.shape[2] == 4
         border = cv2.BORDER_REPLICATE if cut_out else cv2.BORDER_CONSTANT  # as the picture's
@@ -241,7 +245,7 @@ def _background(
     empty = backgrounds.sample(rng, size)
     occlude(empty, rng, photometric)
     return HandSample(
-        image=to_tensor(take_picture(empty, rng, photometric)),
+        image=to_tensor(_camera(empty, rng, photometric)),
         mask=torch.zeros(size, size),
         presence=torch.tensor(0.0),
         source="background",
@@ -317,10 +321,20 @@ def _picture(
     # ending in mid-air.
     premultiplied = warp(cv2.cvtColor(pixels, cv2.COLOR_RGBA2mRGBA), crop, cv2.BORDER_REPLICATE)
     straight = cv2.cvtColor(premultiplied, cv2.COLOR_mRGBA2RGBA)
+    if photometric.natural is not None:
+        behind = backgrounds.sample(rng, crop.size)
+        return paint_hand(straight, behind, rng, photometric, photometric.natural)
     hand = light_hand(straight, rng, photometric)
     alpha = np.ascontiguousarray(hand[..., 3])
     behind = cast_shadow(backgrounds.sample(rng, crop.size), alpha, rng, photometric)
     return composite(hand, behind)
+
+
+def _camera(image: Array, rng: np.random.Generator, photometric: Photometric) -> Array:
+    """What a random camera makes of a scene."""
+    if photometric.natural is not None:
+        return take_photo(image, rng, photometric, photometric.natural)
+    return take_picture(image, rng, photometric)
 
 
 def _still_visible(sample: HandSample, covered: Array) -> Tensor | None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from numba import njit
 
 from auxhand.data.camera_effects import color_matrix, standard_noise
+from auxhand.data.rooms import draw_room
 
 Array = npt.NDArray[Any]
 Size = int | tuple[int, int]
@@ -50,6 +51,7 @@ class Backgrounds:
         photo_share: probability of a photo where there are some.
         distractor_share: probability that skin-coloured things (arms, faces, blobs) lie about.
         kinds: weights of the procedural kinds: plain walls, noise, stripes and checks, clutter.
+        room_share: probability of a room (`data.rooms`) instead of another procedural kind.
 
     Raises:
         FileNotFoundError: no such folder, or no picture in it.
@@ -62,12 +64,14 @@ class Backgrounds:
         photo_share: float = 0.7,
         distractor_share: float = 0.3,
         kinds: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+        room_share: float = 0.0,
     ) -> None:
         if len(kinds) != len(_PROCEDURAL) or min(kinds) < 0 or sum(kinds) <= 0:
             raise ValueError(f"kinds must be {len(_PROCEDURAL)} weights, got {kinds}")
         self._limits = np.cumsum(kinds) / sum(kinds)
         self.photo_share = photo_share
         self.distractor_share = distractor_share
+        self.room_share = room_share
         self.photos: list[Array] = [] if folder is None else _load_photos(Path(folder))
         self._levels = [_halved(photo) for photo in self.photos]
 
@@ -76,6 +80,8 @@ class Backgrounds:
         height, width = (size, size) if isinstance(size, int) else size
         if self.photos and rng.random() < self.photo_share:
             image = _photo_crop(rng, self._levels[rng.integers(len(self.photos))], height, width)
+        elif self.room_share and rng.random() < self.room_share:
+            image = draw_room(rng, height, width)
         else:
             kind = int(np.searchsorted(self._limits, rng.random(), side="right"))
             image = _PROCEDURAL[kind](rng, height, width)

@@ -72,10 +72,13 @@ class HandDataModule(lightning.LightningDataModule):
         phases: schedule of size and difficulty, of streams that do not say. Validation crops have
             the size of their epoch in the first stream.
         backgrounds: folder of photos; None: procedural backgrounds alone.
+        photo_share, distractor_share, room_share: see `Backgrounds`.
         workers: processes that make a stream's batches; 0: the training process itself.
         depth: also give depth maps: of all that was stored (true), or of the hand alone ("hand").
         cloud_points: also give that many random points of the visible hand; 0: none.
         crop: what places crops, how large hands are in validation, what is done to the viewpoint.
+        mirror: mirror left hands, so that all crops show right ones; false for networks that say
+            which side they see (`PoseNet(side=True)`).
         joined: make one batch of the several streams' batches, for methods that learn from each
             sample what it has.
         seed: of order and augmentation.
@@ -94,10 +97,14 @@ class HandDataModule(lightning.LightningDataModule):
         images_per_epoch: int | None = None,
         phases: list[Phase] | None = None,
         backgrounds: str | None = None,
+        photo_share: float = 0.7,
+        distractor_share: float = 0.3,
+        room_share: float = 0.0,
         workers: int = 1,
         depth: bool | Literal["hand"] = False,
         cloud_points: int = 0,
         crop: CropRule | None = None,
+        mirror: bool = True,
         joined: bool = False,
         seed: int = 0,
     ) -> None:
@@ -115,8 +122,9 @@ class HandDataModule(lightning.LightningDataModule):
         self.schedules = {n: Curriculum(s.phases or usual) for n, s in self.streams.items()}
         self.schedule = next(iter(self.schedules.values()))
         self.background_folder = backgrounds
+        self.background_shares = (photo_share, distractor_share, room_share)
         self.workers = workers
-        self.contents = Contents(depth, cloud_points, crop or CropRule())
+        self.contents = Contents(depth, cloud_points, crop or CropRule(), mirror)
         self.joined = joined
         self.seed = seed
 
@@ -134,7 +142,8 @@ class HandDataModule(lightning.LightningDataModule):
     def training_sets(self) -> dict[str, TrainingSet]:
         """The training samples of each stream."""
         folder = None if self.background_folder is None else Path(self.background_folder)
-        backgrounds = Backgrounds(folder)
+        photos, distractors, rooms = self.background_shares
+        backgrounds = Backgrounds(folder, photos, distractors, room_share=rooms)
         return {
             name: TrainingSet(
                 stream,

@@ -30,6 +30,34 @@ REFERENCE_SIZE = 96
 
 
 @dataclass(frozen=True)
+class Natural:
+    """Light that fits the background, and automatic exposure (`data.natural`).
+
+    Attributes:
+        luminance, cast, spread: how far the hand's luminance, colour and contrast move towards
+            those of the background at most, 0 to 1 (`natural.fit_light`).
+        defocus_share, defocus: the background alone out of focus, sigma at most, in pixels at the
+            reference size.
+        exposure, exposure_spread: mean and deviation of the picture's mean luminance.
+        automatic: how far the exposure gets there, 0 to 1.
+        tone: contrast of the camera's tone curve, about which `Photometric.contrast` varies.
+        sharpening_share, sharpening: of the camera, strength at most.
+    """
+
+    luminance: float = 0.6
+    cast: float = 0.7
+    spread: float = 0.9
+    defocus_share: float = 0.25
+    defocus: float = 1.6
+    exposure: float = 0.45
+    exposure_spread: float = 0.11
+    automatic: float = 0.55
+    tone: float = 1.2
+    sharpening_share: float = 0.3
+    sharpening: float = 0.8
+
+
+@dataclass(frozen=True)
 class Photometric:
     """Strengths ("..._share": probability). Colour jitter, grey and erasing: Ch. 6.3.4, 7.4.3.
 
@@ -48,6 +76,8 @@ class Photometric:
         grey_share: no colour.
         noise_share, noise: deviation at most, for read and shot noise each.
         jpeg_share, jpeg_quality: lowest quality.
+        natural: light and camera of `data.natural` instead; gamma, brightness and hue are then
+            not used.
     """
 
     hand_gain: float = 0.0
@@ -74,6 +104,7 @@ class Photometric:
     noise: float = 0.0
     jpeg_share: float = 0.0
     jpeg_quality: float = 90.0
+    natural: Natural | None = None
 
 
 def light_hand(rgba: Array, rng: np.random.Generator, p: Photometric) -> Array:

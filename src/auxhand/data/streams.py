@@ -46,6 +46,7 @@ class Phase:
         viewpoints: "upright": only rendered hands whose factors say so: palms, backs and edges of
             raised hands, which are learnt several times faster than hands that are turned any way.
         augmentation: instead of a difficulty.
+        natural: light and cameras of photos, see `Augmentation.at`.
         second: augmentation of the second view of a visit (`Stream.views`); None: as the first's.
     """
 
@@ -54,6 +55,7 @@ class Phase:
     difficulty: float = 1.0
     viewpoints: Viewpoints = "all"
     augmentation: Augmentation | None = None
+    natural: bool = False
     second: Augmentation | None = None
 
 
@@ -69,7 +71,10 @@ class Curriculum:
         if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
             raise ValueError(f"phases must begin at epoch 0 and ascend, got epochs {starts}")
         self.phases = tuple(phases)
-        firsts = [phase.augmentation or Augmentation.at(phase.difficulty) for phase in phases]
+        firsts = [
+            phase.augmentation or Augmentation.at(phase.difficulty, phase.natural)
+            for phase in phases
+        ]
         self.augmentations = tuple(
             (first, phase.second or first) for first, phase in zip(firsts, phases, strict=True)
         )

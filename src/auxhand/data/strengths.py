@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from auxhand.data.crops import FRACTION
+from auxhand.data.natural import NATURAL_EASY, NATURAL_HARD
 from auxhand.data.photometric import Photometric
 
 
@@ -39,20 +40,29 @@ class Augmentation:
     photometric: Photometric = field(default_factory=Photometric)
 
     @staticmethod
-    def at(difficulty: float) -> Augmentation:
+    def at(difficulty: float, natural: bool = False) -> Augmentation:
         """`EASY` at 0, `HARD` at 1, every number linearly between.
+
+        With `natural` light and cameras are those of photos (`data.natural`), and hands take half
+        to nine tenths of the crop.
 
         Raises:
             ValueError: a difficulty outside [0, 1].
         """
         if not 0 <= difficulty <= 1:
             raise ValueError(f"difficulty must lie in [0, 1], got {difficulty}")
-        augmentation: Augmentation = _between(EASY, HARD, difficulty)
+        easy, hard = EASY, HARD
+        if natural:
+            easy = replace(EASY, smallest=0.5, largest=0.9, photometric=NATURAL_EASY)
+            hard = replace(HARD, smallest=0.5, largest=0.9, photometric=NATURAL_HARD)
+        augmentation: Augmentation = _between(easy, hard, difficulty)
         return augmentation
 
 
 def _between(easy: Any, hard: Any, t: float) -> Any:
     """Every number of two dataclasses of one kind, interpolated."""
+    if easy is None:
+        return None
     if not is_dataclass(easy) or isinstance(easy, type):
         return easy + t * (hard - easy)
     values = {

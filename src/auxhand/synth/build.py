@@ -14,11 +14,12 @@ from auxhand.hand.skeleton import FINGERS, WRIST
 from auxhand.hand.surface import FOREARM
 from auxhand.sample import LEFT
 from auxhand.synth.collision import radii
+from auxhand.synth.detail import Coordinates
 from auxhand.synth.distributions import hand_surface, kinematics_of
 from auxhand.synth.factors import CameraFactors, Factors, ShapeFactors, WristFactors
 from auxhand.synth.occluders import held, in_front
 from auxhand.synth.raster import joint_thickness
-from auxhand.synth.scene import Light, Scene
+from auxhand.synth.scene import Detail, Light, Scene
 from auxhand.synth.skin import SkinMaps, coat, dress, join, paint
 
 Array = NDArray[np.float64]
@@ -54,6 +55,12 @@ class Labels:
 def skin_maps() -> SkinMaps:
     """Where skin features are on the mesh, computed once per process."""
     return SkinMaps.of(hand_surface())
+
+
+@cache
+def skin_coordinates() -> NDArray[np.float32]:
+    """(V, 12) columns of `Coordinates` on the mesh, computed once per process."""
+    return np.stack(Coordinates.of(hand_surface(), skin_maps()), 1)
 
 
 @cache
@@ -142,9 +149,22 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
         ground=np.array(light.ground, np.float32),
         occlusion=light.occlusion,
         noise_seed=factors.skin.pattern,
+        detail=_detail(factors, len(vertices)),
     )
     uv = joints[:, :2] / joints[:, 2:] * K[0, 0] + K[:2, 2]
     return scene, Labels(K, joints, uv, _thickness(), factors.side)
+
+
+def _detail(factors: Factors, count: int) -> Detail | None:
+    """Fine relief of bare skin, for a mesh of `count` vertices; None: its strength is 0."""
+    if factors.skin.detail == 0:
+        return None
+    skin = skin_coordinates()
+    coordinates = np.zeros((count, skin.shape[1]), np.float32)
+    coordinates[: len(skin)] = skin
+    if factors.sleeve is not None:
+        coordinates[: len(skin), 0] = skin_maps().forearm_distance < factors.sleeve.start
+    return Detail(coordinates, factors.skin.pattern, factors.skin.detail)
 
 
 def _posed(factors: Factors) -> tuple[Array, Array]:

@@ -47,6 +47,7 @@ _LIMITS: Mapping[str, Limits] = {
     "sleeve.share": SHARE,
     "sleeve.start": LIMITS["sleeve.start"],
     "sleeve.thickness": LIMITS["sleeve.thickness"],
+    "sleeve.vivid": SHARE,
     "background.distractors": SHARE,
     **dict.fromkeys(("sensor.blur_share", "sensor.noise_share", "sensor.jpeg_share"), SHARE),
     "sensor.blur": LIMITS["sensor.blur"],
@@ -158,7 +159,10 @@ class LightConfig:
 
 @dataclass(frozen=True)
 class SkinConfig:
-    """Ranges of the numbers of `skin.Skin`; `polish` is the probability of painted nails."""
+    """Ranges of the numbers of `skin.Skin`; `polish` is the probability of painted nails.
+
+    `detail` is the range of the strength of the fine relief: without it none is drawn.
+    """
 
     tone: Range = (0.0, 1.0)
     warmth: Range = (-1.0, 1.0)
@@ -171,6 +175,7 @@ class SkinConfig:
     roughness: Range = (0.4, 0.65)
     relief: Range = (0.2, 1.0)
     polish: float = 0.06
+    detail: Range = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -181,11 +186,13 @@ class SleeveConfig:
         share: probability of a sleeve.
         start: range of where it begins, metres behind the wrist.
         thickness: range of the metres by which it stands off the arm.
+        vivid: factor on how colourful it is; 0 is grey.
     """
 
     share: float = 0.45
     start: Range = (0.02, 0.14)
     thickness: Range = (0.001, 0.012)
+    vivid: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -242,13 +242,18 @@ def _skin(config: SkinConfig, rng: np.random.Generator) -> Skin:
         **numbers,
         polish=(red, green, blue) if rng.random() < config.polish else None,
         pattern=int(rng.integers(2**31)),
+        # Last, and only where it is wanted: sets without detail stay what they were.
+        detail=_uniform(rng, config.detail) if config.detail[1] > 0 else 0.0,
     )
 
 
 def _sleeve(config: SleeveConfig, rng: np.random.Generator) -> SleeveFactors | None:
     if rng.random() >= config.share:
         return None
-    red, green, blue = _rounded(rng.random(3) ** 2)
+    colour = rng.random(3) ** 2
+    if config.vivid < 1:
+        colour = colour.mean() + config.vivid * (colour - colour.mean())
+    red, green, blue = _rounded(colour)
     return SleeveFactors(
         _uniform(rng, config.start), _uniform(rng, config.thickness), (red, green, blue)
     )

@@ -222,8 +222,12 @@ class Factors:
     occluders: tuple[OccluderFactors, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As nested dictionaries, for JSON."""
-        return dataclasses.asdict(self)
+        """As nested dictionaries, for JSON; without `skin.detail` where there is none, so that
+        sets made before there was any can be made again."""
+        values = dataclasses.asdict(self)
+        if not self.skin.detail:
+            del values["skin"]["detail"]
+        return values
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Factors:

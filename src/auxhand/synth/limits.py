@@ -34,6 +34,7 @@ LIMITS: Mapping[str, Limits] = {
     "skin.roughness": (0.05, 1.0),
     "skin.polish": SHARE,
     "skin.pattern": SEED,
+    "skin.detail": (0.0, 2.0),
     "sleeve.start": (0.0, 0.3),
     "sleeve.thickness": (0.0, 0.05),
     "sleeve.colour": SHARE,

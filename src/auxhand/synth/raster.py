@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from auxhand.hand.skeleton import NUM_JOINTS, PARENTS, TIPS
 from auxhand.synth import sampling, shading
+from auxhand.synth.detail import detail_maps
 from auxhand.synth.scene import Array, Scene
 
 NEAR = 0.02
@@ -86,6 +87,11 @@ def render(scene: Scene, supersample: int = 2) -> Rendering:
     surface[:, 12] = scene.bump
     surface[:, 13] = scene.roughness
     lighting = _lighting(scene, vertices, centres, surface)
+    detail = (
+        np.empty((0, 0, 0), np.float32)
+        if scene.detail is None
+        else detail_maps(*centres, vertices, scene.faces, K, scene.detail)
+    )
     at_centre, at_samples = sampling.plan(centres.face, *fine, supersample)
     once, often = (
         shading.shade(
@@ -95,6 +101,7 @@ def render(scene: Scene, supersample: int = 2) -> Rendering:
             surface,
             np.linalg.inv(camera),
             lighting,
+            detail,
             samples,
             scene.noise_seed,
         )

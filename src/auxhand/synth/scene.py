@@ -31,6 +31,21 @@ class Light:
 
 
 @dataclass(frozen=True)
+class Detail:
+    """What the fine relief of the skin is a function of (`detail.py`).
+
+    Attributes:
+        coordinates: (V, 12) float32, the columns of `detail.Coordinates` at the scene's vertices.
+        pattern: seed of the person.
+        strength: 1 as in life.
+    """
+
+    coordinates: Array
+    pattern: int
+    strength: float
+
+
+@dataclass(frozen=True)
 class Scene:
     """A closed, painted triangle mesh with its lights and its camera.
 
@@ -52,6 +67,7 @@ class Scene:
         ground: (3,) linear RGB of the ambient light from below (+y).
         occlusion: strength in [0, 1] with which creases and overlaps hide the ambient light.
         noise_seed: chooses the pattern of the procedural texture.
+        detail: fine relief of the skin, for the rasteriser; None: none.
     """
 
     vertices: Array
@@ -67,6 +83,7 @@ class Scene:
     ground: Array
     occlusion: float = 0.5
     noise_seed: int = 0
+    detail: Detail | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes: the kernels that read them do not.

@@ -323,6 +323,7 @@ def shade(
     surface: Floats,
     K_inverse: Floats,
     lighting: Lighting,
+    detail: Floats,
     samples: int,
     seed: int,
 ) -> NDArray[np.float32]:
@@ -335,6 +336,7 @@ def shade(
         surface: (V, 14) per vertex: position, normal, rest position, albedo, bump, roughness.
         K_inverse: (3, 3) inverse camera of the layer.
         lighting: the lights; its exposure is of the image's size (h, w).
+        detail: (h, w, 7) of `detail.detail_maps`; empty: none.
         samples: s, samples per pixel and axis.
         seed: of the relief.
 
@@ -361,6 +363,9 @@ def shade(
             _interpolate(surface, faces, face[y, x], p0, p1, p2, point)
             n0, n1, n2 = _unit(point[3], point[4], point[5])
             bump, roughness = point[12], point[13]
+            at_y, at_x = y // samples, x // samples
+            if detail.size and detail[at_y, at_x, 6] > 0.0:
+                roughness = float(detail[at_y, at_x, 6])
             relief, slope_0, slope_1, slope_2 = _relief(
                 point[6], point[7], point[8], z * pixel, seed
             )
@@ -370,8 +375,16 @@ def shade(
             m0, m1, m2 = _unit(
                 n0 - steepness * slope_0, n1 - steepness * slope_1, n2 - steepness * slope_2
             )
+            if detail.size:
+                m0, m1, m2 = _unit(
+                    m0 - detail[at_y, at_x, 3],
+                    m1 - detail[at_y, at_x, 4],
+                    m2 - detail[at_y, at_x, 5],
+                )
+                for c in range(3):
+                    point[9 + c] *= detail[at_y, at_x, c]
             n_v = max(m0 * v0 + m1 * v1 + m2 * v2, 0.05)
-            open_sky = lighting.exposure[y // samples, x // samples]
+            open_sky = lighting.exposure[at_y, at_x]
             upward = 0.5 - 0.5 * m1
             mirrored_upward = 0.5 - 0.5 * (2.0 * n_v * m1 - v1)
             shine = _ambient_shine(n_v, roughness)

@@ -36,19 +36,25 @@ TONES_SRGB: tuple[tuple[int, int, int], ...] = (
 and the eighth are "light skin" and "dark skin" of the ColorChecker chart, the others are spread
 around them over the range of the Fitzpatrick types I to VI."""
 
-# Lines of the palm and veins of the back, as points (x, y) of curves in the plane of the rest pose,
-# in lengths of the middle metacarpal bone.
-_PALM_LINES = (
+# Lines of the palm, veins and tendons of the back, as points (x, y) of curves in the plane of the
+# rest pose, in lengths of the middle metacarpal bone.
+PALM_LINES = (
     ((-0.56, -0.66), (-0.36, -0.72), (-0.14, -0.78), (0.04, -0.88), (0.11, -0.98)),
     ((0.42, -0.78), (0.20, -0.72), (-0.06, -0.60), (-0.30, -0.46), (-0.42, -0.36)),
     ((0.42, -0.78), (0.26, -0.68), (0.12, -0.50), (0.05, -0.30), (0.10, -0.08)),
 )
-_VEINS = (
+VEINS = (
     ((0.02, 0.60), (-0.05, 0.20), (0.06, -0.20), (0.14, -0.55), (0.13, -0.95)),
     ((-0.10, 0.40), (-0.12, 0.00), (-0.04, -0.35), (-0.12, -0.65), (-0.09, -0.93)),
     ((-0.12, 0.00), (-0.24, -0.25), (-0.22, -0.50), (-0.32, -0.68), (-0.30, -0.88)),
     ((0.14, -0.55), (0.02, -0.68), (-0.12, -0.65), (-0.22, -0.50)),
     ((0.35, 0.30), (0.28, 0.05), (0.24, -0.25), (0.14, -0.55)),
+)
+TENDONS = (
+    ((0.26, -0.92), (0.20, -0.55), (0.10, -0.20)),
+    ((0.0, -0.95), (0.02, -0.55), (0.03, -0.20)),
+    ((-0.22, -0.88), (-0.14, -0.50), (-0.04, -0.20)),
+    ((-0.42, -0.78), (-0.28, -0.42), (-0.10, -0.18)),
 )
 _CUSHIONS = (
     *((0.34, -0.42, 0.22, 0.6), (-0.38, -0.38, 0.22, 0.6)),
@@ -56,7 +62,7 @@ _CUSHIONS = (
     (-0.44, -0.76, 0.12, 0.7),
 )
 """Ball of the thumb, edge of the hand, and below the fingers: x, y, radius, strength."""
-_PROXIMAL_CREASE = 0.47
+PROXIMAL_CREASE = 0.47
 """Where along the first phalanx the finger leaves the palm (the web)."""
 
 
@@ -107,17 +113,17 @@ class SkinMaps:
 
         on_fingers, facing = np.zeros(len(rest)), np.zeros(len(rest))
         crease, knuckle, nail, nail_fold, pad = np.zeros((5, len(rest)))
-        palm_directions = _palm_directions(joints)
+        directions = palm_directions(joints)
         for name, chain in FINGERS.items():
             on_finger = weights[:, chain[:3]].sum(1)
             on_fingers += on_finger
             for joint in chain[:3]:
-                bone = _Bone.of(rest, joints[joint], joints[joint + 1], palm_directions[joint])
+                bone = Bone.of(rest, joints[joint], joints[joint + 1], directions[joint])
                 facing += weights[:, joint] * (normals @ bone.palmar)
                 if joint == chain[0] and name == "thumb":
                     continue
                 base = joint == chain[0]
-                where = _PROXIMAL_CREASE * bone.length if base else 0.0
+                where = PROXIMAL_CREASE * bone.length if base else 0.0
                 width = 0.0032 if name == "thumb" else 0.0024
                 line = _bell(bone.along - where, width) * (on_finger > 0.3)
                 crease = np.maximum(crease, line * (bone.height > -0.003))
@@ -137,7 +143,7 @@ class SkinMaps:
 
         unit = float(np.linalg.norm(joints[ROOT]))
         plane = rest[:, :2] / unit
-        lines = np.minimum.reduce([_distance(plane, curve) for curve in _PALM_LINES]) * unit
+        lines = np.minimum.reduce([distance(plane, curve) for curve in PALM_LINES]) * unit
         on_palm = _step(0.6, 0.9, palm) * _step(0.004, -0.004, behind)
         crease = np.maximum(crease * _step(0.1, 0.7, palmar), 0.9 * on_palm * _bell(lines, 0.0026))
         for where in (0.004, 0.014):
@@ -145,14 +151,14 @@ class SkinMaps:
         for x, y, radius, strength in _CUSHIONS:
             away = np.hypot(plane[:, 0] - x, plane[:, 1] - y)
             pad = np.maximum(pad, strength * palm * _bell(away, radius))
-        veins = np.minimum.reduce([_distance(plane, curve) for curve in _VEINS]) * unit
+        veins = np.minimum.reduce([distance(plane, curve) for curve in VEINS]) * unit
         vein = _bell(veins, 0.0030) * _step(0.3, 0.0, palmar) * (1 - on_fingers)
         maps = (palmar, crease, knuckle, nail, nail_fold * (1 - nail), pad, vein)
         shares = (np.clip(each, 0, 1).astype(np.float32) for each in maps)
         return cls(rest.astype(np.float32), behind.astype(np.float32), *shares)
 
 
-class _Bone(NamedTuple):
+class Bone(NamedTuple):
     """The hand in the coordinates of one bone: vertices (V,) along it from its joint, across it,
     and above its axis on the side of the palm, all in metres."""
 
@@ -178,7 +184,7 @@ class _Bone(NamedTuple):
         return cls(length, palmar, offset @ axis, offset @ np.cross(axis, palmar), offset @ palmar)
 
 
-def _palm_directions(joints: NDArray[np.float64]) -> dict[int, NDArray[np.float64]]:
+def palm_directions(joints: NDArray[np.float64]) -> dict[int, NDArray[np.float64]]:
     """Where each articulated bone of a right hand at rest moves when it flexes."""
     rest = torch.from_numpy(joints)
     angles = joint_angles(rest)
@@ -187,7 +193,7 @@ def _palm_directions(joints: NDArray[np.float64]) -> dict[int, NDArray[np.float6
     return {j: (rotations[j] - np.eye(3)) @ (joints[j + 1] - joints[j]) for j in ARTICULATED}
 
 
-def _nail(bone: _Bone, tip: NDArray[np.float64]) -> NDArray[np.float64]:
+def _nail(bone: Bone, tip: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far outside the nail a vertex is: below 1 inside it, 1 on its border."""
     on_tip = tip > 0.6
     end = bone.along[on_tip].max()
@@ -198,7 +204,7 @@ def _nail(bone: _Bone, tip: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(on_tip & (bone.height < 0), outside, 9.0)
 
 
-def _distance(
+def distance(
     points: NDArray[np.float64], curve: tuple[tuple[float, float], ...]
 ) -> NDArray[np.float64]:
     """Distance of (N, 2) points to a smooth curve through some points."""
@@ -232,7 +238,8 @@ class Skin:
         roughness: of the skin's highlights, about 0.4 moist to 0.65 dry.
         relief: strength of the skin's relief.
         polish: linear RGB of painted nails; None = bare.
-        pattern: seed of the blotches.
+        pattern: seed of the blotches, and of the person's detail.
+        detail: strength of the fine relief (`detail.py`); 0: none is drawn.
     """
 
     tone: float = 0.35
@@ -247,6 +254,7 @@ class Skin:
     relief: float = 0.5
     polish: tuple[float, float, float] | None = None
     pattern: int = 0
+    detail: float = 0.0
 
     @classmethod
     def sample(cls, rng: np.random.Generator, tone: tuple[float, float] = (0.0, 1.0)) -> Self:
