@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from auxhand.hand.anatomy import (
     ANGLE_LIMITS,
     ARTICULATED,
+    BONE_RANGES,
     THUMB_BASE,
     bone_lengths,
     feasible,
+    has_feasible_lengths,
     is_feasible,
     joint_angles,
     rotations_from_angles,
@@ -179,6 +181,41 @@ def test_limits():
                 assert not is_feasible(angles)
                 angles[joint, axis] -= 2 * step
                 assert is_feasible(angles)
+
+
+def test_ranges_of_bone_lengths():
+    assert BONE_RANGES.shape == (20, 2)
+    assert BONE_RANGES[9].tolist() == [1, 1]  # the unit
+    middle = BONE_RANGES.mean(-1)
+    assert has_feasible_lengths(0.03 * middle)
+    for bone in set(range(20)) - {9}:
+        for side, step in ((0, -0.01), (1, 0.01)):
+            lengths = middle.clone()
+            lengths[bone] = BONE_RANGES[bone, side] + step
+            assert not has_feasible_lengths(7 * lengths)
+            lengths[bone] -= 2 * step
+            assert has_feasible_lengths(7 * lengths)
+
+
+def test_a_hand_with_a_finger_of_twice_its_length_is_not_feasible():
+    xyz = SURFACE.rest_joints.clone()
+    assert feasible(xyz)
+    xyz[18:21] = xyz[17] + 2 * (xyz[18:21] - xyz[17])  # no angle changes
+    assert is_feasible(joint_angles(xyz))
+    assert not feasible(xyz)
+
+
+def test_shapes_of_the_surface_are_hands():
+    shapes = torch.randn(1000, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert has_feasible_lengths(bone_lengths(SURFACE.rest(shapes)[1])).all()
+
+
+@pytest.mark.parametrize("split", ["stb_train", "stb_test", "rhd_test"])
+def test_bones_of_datasets_are_feasible(split):
+    file = JOINTS3D / f"{split}.npy"
+    if not file.exists():
+        pytest.skip(f"{file} is not here: joints of STB and RHD")
+    assert has_feasible_lengths(bone_lengths(torch.from_numpy(np.load(file)))).all()
 
 
 def test_random_angles_are_not_hands():

@@ -1,6 +1,8 @@
-"""Pose registration against a loop of Fig. 6.4, and its properties."""
+"""Pose registration against a loop of Fig. 6.4, pose correction against the limits, and both's
+properties."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +10,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auxhand.hand.anatomy import bone_lengths
-from auxhand.hand.registration import CHAIN, register
+from auxhand.hand.anatomy import (
+    ANGLE_LIMITS,
+    bone_lengths,
+    feasible,
+    joint_angles,
+    rotations_from_angles,
+)
+from auxhand.hand.registration import CHAIN, correct, register
 from auxhand.hand.skeleton import BONES, ROOT
 from auxhand.hand.surface import HandSurface
 
-REST = HandSurface("right").rest_joints.double()
+JOINTS3D = Path(__file__).parents[2] / "../shared/realdata/joints3d/joints"
+SURFACE = HandSurface("right").double()
+SURFACE.template, SURFACE.weights = SURFACE.template[:1], SURFACE.weights[:1]  # joints only
+SURFACE.shape_vertices = SURFACE.shape_vertices[:, :1]
+REST = SURFACE.rest_joints
 
 
 def hands(seed, count):
@@ -111,3 +123,145 @@ def test_refuses_other_shapes():
         register(xyz[..., :2], lengths)
     with pytest.raises(ValueError, match=r"lengths \(\.\.\., 20\)"):
         register(xyz, lengths[:-1])
+
+
+def posed(angles):
+    """Joints (B, 21, 3) of the mean hand with angles (B, 15, 3) in radians."""
+    return SURFACE(rotations_from_angles(angles, REST))[1]
+
+
+def feasible_hands(seed, count):
+    """(count, 21, 3) hands of all angles within the limits."""
+    share = torch.rand(count, 15, 3, generator=torch.Generator().manual_seed(seed)).double()
+    least, most = ANGLE_LIMITS.double().unbind(-1)
+    return posed(least + (most - least) * share)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.001, 0.05))
+def test_every_corrected_pose_is_feasible(seed, noise):
+    step = torch.randn(50, 21, 3, generator=torch.Generator().manual_seed(seed)).double()
+    xyz = feasible_hands(seed, 50) + noise * step
+    assert feasible(correct(xyz)).all()
+
+
+def test_every_corrected_pose_is_feasible_in_single_precision_before_a_camera():
+    step = torch.randn(5000, 21, 3, generator=torch.Generator().manual_seed(0))
+    xyz = feasible_hands(0, 5000).float() + 0.015 * step + torch.tensor([0.1, -0.05, 0.5])
+    assert not feasible(xyz).any()
+    corrected = correct(xyz)
+    assert feasible(corrected).all()
+    assert torch.equal(corrected[:, ROOT], xyz[:, ROOT])
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([torch.float32, torch.float64]))
+def test_a_feasible_pose_stays(seed, precision):
+    xyz = (feasible_hands(seed, 20) + torch.tensor([0.1, -0.05, 0.5]).double()).to(precision)
+    assert (correct(xyz) - xyz).norm(dim=-1).max() < 1e-6
+
+
+def test_a_corrected_pose_stays():
+    step = torch.randn(200, 21, 3, generator=torch.Generator().manual_seed(1)).double()
+    corrected = correct(feasible_hands(1, 200) + 0.02 * step)
+    assert (correct(corrected) - corrected).norm(dim=-1).max() < 1e-6
+
+
+@pytest.mark.parametrize("joint", range(15))
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("side", [0, 1])
+def test_an_angle_outside_its_interval_moves_to_its_edge(joint, axis, side):
+    middle = ANGLE_LIMITS.double().mean(-1)
+    angles = middle.clone()
+    edge = ANGLE_LIMITS[joint, axis, side].double()
+    angles[joint, axis] = edge + (0.2 if side else -0.2)
+    found = joint_angles(correct(posed(angles[None])))[0]
+    torch.testing.assert_close(found[joint, axis], edge, atol=1e-9, rtol=0)
+    # Neither the joints before it nor the other fingers take part.
+    others = [k for k in range(15) if k < joint or k // 3 != joint // 3]
+    torch.testing.assert_close(found[others], middle[others], atol=1e-9, rtol=0)
+
+
+def test_a_flexion_past_half_a_turn_moves_to_the_edge_it_came_over():
+    angles = ANGLE_LIMITS.double().mean(-1)
+    angles[4, 0] = 1.1 * torch.pi  # an index finger's PIP, bent through itself
+    found = joint_angles(correct(posed(angles[None])))[0, 4, 0]
+    torch.testing.assert_close(found, ANGLE_LIMITS[4, 0, 1].double(), atol=1e-9, rtol=0)
+
+
+def test_lengths_become_the_nearest_in_their_range():
+    xyz = REST.clone()
+    xyz[20] = xyz[19] + 10 * (xyz[20] - xyz[19])
+    xyz[4] = xyz[3] + 0.1 * (xyz[4] - xyz[3])
+    lengths = bone_lengths(correct(xyz)) / (REST[10] - REST[9]).norm()
+    expected = bone_lengths(REST) / (REST[10] - REST[9]).norm()
+    expected[19], expected[3] = 0.85, 0.35
+    torch.testing.assert_close(lengths, expected, atol=1e-7, rtol=0)
+
+
+def test_a_template_for_ranges_gives_its_lengths():
+    xyz, lengths = hands(8, 5)
+    template = lengths / lengths[9]
+    corrected = bone_lengths(correct(xyz, torch.stack([template, template], dim=-1)))
+    ratios = corrected / corrected[:, 9, None]
+    torch.testing.assert_close(ratios, template.expand(5, -1), atol=2e-5, rtol=0)
+
+
+def test_correction_moves_turns_and_grows_with_the_pose():
+    xyz, _ = hands(2, 4)
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)).double()).Q
+    turn = turn * torch.linalg.det(turn)
+    torch.testing.assert_close(
+        correct(3 * xyz @ turn.mT + 0.3), 3 * correct(xyz) @ turn.mT + 0.3, rtol=0, atol=1e-11
+    )
+
+
+def test_batches_of_any_shape():
+    xyz, _ = hands(3, 6)
+    corrected = correct(xyz)
+    torch.testing.assert_close(correct(xyz.view(2, 3, 21, 3)), corrected.view(2, 3, 21, 3))
+    torch.testing.assert_close(correct(xyz[0]), corrected[0])
+
+
+def test_joints_in_one_place_are_drawn_apart():
+    xyz = REST.clone()
+    xyz[6:9] = xyz[5]
+    xyz.requires_grad_()
+    corrected = correct(xyz)
+    assert feasible(corrected)
+    (gradient,) = torch.autograd.grad(corrected.square().sum(), xyz)
+    assert gradient.isfinite().all()
+
+
+def test_gradients_of_the_correction():
+    xyz, _ = hands(5, 2)
+    assert torch.autograd.gradcheck(correct, xyz.requires_grad_(), fast_mode=True)
+    assert not feasible(xyz).any()
+
+
+@pytest.mark.parametrize("split", ["stb_train", "stb_test"])
+def test_real_poses_hardly_move(split):
+    file = JOINTS3D / f"{split}.npy"
+    if not file.exists():
+        pytest.skip(f"{file} is not here: real poses of STB")
+    xyz = torch.from_numpy(np.load(file))
+    corrected = correct(xyz)
+    assert feasible(corrected).all()
+    assert (corrected - xyz).norm(dim=-1).mean() < 0.001
+
+
+def test_twenty_thousand_corrections_a_second():
+    """In processor time, so that other work on the machine does not count."""
+    xyz = hands(6, 20_000)[0].float()
+    correct(xyz)
+    begun = time.process_time()
+    correct(xyz)
+    assert time.process_time() - begun < 2.0  # two cores give two such seconds in one
+
+
+def test_the_correction_refuses_other_shapes():
+    xyz, lengths = hands(7, 1)
+    with pytest.raises(ValueError, match=r"joints must be \(\.\.\., 21, 3\)"):
+        correct(xyz[..., :2])
+    with pytest.raises(ValueError, match=r"ranges \(\.\.\., 20, 2\)"):
+        correct(xyz, lengths)

@@ -9,11 +9,14 @@ import torch
 from auxhand.geometry.similarity import move_maps, move_uv, similarity
 from auxhand.hand.primitives import hand_circles, rendered_mask
 from auxhand.losses.consistency import (
+    MultiModal,
     PoseAndMask,
     cross_modal_consistency,
     data_to_model,
     model_to_data,
+    multimodal_distance,
     pose_distance,
+    self_distillation,
     view_consistency,
 )
 
@@ -152,3 +155,52 @@ def test_the_mask_gets_no_gradient_the_pose_does():
 def test_gradients_of_cross_modal_consistency():
     uv, mask = a_hand(10).requires_grad_(), (random(1, 10, 10) > 0.5).double()
     assert torch.autograd.gradcheck(lambda p: cross_modal_consistency(p, mask, 10), uv)
+
+
+def said(seed):
+    """What a branch says of 3 crops of 128 pixels, in maps of 5 cells."""
+    shapes = ((3, 21, 2), (3, 21), (3, 5, 5), (3, 5, 5))
+    return MultiModal(*(random(*shape, seed=seed + k) for k, shape in enumerate(shapes)))
+
+
+def test_multimodal_distance_equals_the_loop_of_eq_7_1():
+    y, gt = said(0), said(10)
+    for b in range(3):
+        expected = 0.0
+        for j in range(21):
+            expected += sum(((y.uv[b, j, k] - gt.uv[b, j, k]) / 2) ** 2 for k in range(2)) / 21
+            expected += 50 * (y.d[b, j] - gt.d[b, j]) ** 2 / 21
+        for row in range(5):
+            for column in range(5):
+                cell = b, row, column
+                expected += 100 * abs(y.mask[cell] - gt.mask[cell]) / 25
+                expected += 50 * abs(y.depth[cell] - gt.depth[cell]) / 25
+        assert multimodal_distance(y, gt, 128)[b].item() == pytest.approx(float(expected))
+
+
+def test_self_distillation_is_the_mean_of_eq_7_9():
+    rgb, fusion = said(0), said(10)
+    expected = multimodal_distance(rgb, fusion, 128).mean()
+    torch.testing.assert_close(self_distillation(rgb, fusion, 128), expected)
+    assert self_distillation(rgb, rgb, 128) == 0
+
+
+@pytest.mark.parametrize("detached", ["neither", "rgb", "fusion"])
+def test_the_side_of_self_distillation_that_gets_no_gradient(detached):
+    sides = {
+        name: MultiModal(*(t.requires_grad_() for t in said(seed)))
+        for name, seed in (("rgb", 0), ("fusion", 10))
+    }
+    self_distillation(**sides, size=128, detached=detached).backward()
+    for name, side in sides.items():
+        for tensor in side:
+            assert (tensor.grad is None) == (name == detached)
+
+
+def test_gradients_of_self_distillation():
+    tensors = [t.requires_grad_() for t in (*said(0), *said(10))]
+
+    def loss(*t):
+        return self_distillation(MultiModal(*t[:4]), MultiModal(*t[4:]), 128)
+
+    assert torch.autograd.gradcheck(loss, tensors, fast_mode=True)

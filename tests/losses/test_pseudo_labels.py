@@ -10,7 +10,13 @@ from auxhand.geometry.pose25d import lift_closed_form, to_25d
 from auxhand.hand.anatomy import bone_lengths
 from auxhand.hand.surface import HandSurface
 from auxhand.losses.consistency import pose_distance
-from auxhand.losses.pseudo_labels import confidence, corrected, renewed
+from auxhand.losses.pseudo_labels import (
+    averaged,
+    confidence,
+    corrected,
+    pseudo_label_loss,
+    renewed,
+)
 
 REST = HandSurface("right").rest_joints.double()
 K = torch.tensor([[300.0, 0, 63.5], [0, 300, 63.5], [0, 0, 1]]).double()
@@ -109,3 +115,66 @@ def test_the_renewed_label_is_the_minimum_of_eq_6_7():
     start = np.concatenate([uv.numpy().ravel(), d.numpy().ravel()])
     best = minimize(cost, start + 0.01, method="L-BFGS-B", options={"maxfun": 100_000})
     assert cost(start) <= best.fun + 1e-9
+
+
+def four_poses(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    uv = 10 + torch.randn(4, 3, 21, 2, generator=generator).double()
+    d = 0.1 * torch.randn(4, 3, 21, generator=generator).double()
+    return list(zip(uv, d, strict=True))
+
+
+def test_the_mean_and_the_variance_of_four_poses_are_numpys():
+    poses = four_poses()
+    uv, d = (np.stack([pose[k].numpy() for pose in poses]) for k in range(2))
+    found = averaged(poses, UNIT)
+    np.testing.assert_allclose(found.uv.numpy(), uv.mean(0))
+    np.testing.assert_allclose(found.d.numpy(), d.mean(0))
+    expected = (uv / UNIT).var(0).sum(-1) + 50 * d.var(0)
+    np.testing.assert_allclose(found.variance.numpy(), expected.mean(-1))
+
+
+def test_poses_that_agree_have_no_variance():
+    pose = four_poses()[0]
+    found = averaged([pose] * 4, UNIT)
+    torch.testing.assert_close(found.uv, pose[0])
+    assert found.variance.max() < 1e-20
+
+
+def test_the_variance_is_in_pixels_of_64_whatever_the_crops_size():
+    poses = four_poses()
+    twice = [(2 * uv, d) for uv, d in poses]
+    torch.testing.assert_close(averaged(poses, 2.0).variance, averaged(twice, 4.0).variance)
+
+
+def test_no_poses_make_no_label():
+    with pytest.raises(ValueError, match="at least one pose"):
+        averaged([], UNIT)
+
+
+def test_labels_of_low_variance_are_kept():
+    (strong, label, *_), variance = four_poses(1), torch.tensor([1.5, 1.51, 0.0]).double()
+    expected = pose_distance(strong, label, UNIT)[[0, 2]].sum() / 3  # a mean over all three
+    torch.testing.assert_close(pseudo_label_loss(strong, label, variance, UNIT), expected)
+    assert pseudo_label_loss(strong, label, variance + 2, UNIT) == 0
+
+
+def test_the_label_gets_no_gradient_and_a_dropped_sample_none_either():
+    poses = [tuple(t.clone().requires_grad_() for t in pose) for pose in four_poses(2)[:2]]
+    strong, label = poses
+    variance = torch.tensor([0.1, 9.0, 0.1]).double()
+    pseudo_label_loss(strong, label, variance, UNIT).backward()
+    assert label[0].grad is None
+    assert label[1].grad is None
+    assert strong[0].grad[1].abs().max() == 0
+    assert strong[0].grad[0].abs().min() > 0
+
+
+def test_gradients_of_the_pseudo_label_loss():
+    strong, label = four_poses(3)[:2]
+    variance = torch.tensor([0.1, 9.0, 0.1]).double()
+
+    def loss(uv, d):
+        return pseudo_label_loss((uv, d), label, variance, UNIT)
+
+    assert torch.autograd.gradcheck(loss, tuple(t.requires_grad_() for t in strong))

@@ -28,12 +28,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from auxhand.hand.skeleton import BONES
+from auxhand.hand.skeleton import BONES, REFERENCE_BONE
 
 ARTICULATED: Final = (1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19)
 """The joints that have angles: three per finger, thumb first, base to tip."""
 
-_FIRST = (1, 5, 9, 13, 17)
+FIRST: Final = (1, 5, 9, 13, 17)
+"""The first joint of each finger: the thumb's CMC and the MCPs."""
+
+ROUNDING: Final = 2e-5
+"""Radians of an angle and reference lengths of a bone that pass for rounding where limits are
+judged: the numbers of joints half a metre from the camera, in single precision, say no more."""
 
 
 def _frame(z: tuple[float, float, float], y: tuple[float, float, float]) -> Tensor:
@@ -51,7 +56,9 @@ side, 18 to the palm, its pad facing the little finger. Flexion moves it in the 
 abduction out of it. Fitted: in this frame the MCP and the IP of STB's thumbs bend sideways least
 (tools/angle_statistics.py)."""
 
-_ABDUCTION_SIGN = torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0])
+ABDUCTION_SIGN: Final = torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0])
+"""By finger: abduction is about +y for the thumb, the index and the middle finger, else about -y.
+"""
 
 
 def bone_lengths(xyz: Tensor) -> Tensor:
@@ -66,19 +73,28 @@ def joint_angles(xyz: Tensor) -> Tensor:
     Twist is zero (see the module's text). Undefined where bones have length zero or the wrist and
     the MCPs lie on one line.
     """
-    frame = _base_frames(xyz)
-    sign = _ABDUCTION_SIGN.to(xyz)
+    frame = base_frames(xyz)
+    sign = ABDUCTION_SIGN.to(xyz)
     angles = []
     for step in range(3):
-        joint = [first + step for first in _FIRST]
+        joint = [first + step for first in FIRST]
         child = [j + 1 for j in joint]
         bone = normalize(xyz[..., child, :] - xyz[..., joint, :], dim=-1)
-        x, y, z = (frame.transpose(-1, -2) @ bone[..., None])[..., 0].unbind(-1)
-        flexion = torch.atan2(-y, z)
-        abduction = torch.atan2(x, (y**2 + z**2).clamp(min=1e-12).sqrt())
-        frame = frame @ _turn(flexion, abduction)
-        angles.append(torch.stack([flexion, abduction * sign, torch.zeros_like(x)], -1))
+        flexion, abduction = bend(frame, bone)
+        frame = frame @ turn(flexion, abduction)
+        angles.append(torch.stack([flexion, abduction * sign, torch.zeros_like(flexion)], -1))
     return torch.stack(angles, -2).flatten(-3, -2)
+
+
+def bend(frame: Tensor, bone: Tensor) -> tuple[Tensor, Tensor]:
+    """Flexion and the signed turn about the flexed y, radians (...), of a bone leaving a joint.
+
+    Args:
+        frame: (..., 3, 3), columns x, y, z, of the bone that arrives.
+        bone: (..., 3) direction of the bone that leaves, a unit vector.
+    """
+    x, y, z = (frame.transpose(-1, -2) @ bone[..., None])[..., 0].unbind(-1)
+    return torch.atan2(-y, z), torch.atan2(x, (y**2 + z**2).clamp(min=1e-12).sqrt())
 
 
 def rotations_from_angles(angles: Tensor, rest_joints: Tensor) -> Tensor:
@@ -91,26 +107,26 @@ def rotations_from_angles(angles: Tensor, rest_joints: Tensor) -> Tensor:
     Returns:
         Relative rotations in the axes of the rest frame; wrist and tips identity.
     """
-    sign = _ABDUCTION_SIGN.to(angles)
+    sign = ABDUCTION_SIGN.to(angles)
     rest = joint_angles(rest_joints)
-    frame = _base_frames(rest_joints)
+    frame = base_frames(rest_joints)
     steps = []
     for step in range(3):
         now, wanted = rest[..., step::3, :], angles[..., step::3, :]  # the five fingers'
-        at_rest = frame @ _turn(now[..., 0], now[..., 1] * sign)
-        turn = _turn(wanted[..., 0], wanted[..., 1] * sign, wanted[..., 2])
-        steps.append(frame @ turn @ at_rest.transpose(-1, -2))
+        at_rest = frame @ turn(now[..., 0], now[..., 1] * sign)
+        turned = turn(wanted[..., 0], wanted[..., 1] * sign, wanted[..., 2])
+        steps.append(frame @ turned @ at_rest.transpose(-1, -2))
         frame = at_rest
     identity = torch.eye(3).to(steps[0]).expand_as(steps[0])
     fingers = torch.stack([*steps, identity], -3)  # (..., 5, 4, 3, 3)
     return torch.cat([identity[..., :1, :, :], fingers.flatten(-4, -3)], -3)
 
 
-def _turn(flexion: Tensor, abduction: Tensor, twist: Tensor | None = None) -> Tensor:
+def turn(flexion: Tensor, abduction: Tensor, twist: Tensor | None = None) -> Tensor:
     """Rx(flexion) Ry(abduction) Rz(twist): the next bone's frame in this one's, (..., 3, 3)."""
     cf, sf, ca, sa = flexion.cos(), flexion.sin(), abduction.cos(), abduction.sin()
     zero = torch.zeros_like(cf)
-    turn = torch.stack(
+    turned = torch.stack(
         [
             torch.stack([ca, zero, sa], -1),
             torch.stack([sf * sa, cf, -sf * ca], -1),
@@ -119,19 +135,19 @@ def _turn(flexion: Tensor, abduction: Tensor, twist: Tensor | None = None) -> Te
         -2,
     )
     if twist is None:
-        return turn
+        return turned
     ct, st = twist.cos(), twist.sin()
-    x, y, z = turn.unbind(-1)
+    x, y, z = turned.unbind(-1)
     return torch.stack(
         [x * ct[..., None] + y * st[..., None], y * ct[..., None] - x * st[..., None], z], -1
     )
 
 
-def _base_frames(xyz: Tensor) -> Tensor:
+def base_frames(xyz: Tensor) -> Tensor:
     """Frames (..., 5, 3, 3; columns x, y, z) of the bones before the CMC and the MCPs."""
     wrist, index, middle, pinky = (xyz[..., j, :] for j in (0, 5, 9, 17))
     dorsal = torch.linalg.cross(pinky - wrist, index - wrist)
-    z = normalize(xyz[..., _FIRST[1:], :] - wrist[..., None, :], dim=-1)
+    z = normalize(xyz[..., FIRST[1:], :] - wrist[..., None, :], dim=-1)
     x = normalize(torch.linalg.cross(dorsal[..., None, :].expand_as(z), z), dim=-1)
     fingers = torch.stack([x, torch.linalg.cross(z, x), z], -1)
     z = normalize(middle - wrist, dim=-1)
@@ -173,13 +189,40 @@ hold 99% of STB's annotated poses: their thumbs bend to 90, and their hinges rea
 where a twist went unseen. Twist itself is not judged: positions do not show it."""
 
 
+BONE_RANGES: Final = torch.tensor(
+    [
+        *[(0.40, 1.40), (0.60, 1.45), (0.40, 1.20), (0.35, 0.95)],  # thumb
+        *[(1.35, 3.30), (0.55, 1.35), (0.35, 0.95), (0.30, 1.00)],  # index
+        *[(1.30, 3.25), (1.00, 1.00), (0.40, 1.15), (0.30, 1.05)],  # middle
+        *[(1.25, 3.05), (0.70, 1.25), (0.40, 1.05), (0.30, 0.95)],  # ring
+        *[(1.20, 2.85), (0.45, 1.20), (0.25, 0.65), (0.30, 0.85)],  # pinky
+    ]
+)
+"""(20, 2) least and greatest length of each of `skeleton.BONES`, in reference lengths (Ch. 3.5.3).
+
+What STB, RHD, the InterHand2.6M samples and 5,000 shapes of `HandSurface` have, widened by 15% and
+rounded outwards. They are wide since datasets disagree on where wrist and CMC lie: wrist to middle
+MCP is 1.9 in STB and 2.6 to 2.8 in RHD."""
+
+
 def is_feasible(angles: Tensor) -> Tensor:
     """Whether all flexions and abductions (..., 15, 3) lie within `ANGLE_LIMITS`: bool (...)."""
     limits = ANGLE_LIMITS.to(angles)
-    inside = (angles >= limits[..., 0]) & (angles <= limits[..., 1])
+    inside = (angles >= limits[..., 0] - ROUNDING) & (angles <= limits[..., 1] + ROUNDING)
     return inside[..., :2].all(-1).all(-1)
 
 
+def has_feasible_lengths(lengths: Tensor) -> Tensor:
+    """Whether all bone lengths (..., 20), in any unit, lie within `BONE_RANGES`: bool (...)."""
+    ratios = lengths / lengths[..., BONES.index(REFERENCE_BONE), None]
+    least, most = BONE_RANGES.to(lengths).unbind(-1)
+    return ((ratios >= least - ROUNDING) & (ratios <= most + ROUNDING)).all(-1)
+
+
 def feasible(xyz: Tensor) -> Tensor:
-    """Whether the pose of right-hand joints (..., 21, 3) is within the limits: bool (...)."""
-    return is_feasible(joint_angles(xyz))
+    """Whether the pose of right-hand joints (..., 21, 3), in any unit, is a hand's: bool (...).
+
+    Its angles must be within `ANGLE_LIMITS` and its bones, relative to one another, within
+    `BONE_RANGES`.
+    """
+    return is_feasible(joint_angles(xyz)) & has_feasible_lengths(bone_lengths(xyz))

@@ -1,4 +1,5 @@
-"""Losses without labels of Ch. 6.3.3 and the distance of 2.5D poses that they share (Eq. 6.2).
+"""Losses without labels of Ch. 6.3.3 and 7.3.5.2, and the distance of 2.5D poses that they share
+(Eq. 6.2).
 
 Pixels of `uv` count in units of the chapter's 64x64 output (`unit`: so many pixels of the crop),
 depths in reference lengths. All terms are MEANS over joints and over cells: as sums, the chapter's
@@ -135,3 +136,70 @@ def cross_modal_consistency(uv: Tensor, mask: Tensor, size: int) -> Tensor:
     """
     mask = mask.detach()
     return model_to_data(uv, mask, size) + data_to_model(uv, mask, size)
+
+
+class MultiModal(NamedTuple):
+    """y = (p, m, d), what a branch of chapter 7's network says of B crops (Ch. 7.3.2): uv (B, J, 2)
+    pixels of the crop, d (B, J) in reference lengths, mask (B, h, h) in [0, 1] and depth (B, h, h),
+    the hand's relative to the root in reference lengths, 0 outside of it."""
+
+    uv: Tensor
+    d: Tensor
+    mask: Tensor
+    depth: Tensor
+
+    def detach(self) -> MultiModal:
+        """The same without gradients."""
+        return MultiModal(*(value.detach() for value in self))
+
+
+def multimodal_distance(
+    first: MultiModal,
+    second: MultiModal,
+    size: int,
+    mask_weight: float = 100.0,
+    map_weight: float = 50.0,
+    depth_weight: float = DEPTH_WEIGHT,
+) -> Tensor:
+    """M(y1, y2) = l(p1, p2) + lambda_m |m1 - m2|_1 + lambda_d |d1 - d2|_1 (Eq. 7.1).
+
+    Args:
+        first, second: what two branches say of the same crops.
+        size: side of the crops in pixels.
+        mask_weight: lambda_m, of the masks' mean over cells.
+        map_weight: lambda_d, of the depth maps' mean over cells.
+        depth_weight: of the joints' depths within l; see `pose_distance`.
+
+    Returns:
+        (B,).
+    """
+    pose = pose_distance(first[:2], second[:2], size / OUTPUT_CELLS, depth_weight)
+    mask = (first.mask - second.mask).abs().mean(dim=(-2, -1))
+    depth = (first.depth - second.depth).abs().mean(dim=(-2, -1))
+    return pose + mask_weight * mask + map_weight * depth
+
+
+def self_distillation(
+    rgb: MultiModal,
+    fusion: MultiModal,
+    size: int,
+    detached: Literal["neither", "rgb", "fusion"] = "neither",
+    mask_weight: float = 100.0,
+    map_weight: float = 50.0,
+) -> Tensor:
+    """L_f = M(y_RGB, y_F), a mean over samples (Eq. 7.9).
+
+    The fusion branch, fed the depth that the RGB branch predicts, refines it; the two learn to
+    agree. The equation prints no stop-gradient: which side gets none is an argument.
+
+    Args:
+        rgb, fusion: what the two branches say of the same crops.
+        size, mask_weight, map_weight: of `multimodal_distance`.
+        detached: the side that gets no gradient.
+    """
+    match detached:
+        case "rgb":
+            rgb = rgb.detach()
+        case "fusion":
+            fusion = fusion.detach()
+    return multimodal_distance(rgb, fusion, size, mask_weight, map_weight).mean()

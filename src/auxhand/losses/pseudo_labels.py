@@ -1,10 +1,12 @@
-"""Pseudo-labels of unlabelled hands: how they are corrected, trusted and renewed (Ch. 6.3.2).
+"""Pseudo-labels of unlabelled hands: how they are corrected, trusted and renewed (Ch. 6.3.2), and
+how several predictions make one (Ch. 7.3.5.1).
 
 A pseudo-label is a 2.5D pose: uv (..., 21, 2) pixels of a crop, d (..., 21) in reference lengths.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -91,3 +93,63 @@ def renewed(
         correction: r', the correction of the pseudo-label so far.
     """
     return (prediction[0] + correction[0]) / 2, (prediction[1] + correction[1]) / 2
+
+
+class Averaged(NamedTuple):
+    """r: uv (..., 21, 2) and d (..., 21), and C(r): variance (...); the lower, the surer."""
+
+    uv: Tensor
+    d: Tensor
+    variance: Tensor
+
+
+def averaged(
+    poses: Sequence[tuple[Tensor, Tensor]], unit: float, depth_weight: float = DEPTH_WEIGHT
+) -> Averaged:
+    """r, the mean of poses of one image, and C(r), their variance about it (Ch. 7.3.5.1).
+
+    Chapter 7 takes four: of the RGB and of the fusion branch, each before and after pose correction
+    (`hand.registration.correct`). The variance is the mean over the poses of l(p, r), so its unit
+    is that of Eq. 6.2: squared pixels of a 64 x 64 output, and as many for depths. It divides by
+    the number of poses, not by one less.
+
+    Args:
+        poses: p, each uv (..., 21, 2) pixels of one crop and d (..., 21) in reference lengths.
+        unit, depth_weight: of `consistency.pose_distance`.
+
+    Raises:
+        ValueError: no poses.
+    """
+    if not poses:
+        raise ValueError("a pseudo-label needs at least one pose")
+    uv = torch.stack([pose[0] for pose in poses])
+    d = torch.stack([pose[1] for pose in poses])
+    mean = uv.mean(dim=0), d.mean(dim=0)
+    variance = pose_distance((uv, d), mean, unit, depth_weight).mean(dim=0)
+    return Averaged(*mean, variance)
+
+
+def pseudo_label_loss(
+    strong: tuple[Tensor, Tensor],
+    label: tuple[Tensor, Tensor],
+    variance: Tensor,
+    unit: float,
+    threshold: float = 1.5,
+    depth_weight: float = DEPTH_WEIGHT,
+) -> Tensor:
+    """L_l = 1[C(r) <= epsilon] l(p_strong, r), a mean over ALL samples (Eq. 7.8).
+
+    C(r) is a variance: what is at most epsilon is kept. The prose under the equation, that samples
+    with a confidence larger than epsilon are, is a misprint. Samples that are not kept count as 0,
+    so a batch of few trusted labels weighs less.
+
+    Args:
+        strong: the pose that a branch predicts for the strongly augmented images.
+        label: r, carried into the strongly augmented crops; it gets no gradient.
+        variance: (...) C(r), see `averaged`, of the same unit and depth weight.
+        unit, depth_weight: of `consistency.pose_distance`.
+        threshold: epsilon.
+    """
+    target = label[0].detach(), label[1].detach()
+    distance = pose_distance(strong, target, unit, depth_weight)
+    return torch.where(variance <= threshold, distance, 0.0).mean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from auxhand.geometry.precision import full_precision
 from auxhand.hand.skeleton import NUM_JOINTS
@@ -69,3 +70,21 @@ class PoseDecoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         pose: Tensor = self.layers(z)
         return pose
+
+
+class Projection(nn.Module):
+    """Feature maps (B, channels, h, w) to unit vectors (B, size): their mean over the cells through
+    two fully connected layers, in float32 (Ch. 7.3.4.1; Chen et al. 2020).
+
+    Args:
+        channels: of the maps, and hidden units.
+        size: of the projection.
+    """
+
+    def __init__(self, channels: int, size: int = 128) -> None:
+        super().__init__()
+        self.layers = mlp(channels, channels, size)
+
+    @full_precision
+    def forward(self, features: Tensor) -> Tensor:
+        return normalize(self.layers(features.mean(dim=(-2, -1))), dim=-1)

@@ -54,7 +54,15 @@ class PoseNet(nn.Module):
         Raises:
             ValueError: an image of another shape, or sides that the body cannot divide.
         """
-        features = self._features(image)
+        return self.decode(self._features(image), image)
+
+    def decode(self, features: Features, image: Tensor) -> HandPose:
+        """As `forward`, from what another network than the body made of the same crops.
+
+        Args:
+            features: of the body's shapes.
+            image: (B, 3, H, W), of which the size alone counts.
+        """
         return self._pose(len(self.heads) - 1, features, image)
 
     def stages(self, image: Tensor) -> list[HandPose]:
