@@ -41,10 +41,10 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from auxhand.data.geometric import to_tensor, warp
+from auxhand.data.image import load_photo
 from auxhand.evaluation.report import is_done, read_rows, record
 from auxhand.geometry.crop import Crop, box_center_side, plain_crop
 from auxhand.inference.estimator import HandPoseEstimator
-from auxhand.inference.image import load_photo
 from auxhand.sample import HandPose
 
 CLOSE = 0.1
