@@ -37,9 +37,9 @@ import torch
 from torchvision.ops import box_iou
 from tqdm import tqdm
 
+from auxhand.data.image import load_photo
 from auxhand.evaluation.report import is_done, read_rows, record
 from auxhand.inference.estimator import HandPoseEstimator
-from auxhand.inference.image import load_photo
 
 SETS = ("everyday", "letters", "lab")
 NEAR, FAR = 0.05, 0.1

@@ -41,11 +41,11 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from auxhand.data.crops import to_tensor
+from auxhand.data.image import load_photo
 from auxhand.evaluation.report import is_done, read_rows, record
 from auxhand.geometry.crop import Crop, box_center_side, plain_crop
 from auxhand.geometry.warp import warp
 from auxhand.inference.estimator import HandPoseEstimator
-from auxhand.inference.image import load_photo
 from auxhand.sample import HandPose
 
 CLOSE = 0.1

@@ -31,10 +31,10 @@ from tqdm import tqdm
 
 from auxhand.data.background import composite
 from auxhand.data.columns import decode_image, decode_labels
+from auxhand.data.image import load_photo
 from auxhand.data.store import PreparedDataset
 from auxhand.evaluation.report import record, table
 from auxhand.inference.estimator import HandPoseEstimator
-from auxhand.inference.image import load_photo
 
 WIDTH, HEIGHT = 640, 480
 EXTENT = 0.22, 0.85

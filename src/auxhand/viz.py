@@ -232,7 +232,7 @@ def draw_pose_3d(xyz: np.ndarray, title: str = "", height: int = 480) -> np.ndar
     space.set_ylabel("z, away [cm]", fontsize=8)
     space.set_zlabel("up [cm]", fontsize=8)
     space.tick_params(labelsize=7, pad=0)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     figure.subplots_adjust(left=0.05, right=0.95, bottom=0.08, top=0.9, wspace=0.2)
     canvas.draw()  # type: ignore[no-untyped-call]
     picture: np.ndarray = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]

@@ -53,7 +53,7 @@ def test_check_names_what_is_damaged(freihand, tmp_path, capsys):
     sheet = tmp_path / "sheet.png"
     assert run("check", "freihand", freihand, "--split", "evaluation", "--sheet", sheet) == 2
     said = capsys.readouterr()
-    assert "00000001.jpg is a truncated JPEG" in said.out
+    assert "00000001.jpg: a truncated JPEG" in said.out
     assert "no file" in said.out
     assert "2 samples cannot be read" in said.err
     assert sheet.is_file()
@@ -69,7 +69,7 @@ def test_converted_samples_are_the_hands_and_a_stopped_run_goes_on(
     whole = image.read_bytes()
     truncate(image)
     assert run(*arguments) == 2
-    assert "00000002.jpg is a truncated JPEG" in capsys.readouterr().err
+    assert "00000002.jpg: a truncated JPEG" in capsys.readouterr().err
     assert sorted(p.name for p in out.iterdir()) == ["data-00000.parquet", "dataset.json"]
     image.write_bytes(whole)
     assert run(*arguments) == 0
@@ -112,3 +112,47 @@ def test_mistakes_cost_one_line(freihand, tmp_path, capsys):
         said = capsys.readouterr().err
         assert words in said
         assert said.count("\n") == 1
+
+
+def impossible(freihand, rows=(0, 2)):
+    """Joints of some rows in millimetres; one photo truncated."""
+    path = freihand / "evaluation_xyz.json"
+    joints = [(np.array(x) * (1000 if i in rows else 1)).tolist() for i, x in
+              enumerate(json.loads(path.read_text()))]  # fmt: skip
+    write_json(path, joints)
+
+
+def test_check_lists_all_that_cannot_be(freihand, tmp_path, capsys):
+    impossible(freihand)
+    truncate(freihand / "evaluation" / "rgb" / "00000001.jpg")
+    arguments = ("--split", "evaluation", "--sheet", tmp_path / "sheet.png")
+    assert run("check", "freihand", freihand, *arguments) == 2
+    said = capsys.readouterr()
+    for row in (0, 2):
+        line = f"row {row} (freihand/evaluation/{row:08d}): bone 9-10 is"
+        assert line in said.out
+    assert "perhaps millimetres were taken for metres" in said.out
+    assert "row 1: " in said.out
+    assert "3 samples cannot be read, or their labels cannot be" in said.err
+    assert said.err.splitlines()[-1].startswith("auxhand data: error:")
+
+
+def test_convert_refuses_what_cannot_be_unless_told(freihand, tmp_path, capsys):
+    impossible(freihand)
+    split = ("--split", "evaluation", "--size", 64)
+    assert run("convert", "freihand", freihand, tmp_path / "a", *split) == 2
+    said = capsys.readouterr().err
+    assert "row 0 (" in said
+    assert "row 2 (" in said
+    assert "2 things are wrong" in said
+    assert "--skip-bad" in said
+    assert run("convert", "freihand", freihand, tmp_path / "b", *split, "--skip-bad") == 0
+    assert "1 samples of freihand evaluation (2 bad ones left out)" in capsys.readouterr().out
+    (kept,) = PreparedDataset(tmp_path / "b")
+    assert kept.source == "freihand/evaluation/00000001"
+    assert run("convert", "freihand", freihand, tmp_path / "c", *split, "--keep-implausible") == 0
+    assert len(PreparedDataset(tmp_path / "c")) == 3
+    truncate(freihand / "evaluation" / "rgb" / "00000001.jpg")
+    assert run("convert", "freihand", freihand, tmp_path / "d", *split, "--skip-bad") == 2
+    assert "not one of the 3 samples is good" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()

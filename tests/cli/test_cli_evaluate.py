@@ -23,15 +23,17 @@ from auxhand.models.pose_net import PoseNet
 COUNT = 5
 
 
-def write_dataset(root, labelled=True):
-    """Hands of random joints before noise, right and left."""
+def write_dataset(root, labelled=True, unit=1.0, **left_out):
+    """Hands of random joints before noise, right and left; `left_out` of the labels are None."""
     rng = np.random.default_rng(0)
     K = np.array([[150.0, 0, 47.5], [0, 150.0, 47.5], [0, 0, 1]])
     rows = []
     for index in range(COUNT):
         xyz = rng.normal((0, 0, 0.5), 0.04, (21, 3))
+        xyz[10] = xyz[9] + (0, -0.03, 0)
         uv = (xyz @ K.T)[:, :2] / xyz[:, 2:]
-        joints = {"joints_uv": uv, "joints_xyz": xyz, "K": K} if labelled else {}
+        joints = {"joints_uv": uv, "joints_xyz": xyz * unit, "K": K} if labelled else {}
+        joints |= left_out
         image = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
         side = ("right", "left")[index % 2]
         rows.append(make_row(index, image=image, side=side, **joints))
@@ -153,3 +155,23 @@ def test_mistakes_take_one_line(place, tmp_path, capsys, arguments, says):
     assert says in line
     assert line.startswith("auxhand evaluate: error: ")
     assert not out.exists()
+
+
+def test_labels_that_cannot_be_are_refused_with_their_row(place, tmp_path, capsys):
+    """Metres that were taken for millimetres would give an EPE of 0.0 mm."""
+    write_dataset(tmp_path / "small", unit=1e-3)
+    model = str(place / "model")
+    assert main(["evaluate", model, str(tmp_path / "small"), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    for row in range(COUNT):
+        assert f"row {row} (" in said.err
+    assert said.err.count("bone 9-10 is 0.003 cm long") == COUNT
+    assert "perhaps metres were taken for millimetres" in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_epe_is_missing_it_says_why(place, tmp_path, capsys):
+    write_dataset(tmp_path / "flat", joints_xyz=None)
+    out = str(tmp_path / "out")
+    assert main(["evaluate", str(place / "model"), str(tmp_path / "flat"), "--out", out]) == 0
+    assert "no EPE: the dataset has no 3D joints" in capsys.readouterr().out

@@ -1,6 +1,9 @@
 """`auxhand predict` from the command line to the files it writes."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +173,7 @@ def test_names():
 
 
 def test_each_photo_once(photos):
-    found = predict.find_photos([str(photos), str(photos / "grey.png")], photos / "out")
+    found, _ = predict.find_photos([str(photos), str(photos / "grey.png")], photos / "out")
     assert [p.name for p in found] == [
         *("cut.jpg", "grey.png", "grey.webp", "pixel.png", "text.jpg", "turned.jpg"),
     ]
@@ -206,7 +209,7 @@ def test_nothing_to_read(bundle, capsys, tmp_path):
     assert "no JPEG, PNG or WebP photos" in capsys.readouterr().err
     (tmp_path / "a.jpg").write_text("text")
     assert auxhand(tmp_path / "a.jpg", "--out", tmp_path / "out", "--model", bundle) == 2
-    assert "none of the 1 photos could be read" in capsys.readouterr().err
+    assert "none of the 1 photos could be answered" in capsys.readouterr().err
 
 
 def test_a_box_outside_costs_its_photo_only(photos, bundle, capsys, tmp_path):
@@ -237,3 +240,122 @@ def test_the_shipped_model_has_a_name(tmp_path):
     assert [each.pop("model") for each in said] == ["default", str(shipped / "default"), "default"]
     assert said[0] == said[1] == said[2]
     assert said[0]["hand"] is not None
+
+
+def awkward(folder):
+    """Photos with names that file systems have and programs stumble over; how many."""
+    good = Image.new("RGB", (20, 20), "grey")
+    names = [os.fsdecode(b"caf\xe9.png"), "a$b$.png", "new\nline.png", "-x.png"]
+    names += ["n" * length + end + ".png" for length in (243, 250) for end in ("a",)]
+    names += ["n" * 250 + "b.png"]
+    folder.mkdir()
+    for name in names:
+        good.save(folder / name)
+    return len(names)
+
+
+def test_awkward_names_are_answered(bundle, tmp_path, capsys):
+    count = awkward(tmp_path / "photos")
+    out = tmp_path / "out"
+    assert auxhand(tmp_path / "photos", "--out", out, "--model", bundle, "--threshold", 0) == 0
+    assert f"{count} photos: {count} hands found" in capsys.readouterr().out
+    assert len(list(out.glob("*.json"))) == count
+    assert len(list(out.glob("*_overlay.png"))) == count
+    said = json.loads((out / os.fsdecode(b"caf\xe9.json")).read_text())
+    assert said["photo"].endswith("caf\\xe9.png")
+
+
+def test_what_cannot_be_looked_into_is_one_line_each(photos, bundle, tmp_path, capsys):
+    loop = tmp_path / "loop.jpg"
+    loop.symlink_to(loop)
+    (photos / "more" / "round").symlink_to(photos / "more")
+    good = photos / "grey.png"
+    arguments = [good, loop, "x" * 300, "https://example.org/a.jpg", photos / "more"]
+    out = tmp_path / "out"
+    assert auxhand(*arguments, "--out", out, "--model", bundle, "--threshold", 0) == 1
+    said = capsys.readouterr()
+    assert "5 photos: 2 hands found, 0 without a hand, 3 failed" in said.out
+    assert "https://example.org/a.jpg: an address; download the photo first" in said.err
+    assert "loop.jpg: not a file" in said.err
+    assert f"No such file: {'x' * 300}" in said.err
+    assert said.err.count("\n") == 3
+
+
+def test_a_folder_that_cannot_be_listed_is_named(photos, tmp_path, monkeypatch):
+    walk = os.walk
+
+    def refuse(top, onerror, **options):
+        onerror(PermissionError(13, "Permission denied", f"{top}/closed"))
+        return walk(top, onerror=onerror, **options)
+
+    monkeypatch.setattr(os, "walk", refuse)
+    found, problems = predict.find_photos([str(photos)], tmp_path)
+    assert len(found) == 6
+    assert problems == [f"{photos}/closed: cannot be listed (Permission denied)"]
+
+
+def test_files_that_are_no_results_are_not_overwritten(photos, bundle, tmp_path, capsys):
+    mine = photos / "grey.json"
+    mine.write_text('{"labels": 1}')
+    (photos / "pixel_overlay.png").mkdir()
+    arguments = (photos / "grey.png", photos / "pixel.png", photos / "turned.jpg")
+    assert auxhand(*arguments, "--out", photos, "--model", bundle, "--threshold", 0) == 1
+    said = capsys.readouterr()
+    assert mine.read_text() == '{"labels": 1}'
+    assert "grey.json is there and no result of an earlier run: name another --out" in said.err
+    assert "pixel_overlay.png is there" in said.err
+    assert (photos / "turned.json").is_file()
+    assert not (photos / "grey_overlay.png").exists()
+
+
+def test_a_photo_that_fails_keeps_no_older_result(photos, bundle, tmp_path):
+    out = tmp_path / "out"
+    given = (photos / "grey.png", photos / "turned.jpg", "--out", out, "--model", bundle,
+             "--threshold", 0)  # fmt: skip
+    assert auxhand(*given) == 0
+    (photos / "grey.png").write_text("damaged")
+    assert auxhand(*given) == 1
+    assert sorted(p.name for p in out.iterdir()) == [
+        *("turned.json", "turned_3d.png", "turned_overlay.png"),
+    ]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
+def test_results_are_written_together_or_not_at_all(
+    photos, bundle, tmp_path, capsys, monkeypatch, error
+):
+    write = photo._write
+
+    def fail(stem, suffix, data):
+        if stem.name == "grey" and suffix == ".json":
+            raise error
+        write(stem, suffix, data)
+
+    monkeypatch.setattr(photo, "_write", fail)
+    out = tmp_path / "out"
+    assert auxhand(photos / "grey.png", photos / "turned.jpg", "--out", out, "--model", bundle,
+                   "--threshold", 0) == 1  # fmt: skip
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "grey.png: " in said
+    assert {p.name.split("_")[0].split(".")[0] for p in out.iterdir()} == {"turned"}
+
+
+def test_a_box_that_begins_left_of_the_photo(photos, bundle, tmp_path):
+    assert auxhand(photos / "grey.png", "--out", tmp_path / "out", "--model", bundle,
+                   "--box", "-10,0,50,50") == 0  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["head", "full"])
+def test_work_goes_on_where_nobody_reads(photos, bundle, tmp_path, end):
+    """`| head -1`, and a standard output without room."""
+    out = tmp_path / "out"
+    command = f"{sys.executable} -m auxhand.cli.main predict {photos / 'more'}"
+    command += f" {photos / 'turned.jpg'} --model {bundle} --threshold 0 --out {out}"
+    command += " | true" if end == "head" else " > /dev/full"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert len(list(out.glob("*.json"))) == 2

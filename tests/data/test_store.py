@@ -1,5 +1,8 @@
 import json
+import os
 import pickle
+import shutil
+import tempfile
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -188,3 +191,12 @@ def test_datasets_of_earlier_versions_may_lack_columns(tmp_path):
     row = PreparedDataset(root).row(1)
     assert row["mano"] is None
     assert {**row, "mano": fake_row(1)["mano"]} == fake_row(1)
+
+
+def test_a_dataset_on_a_read_only_disk_is_read(hand_dataset, tmp_path, monkeypatch):
+    root = tmp_path / "data"
+    shutil.copytree(hand_dataset, root, ignore=shutil.ignore_patterns(".cache"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    assert PreparedDataset(root)[5].source == "fake/5"
+    assert not (root / ".cache").exists()

@@ -118,7 +118,7 @@ def test_wrong_descriptions(copy, key, value, says):
 
 @pytest.mark.parametrize("text", ["{", "[]", ""])
 def test_descriptions_that_are_none(copy, text):
-    (copy / DESCRIPTION).write_text(text)
+
     with pytest.raises(ValueError, match=DESCRIPTION):
         load_bundle(copy)
 
@@ -176,3 +176,18 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(copy, value):
     (copy / DESCRIPTION).write_text(json.dumps(description))
     with pytest.raises(ValueError, match=r"heads\.0\.predict\.weight is not finite"):
         load_bundle(copy)
+
+
+def test_a_network_that_does_not_fit_is_refused_before_it_is_made(copy, monkeypatch):
+    """A width of 10^7 would take 16 GB."""
+    description = json.loads((copy / DESCRIPTION).read_text())
+
+    made = []
+    monkeypatch.setattr("auxhand.inference.bundle.load_file", lambda path: made.append(path))
+    for number in (10**7, -1, 0, "wide", None, [1]):
+        description["network"]["arguments"]["body"]["arguments"]["width"] = number
+        (copy / DESCRIPTION).write_text(json.dumps(description))
+        with pytest.raises(ValueError, match=DESCRIPTION) as error:
+            load_bundle(copy)
+        assert "\n" not in str(error.value)
+    assert made == []

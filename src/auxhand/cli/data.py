@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 if TYPE_CHECKING:
-    from auxhand.data.convert import Findings
+    from auxhand.data.convert import Bad, Findings
     from auxhand.data.readers.reader import Reader
     from auxhand.sample import HandSample
 
-_MOST_PROBLEMS = 20
 _TILE = 200
 
 
@@ -42,6 +42,17 @@ def parser() -> ArgumentParser:
         default=1.5,
         help="side of the stored squares over that of the protocol's crop",
     )
+    bad = convert.add_mutually_exclusive_group()
+    bad.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out samples that cannot be read, or whose labels cannot be",
+    )
+    bad.add_argument(
+        "--keep-implausible",
+        action="store_true",
+        help="take labels as they are where they cannot be those of a hand in its picture",
+    )
     commands.add_subcommand("convert", convert, help="write a prepared dataset")
     return parser
 
@@ -54,7 +65,15 @@ def _common(description: str) -> ArgumentParser:
         "--split", help="default: the dataset's first; coco: name of the JSON file without .json"
     )
     parser.add_argument("--images", type=Path, help="coco alone: folder of the images")
-    parser.add_argument("--order", help="coco alone: name of the order of its joints")
+    parser.add_argument(
+        "--order", help="coco alone: name of the order of its joints; default: as the file says"
+    )
+    parser.add_argument(
+        "--unit", type=float, help="coco alone: metres in the unit of its 3D joints; default: 0.001"
+    )
+    parser.add_argument(
+        "--side", choices=("left", "right"), help="coco alone: of hands whose side it does not tell"
+    )
     parser.add_argument("--step", type=int, help="folder alone: every N-th frame of a video")
     parser.add_argument(
         "--camera", help="stb alone: SK (colour and depth), BB_left or BB_right (stereo)"
@@ -68,24 +87,45 @@ def run(args: Namespace) -> None:
 
     Raises:
         FileNotFoundError: a folder, annotation file or image that is missing.
-        ValueError: no such dataset or split, damaged annotations, another dataset in OUT.
+        ValueError: no such dataset or split, damaged annotations, bad samples, another dataset in
+            OUT.
     """
-    from auxhand.data.convert import convert
+    from auxhand.data.convert import BadSamples, convert
 
     options = args[args.subcommand]
     reader, split = _open(options)
     name = f"{options.name} {split}"
     if args.subcommand == "convert":
         about = {"dataset": options.name, "split": split, "maker": "auxhand data convert"}
-        out = convert(reader, options.out, about, options.size, options.margin)
-        print(f"{len(reader)} samples of {name}: {out}")
+        bad: Bad = "skip" if options.skip_bad else "keep" if options.keep_implausible else "refuse"
+        try:
+            out = convert(reader, options.out, about, options.size, options.margin, bad=bad)
+        except BadSamples as error:
+            print("\n".join(f"  {line}" for line in error.lines), file=sys.stderr)
+            raise ValueError(
+                f"{name}: {len(error.lines)} things are wrong, see above: mend them and run this "
+                "again, or leave those samples out by --skip-bad"
+            ) from None
+        count, skipped = _written(out)
+        left_out = f" ({skipped} bad ones left out)" if skipped else ""
+        print(f"{count} samples of {name}{left_out}: {out}")
         return
-    problems = _check(reader, name, reader.COUNTS.get(split), options.limit, options.sheet)
-    if problems:
-        raise ValueError(f"{name}: {problems} samples cannot be read, see above")
+    bad_samples = _check(reader, name, reader.COUNTS.get(split), options.limit, options.sheet)
+    if bad_samples:
+        raise ValueError(
+            f"{name}: {bad_samples} samples cannot be read, or their labels cannot be; see above"
+        )
 
 
-_OPTIONS = ("images", "order", "step", "camera", "mano")
+def _written(out: Path) -> tuple[int, int]:
+    """Samples of a prepared dataset, and how many were left out when it was made."""
+    from auxhand.data.store import read_description
+
+    description = read_description(out)
+    return description["count"], description.get("skipped", 0)
+
+
+_OPTIONS = ("images", "order", "unit", "side", "step", "camera", "mano")
 """What only some datasets take."""
 
 
@@ -114,7 +154,7 @@ def _open(options: Namespace) -> tuple[Reader, str]:
 
 
 def _check(reader: Reader, name: str, published: int | None, limit: int | None, sheet: Path) -> int:
-    """Read, print what is found, draw; returns the number of samples that cannot be read."""
+    """Read, print what is found, draw; returns the number of bad samples."""
     from tqdm import tqdm
 
     from auxhand.data.convert import Findings, evenly, look
@@ -124,7 +164,7 @@ def _check(reader: Reader, name: str, published: int | None, limit: int | None, 
     drawn = {indices[i] for i in evenly(len(indices), 24)}
     tiles, labels, findings = [], [], Findings()
     looked = look(reader, indices, findings)
-    for index, sample in tqdm(looked, total=len(indices), unit="sample"):
+    for index, sample, _ in tqdm(looked, total=len(indices), unit="sample"):
         if sample is not None and index in drawn:
             tiles += _tiles(sample, reader)
             labels += [sample.source or str(index), sample.side or "", ""]
@@ -139,7 +179,7 @@ def _check(reader: Reader, name: str, published: int | None, limit: int | None, 
             picture = grid(tiles, columns=12, cell=_TILE, labels=labels)
             temporary.write_bytes(encode_png(picture))
         print(f"contact sheet: {sheet}")
-    return len(findings.problems)
+    return findings.bad
 
 
 def _report(name: str, count: int, published: int | None, findings: Findings) -> str:
@@ -154,9 +194,7 @@ def _report(name: str, count: int, published: int | None, findings: Findings) ->
         lines.append(
             f"  project(K, xyz) - uv, worst joint: median {median:.3f}, most {most:.3f} px"
         )
-    lines += [f"  {problem}" for problem in findings.problems[:_MOST_PROBLEMS]]
-    if (more := len(findings.problems) - _MOST_PROBLEMS) > 0:
-        lines.append(f"  and {more} more")
+    lines += [f"  {problem}" for problem in findings.problems]
     return "\n".join(lines)
 
 

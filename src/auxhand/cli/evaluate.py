@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +15,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from auxhand.data.store import PreparedDataset
 
 RESULTS, CURVE = "evaluation.json", "pck_curve.png"
 
@@ -59,12 +62,14 @@ def run(args: Namespace) -> None:
 
     Raises:
         FileNotFoundError: no such bundle or dataset.
-        ValueError: damaged files, no such protocol, a dataset without joints.
+        ValueError: damaged files, no such protocol, a dataset without joints, or with labels that
+            cannot be.
     """
     import torch
     from tqdm import tqdm
 
     from auxhand.data.crops import USUAL
+    from auxhand.data.plausible import problems_of_rows
     from auxhand.data.store import PreparedDataset
     from auxhand.evaluation.datasets import protocol_named
     from auxhand.evaluation.protocol import EvaluationCrops, evaluate
@@ -87,6 +92,12 @@ def run(args: Namespace) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bundle = HandPoseEstimator.load(args.model, device).bundle
     data = PreparedDataset(args.data)
+    if wrong := problems_of_rows(data):
+        print("\n".join(f"  {line}" for line in wrong), file=sys.stderr)
+        raise ValueError(
+            f"{args.data}: {len(wrong)} labels cannot be those of a hand, see above; nothing is "
+            "evaluated: mend them, or convert anew with --skip-bad"
+        )
     rule = USUAL[args.crop] if args.crop else protocol.crop or bundle.crop
     rule = replace(rule, view=bundle.view)
     crops = EvaluationCrops(data, bundle.input_size, rule)
@@ -115,7 +126,18 @@ def run(args: Namespace) -> None:
     if curves:
         plot_pck(drawing, curves, published)
     print(table(rows))
+    if "epe_mm" not in values:
+        print(f"no EPE: {_why_no_epe(data)}")
     print(f"results: {results}" + (f"\nPCK curve: {drawing}" if curves else ""))
+
+
+def _why_no_epe(data: PreparedDataset) -> str:
+    """What a comparison in 3D is missing."""
+    rows = [data.row(index) for index in range(len(data))]
+    for name, what in (("joints_xyz", "3D joints"), ("K", "camera matrix K")):
+        if all(row[name] is None for row in rows):
+            return f"the dataset has no {what}"
+    return "the model gives no 3D pose that could be brought to the labels' scale and depth"
 
 
 def _published(paths: Sequence[Path]) -> dict[str, tuple[Tensor, Tensor]]:

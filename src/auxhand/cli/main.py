@@ -55,6 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain(f"auxhand {name}", "interrupted")
         return INTERRUPTED
+    except (RecursionError, MemoryError) as error:
+        if os.environ.get("AUXHAND_TRACEBACK"):
+            raise
+        deep = isinstance(error, RecursionError)
+        what = "nested too deeply, or refers to itself" if deep else "too large for the memory"
+        complain(f"auxhand {name}", f"a file that was read is {what}")
+        return USAGE_ERROR
     except (OSError, ValueError, ModuleNotFoundError, argparse.ArgumentError) as error:
         if os.environ.get("AUXHAND_TRACEBACK"):
             raise

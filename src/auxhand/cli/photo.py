@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ from PIL import Image
 
 from auxhand import viz
 from auxhand.cli.predict import NUMBERS, OVERLAY, VIEW
+from auxhand.data.image import Photo, load_photo, printable
 from auxhand.files import writing
 from auxhand.geometry.camera import intrinsics_from_focal, intrinsics_from_fov
 from auxhand.hand.skeleton import JOINT_NAMES, ROOT
 from auxhand.inference.estimator import FOV, HandPoseEstimator
-from auxhand.inference.image import Photo, load_photo
 from auxhand.inference.prediction import Prediction
+
+_BEGINS = b'{\n  "photo":'
+"""How each JSON of results begins."""
 
 
 def predict_photo(
@@ -38,8 +43,8 @@ def predict_photo(
         x, y, width, height = box
         if not (-width < x < photo.width and -height < y < photo.height):
             raise ValueError(
-                f"{path}: the box {args.box} is not in the photo of {photo.width} x {photo.height} "
-                "pixels"
+                f"{printable(path)}: the box {args.box} is not in the photo of {photo.width} x "
+                f"{photo.height} pixels"
             )
         box = photo.box_from_original((x - 0.5, y - 0.5, width, height))
     try:
@@ -47,7 +52,7 @@ def predict_photo(
             photo.pixels, box, args.side, K, args.hand_size, args.threshold
         )
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{printable(path)}: {error}") from error
     return photo, prediction
 
 
@@ -87,7 +92,7 @@ def to_json(
     """What is said about a photo; the hand is None if none was found."""
     K, camera_from = _camera(photo, args)
     return {
-        "photo": str(path),
+        "photo": printable(path),
         "width_px": photo.width,
         "height_px": photo.height,
         "model": args.model,
@@ -134,19 +139,59 @@ def _numbers(value: Any, digits: int) -> Any:
 def write_results(
     stem: Path, path: Path, photo: Photo, prediction: Prediction | None, args: Namespace
 ) -> None:
-    """Write STEM.json and, of what was found, STEM_overlay.png and STEM_3d.png; each file appears
-    when it is complete, and pictures of an earlier result go."""
+    """Write STEM.json and, of what was found, STEM_overlay.png and STEM_3d.png, all or none; each
+    file appears when it is complete, and pictures of an earlier result go.
+
+    Raises:
+        OSError: one of them cannot be written.
+    """
     overlay, view = None, None
     if prediction is not None and prediction.joints_uv is not None:
         image, scale = viz.for_viewing(photo.pixels)
         z = None if prediction.joints_relative is None else prediction.joints_relative[:, 2]
         overlay = viz.draw_skeleton(image, (prediction.joints_uv + 0.5) * scale - 0.5, z)
     if prediction is not None and prediction.joints_relative is not None:
-        view = viz.draw_pose_3d(prediction.joints_relative, f"{path.name}: {summary(prediction)}")
+        view = viz.draw_pose_3d(
+            prediction.joints_relative, f"{printable(path.name)}: {summary(prediction)}"
+        )
     text = json.dumps(to_json(path, photo, prediction, args), indent=2, allow_nan=False)
-    _write(stem, NUMBERS, (text + "\n").encode())
+    # The numbers last: where they are, the pictures are.
     for suffix, picture in ((OVERLAY, overlay), (VIEW, view)):
         _write(stem, suffix, None if picture is None else _png(picture))
+    _write(stem, NUMBERS, (text + "\n").encode())
+
+
+def check_free(stem: Path) -> None:
+    """Check that results may be written: nothing is there, or those of an earlier run.
+
+    Raises:
+        ValueError: a file of the same name that is none of ours.
+    """
+    there = [p for s in (NUMBERS, OVERLAY, VIEW) if os.path.lexists(p := _target(stem, s))]
+    if there and not _is_ours(stem):
+        raise ValueError(
+            f"{printable(there[0])} is there and no result of an earlier run: name another --out"
+        )
+
+
+def remove_results(stem: Path) -> None:
+    """Remove the results of an earlier run, and what has been written of this one."""
+    for suffix in (NUMBERS, OVERLAY, VIEW):
+        with contextlib.suppress(OSError):
+            _target(stem, suffix).unlink()
+
+
+def _target(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)
+
+
+def _is_ours(stem: Path) -> bool:
+    """Whether STEM.json is a result of this command."""
+    try:
+        with _target(stem, NUMBERS).open("rb") as file:
+            return file.read(len(_BEGINS)) == _BEGINS
+    except OSError:
+        return False
 
 
 def _png(picture: np.ndarray) -> bytes:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import hashlib
 import itertools
+import os
+import re
+import signal
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
 from auxhand.cli.main import complain, describe
+from auxhand.data.image import photos_in, printable
 from auxhand.files import sweep
-from auxhand.inference.image import SUFFIXES
+
+if TYPE_CHECKING:
+    from auxhand.inference.estimator import HandPoseEstimator
+    from auxhand.inference.prediction import Prediction
 
 OVERLAY, VIEW, NUMBERS = "_overlay.png", "_3d.png", ".json"
 PARTLY_FAILED = 1
 """Exit code where some photos could not be read, but not all."""
+LONGEST = 200
+"""Bytes of the longest name of a result before its suffix: file systems allow 255."""
 
 
 def parser() -> ArgumentParser:
@@ -29,6 +42,8 @@ def parser() -> ArgumentParser:
         "not be read; 2 none could, or a mistake in the command.",
         epilog="example: auxhand predict photos/ 'more/*.jpg' --out poses --side right",
     )
+    # `--box -10,0,50,50` is a number's start, no option's.
+    parser._negative_number_matcher = re.compile(r"^-[\d.]")
     parser.add_argument("photos", nargs="+", help="JPEG, PNG or WebP files, folders or patterns")
     parser.add_argument("--out", type=Path, default=Path("poses"), help="folder of the results")
     parser.add_argument(
@@ -65,6 +80,21 @@ def parser() -> ArgumentParser:
     return parser
 
 
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Inside, a request to end (SIGTERM) is an interruption, which is said in one line."""
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@terminable()
 def run(args: Namespace) -> int:
     """Predict all photos with one load of the model; a photo that fails does not stop the rest.
 
@@ -73,43 +103,87 @@ def run(args: Namespace) -> int:
 
     Raises:
         FileNotFoundError: no bundle.
-        ValueError: arguments out of range, or not one photo could be read.
+        ValueError: arguments out of range, or not one photo could be answered.
         OSError: the results cannot be written.
     """
     box = None if args.box is None else parse_box(args.box)
     _check(args)
-    photos = find_photos(args.photos, args.out)
+    photos, problems = find_photos(args.photos, args.out)
+    for problem in problems:
+        complain("auxhand predict", problem)
     if not photos:
         raise ValueError(f"no JPEG, PNG or WebP photos in {', '.join(args.photos)}")
 
-    from auxhand.cli.photo import predict_photo, summary, write_results
+    from auxhand.cli.photo import summary
     from auxhand.inference.estimator import HandPoseEstimator
 
     estimator = HandPoseEstimator.load(args.model, args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     sweep(args.out)
-    outcome: Counter[str] = Counter()
+    outcome: Counter[str] = Counter(failed=len(problems))
     names = unique_names(photos)
     for path, name in tqdm(
         zip(photos, names, strict=True), total=len(photos), unit="photo", disable=None
     ):
         try:
-            photo, prediction = predict_photo(estimator, path, box, args)
-        except (OSError, ValueError) as error:
+            prediction = _answer(estimator, path, args.out / name, box, args)
+        except (OSError, ValueError, MemoryError) as error:
             with tqdm.external_write_mode():
-                complain("auxhand predict", describe(error))
+                complain("auxhand predict", _about(path, error))
             outcome["failed"] += 1
             continue
-        write_results(args.out / name, path, photo, prediction, args)
         outcome["found" if prediction else "none"] += 1
-        tqdm.write(f"{path}: {summary(prediction)}")
-    if outcome["failed"] == len(photos):
-        raise ValueError(f"none of the {len(photos)} photos could be read")
-    print(
-        f"{len(photos)} photos: {outcome['found']} hands found, {outcome['none']} without a hand, "
-        f"{outcome['failed']} failed\nresults: {args.out}"
+        say(f"{printable(path)}: {summary(prediction)}")
+    if not outcome["found"] + outcome["none"]:
+        raise ValueError(f"none of the {outcome['failed']} photos could be answered")
+    say(
+        f"{outcome.total()} photos: {outcome['found']} hands found, {outcome['none']} without a "
+        f"hand, {outcome['failed']} failed\nresults: {printable(args.out)} (NAME{OVERLAY}, "
+        f"NAME{VIEW}, NAME{NUMBERS})"
     )
     return PARTLY_FAILED if outcome["failed"] else 0
+
+
+def _answer(
+    estimator: HandPoseEstimator,
+    path: Path,
+    stem: Path,
+    box: tuple[float, float, float, float] | None,
+    args: Namespace,
+) -> Prediction | None:
+    """Predict one photo and write its results; where that fails there are none, no older ones."""
+    from auxhand.cli.photo import check_free, predict_photo, remove_results, write_results
+
+    check_free(stem)
+    try:
+        photo, prediction = predict_photo(estimator, path, box, args)
+        write_results(stem, path, photo, prediction, args)
+    except Exception:
+        remove_results(stem)
+        raise
+    return prediction
+
+
+def _about(path: Path, error: Exception) -> str:
+    """What went wrong with a photo, which is named."""
+    if isinstance(error, MemoryError):
+        return f"{printable(path)}: too large for the memory; scale it down first"
+    if isinstance(error, OSError) and error.filename is None:
+        return f"{printable(path)}: {error.strerror or error}"
+    return describe(error)
+
+
+def say(text: str) -> None:
+    """Print a line; where nobody reads it (`| head -1`) or it finds no room, the work goes on."""
+    try:
+        tqdm.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            complain("auxhand predict", f"nothing more can be printed: {error.strerror}")
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
@@ -142,38 +216,50 @@ def _check(args: Namespace) -> None:
         raise ValueError(f"--threshold must lie between 0 and 1, not {args.threshold}")
 
 
-def find_photos(arguments: Sequence[str], out: Path) -> list[Path]:
+def find_photos(arguments: Sequence[str], out: Path) -> tuple[list[Path], list[str]]:
     """Files that the arguments name, each once: files, folders (with theirs, sorted), patterns.
 
-    A folder gives its JPEG, PNG and WebP files, without hidden ones and without pictures that an
-    earlier run left in `out`. A name that is neither is kept, to be reported as missing.
+    A folder gives its JPEG, PNG and WebP files (see `photos_in`), without pictures that an earlier
+    run left in `out`. A name that is neither is kept, to be reported as missing.
+
+    Returns:
+        The files, and what could not be looked into, a line each.
     """
-    photos: dict[Path, Path] = {}
+    photos: dict[str, Path] = {}
+    problems: list[str] = []
+
+    def unlisted(error: OSError) -> None:
+        problems.append(f"{printable(error.filename)}: cannot be listed ({error.strerror})")
+
+    results = os.path.realpath(out)
     for argument in arguments:
         path = Path(argument)
         found = [path]
-        if path.is_dir():
+        if re.match(r"[a-z]+://", argument):
+            problems.append(f"{argument}: an address; download the photo first")
+            continue
+        if os.path.isdir(argument):
             found = [
                 p
-                for p in sorted(path.rglob("*"))
-                if p.suffix.lower() in SUFFIXES
-                and p.is_file()
-                and not any(part.startswith(".") for part in p.relative_to(path).parts)
-                and not (p.name.endswith((OVERLAY, VIEW)) and out.resolve() in p.resolve().parents)
+                for p in photos_in(path, unlisted)
+                if not (
+                    p.name.endswith((OVERLAY, VIEW))
+                    and os.path.realpath(p).startswith(f"{results}{os.sep}")
+                )
             ]
-        elif not path.exists() and any(c in argument for c in "*?["):
+        elif not os.path.lexists(argument) and any(c in argument for c in "*?["):
             matches = sorted(glob.glob(argument, recursive=True))
-            found = [Path(m) for m in matches if Path(m).is_file()] or [path]
+            found = [Path(m) for m in matches if os.path.isfile(m)] or [path]
         for p in found:
-            photos.setdefault(p.resolve(), p)
-    return list(photos.values())
+            photos.setdefault(os.path.realpath(p), p)
+    return list(photos.values()), problems
 
 
 def unique_names(photos: Sequence[Path]) -> list[str]:
     """A name for each photo's results: its own; the folder's before it where two are alike.
 
     What is alike even then gets the suffix or a number. Upper and lower case count as one, as in
-    some file systems.
+    some file systems. What is too long for a file system ends in a number made of the whole.
     """
     alike = Counter(path.stem.lower() for path in photos)
     names: dict[str, str] = {}
@@ -181,8 +267,18 @@ def unique_names(photos: Sequence[Path]) -> list[str]:
         name = path.stem
         if alike[name.lower()] > 1:
             name = f"{path.absolute().parent.name}_{name}"
+        name = _short(name)
         more = (f"{name}_{n}" for n in itertools.count(2))
         choices = itertools.chain([name, f"{name}_{path.suffix[1:]}"], more)
         name = next(choice for choice in choices if choice.lower() not in names)
         names[name.lower()] = name
     return list(names.values())
+
+
+def _short(name: str) -> str:
+    """A name of at most `LONGEST` bytes."""
+    whole = os.fsencode(name)
+    if len(whole) <= LONGEST:
+        return name
+    number = hashlib.sha256(whole).hexdigest()[:10]
+    return f"{whole[: LONGEST - 11].decode('utf-8', 'ignore')}~{number}"

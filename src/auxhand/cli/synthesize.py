@@ -62,8 +62,8 @@ def run(args: Namespace) -> None:
         FileNotFoundError: no such bundle or photo.
         ValueError: a model without latent space, a photo without a hand, numbers out of range.
     """
+    from auxhand.data.image import load_photo
     from auxhand.inference.estimator import HandPoseEstimator
-    from auxhand.inference.image import load_photo
     from auxhand.inference.latent import LatentSpace, walk
 
     options = args[args.subcommand]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from auxhand.data.columns import Row, make_row
 from auxhand.data.crops import CropRule, crop_labels, place_crop
+from auxhand.data.plausible import problems
 from auxhand.data.readers.reader import Reader
 from auxhand.data.store import claim, is_complete, shard_path, write_shard
 from auxhand.files import locked, sweep
@@ -30,6 +31,22 @@ MARGIN = 1.5
 """Side of a stored square over that of the protocol's crop: what rotation and shift look into."""
 
 SHARD_SIZE = 500
+
+Bad = Literal["refuse", "skip", "keep"]
+"""What becomes of a sample that cannot be read, or whose labels cannot be: nothing is written until
+it is mended; it is left out; it is kept where it can be read."""
+
+
+class BadSamples(ValueError):
+    """Samples that cannot be read, or whose labels cannot be.
+
+    Attributes:
+        lines: what is wrong with each, beginning with its row.
+    """
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__(f"{len(lines)} bad samples: {lines[0]}")
+        self.lines = list(lines)
 
 
 def prepare(sample: HandSample, rule: CropRule, size: int = SIZE, margin: float = MARGIN) -> Row:
@@ -85,6 +102,7 @@ def convert(
     margin: float = MARGIN,
     rule: CropRule | None = None,
     progress: bool = True,
+    bad: Bad = "refuse",
 ) -> Path:
     """Write a dataset as a prepared one, or what an interrupted run has left of it.
 
@@ -95,19 +113,28 @@ def convert(
         size, margin: see `prepare`.
         rule: instead of the dataset's own.
         progress: show a progress bar.
+        bad: what becomes of samples that cannot be read, or whose labels cannot be.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: `out` holds another dataset, or another process is at work in it; a damaged
-            image or annotation.
-        FileNotFoundError: an image that is missing.
+        BadSamples: all that are bad and refused; the shards without any are written.
+        ValueError: `out` holds another dataset, or another process is at work in it; not one good
+            sample.
         OSError: `out` cannot be written to.
     """
     rule = rule or reader.CROP
     settings = {"size": size, "margin": margin, "crop": {"by": rule.by, "fraction": rule.fraction}}
-    count = len(reader)
+    kept: Sequence[int] = range(len(reader))
+    lines: list[str] = []
+    if bad == "skip":
+        looked = look(reader, tqdm(kept, desc="looking", disable=not progress), Findings())
+        kept = [index for index, _, wrong in looked if not wrong]
+        if not kept:
+            raise ValueError(f"{out}: not one of the {len(reader)} samples is good")
+        settings["skipped"] = len(reader) - len(kept)
+    count = len(kept)
     claim(out, {"count": count, "shard_size": SHARD_SIZE, **settings, **description})
     bar = tqdm(total=count, unit="hand", disable=not progress)
     with locked(out), bar:
@@ -115,10 +142,28 @@ def convert(
         for shard, first in enumerate(range(0, count, SHARD_SIZE)):
             indices = range(first, min(first + SHARD_SIZE, count))
             if not is_complete(out, shard, len(indices)):
-                rows = [make_row(i, **prepare(reader[i], rule, size, margin)) for i in indices]
-                write_shard(shard_path(out, shard), rows)
+                rows, before = [], len(lines)
+                for index, place in zip(indices, kept[first : indices.stop], strict=True):
+                    sample, wrong = judged(reader, place)
+                    if sample is not None and (bad == "keep" or not wrong):
+                        rows.append(make_row(index, **prepare(sample, rule, size, margin)))
+                    else:
+                        lines += wrong
+                if len(lines) == before:
+                    write_shard(shard_path(out, shard), rows)
             bar.update(len(indices))
+    if lines:
+        raise BadSamples(lines)
     return out
+
+
+def judged(reader: Reader, index: int) -> tuple[HandSample | None, list[str]]:
+    """Sample `index`, None where it cannot be read, and what is wrong with it, a line each."""
+    try:
+        sample = reader[index]
+    except (OSError, ValueError) as error:
+        return None, [f"row {index}: {' '.join(str(error).split())}"]
+    return sample, [f"row {index} ({sample.source}): {problem}" for problem in problems(sample)]
 
 
 @dataclass
@@ -128,7 +173,8 @@ class Findings:
     Attributes:
         looked: samples that were read.
         fields: of those, how many have each field of a `HandSample`.
-        problems: messages about samples that could not be read.
+        problems: what is wrong with samples that could not be read or cannot be, a line each.
+        bad: how many samples those are.
         reprojection: (looked,) pixels, largest distance of project(K, joints_xyz) to joints_uv
             over a sample's valid joints, of samples that have all three.
     """
@@ -136,6 +182,7 @@ class Findings:
     looked: int = 0
     fields: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    bad: int = 0
     reprojection: list[float] = field(default_factory=list)
 
 
@@ -147,16 +194,16 @@ _FIELDS = (
 
 def look(
     reader: Reader, indices: Iterable[int], findings: Findings
-) -> Iterator[tuple[int, HandSample | None]]:
-    """Read samples one by one and write down what is found; yields index and sample, None for one
-    that cannot be read."""
+) -> Iterator[tuple[int, HandSample | None, list[str]]]:
+    """Read samples one by one and write down what is found; yields index, sample (None for one that
+    cannot be read) and what is wrong with it."""
     for index in indices:
         findings.looked += 1
-        try:
-            sample = reader[index]
-        except (OSError, ValueError) as error:
-            findings.problems.append(" ".join(str(error).split()))
-            yield index, None
+        sample, wrong = judged(reader, index)
+        findings.problems += wrong
+        findings.bad += bool(wrong)
+        if sample is None:
+            yield index, None, wrong
             continue
         findings.fields.update(n for n in _FIELDS if getattr(sample, n) is not None)
         if sample.K is not None and sample.joints_xyz is not None and sample.joints_uv is not None:
@@ -165,7 +212,7 @@ def look(
             valid = slice(None) if sample.joint_valid is None else sample.joint_valid
             if len(away[valid]):
                 findings.reprojection.append(float(away[valid].max()))
-        yield index, sample
+        yield index, sample, wrong
 
 
 def evenly(count: int, most: int | None) -> Sequence[int]:

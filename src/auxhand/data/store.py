@@ -10,8 +10,11 @@ resumed. docs/data.md describes the format for other programs.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
+import os
+import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -100,10 +103,13 @@ def read_description(root: str | Path) -> dict[str, Any]:
         )
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); make the dataset anew") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError(f"{path} does not describe a prepared dataset of format {FORMAT}")
+    count = description.get("count")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise ValueError(f"{path}: count {str(count)[:80]!r} is no number of samples")
     return dict(description)
 
 
@@ -153,7 +159,8 @@ class PreparedDataset(Dataset[HandSample]):
 
     The shards are read through Hugging Face `datasets`, whose memory-mapped Arrow copy lies in
     `ROOT/.cache` (made at the first opening, shared by all workers; deleting it costs only the time
-    to make it again). Nothing is kept in memory, and the object can be sent to worker processes.
+    to make it again; among the temporary files where the dataset is on a read-only disk). Nothing
+    is kept in memory, and the object can be sent to worker processes.
 
     Args:
         root: the dataset's folder.
@@ -180,7 +187,7 @@ class PreparedDataset(Dataset[HandSample]):
             )
         try:
             self._rows = datasets.Dataset.from_parquet(
-                [str(shard) for shard in shards], cache_dir=str(self.root / ".cache")
+                [str(shard) for shard in shards], cache_dir=str(_cache(self.root))
             ).with_format("arrow")
         except datasets.exceptions.DatasetGenerationError as error:
             raise ValueError(f"{self.root}: a shard cannot be read ({error.__cause__})") from error
@@ -233,6 +240,15 @@ class PreparedDataset(Dataset[HandSample]):
             ValueError: image bytes that cannot be decoded; says which dataset, row and column.
         """
         return self.stored(index).sample
+
+
+def _cache(root: Path) -> Path:
+    """Folder of the memory-mapped copy: beside the shards, or, where nothing can be written there,
+    in the folder for temporary files."""
+    if os.access(root, os.W_OK):
+        return root / ".cache"
+    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"auxhand-{name}"
 
 
 def _count_rows(shard: Path) -> int:

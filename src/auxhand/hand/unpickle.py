@@ -92,4 +92,5 @@ def load_arrays(path: str | Path) -> Any:
     try:
         return _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
     except Exception as error:  # a damaged pickle can fail in any way
-        raise ValueError(f"{path} is no pickle of arrays and numbers ({error})") from error
+        what = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is no pickle of arrays and numbers ({what})") from error

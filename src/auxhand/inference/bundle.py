@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -30,6 +31,8 @@ VERSION = 2
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "bundle.json"
 FORMAT = "auxhand bundle"
+LARGEST_INPUT = 4096
+"""Pixels of the largest input that a description may ask for."""
 
 CONVENTIONS: dict[str, Any] = {
     "joints": list(JOINT_NAMES),
@@ -148,17 +151,16 @@ def load_bundle(folder: Path) -> Bundle:
             )
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
+        _check_format(description)
+        check_fit(folder / WEIGHTS, _entry(description, "network", dict))
         bundle = _parse(description)
-    except (ValueError, KeyError, TypeError) as error:
-        what = f"no entry {error}" if isinstance(error, KeyError) else error
+    except OSError:
+        raise
+    # A specification may ask for a network that cannot be: its constructor fails in any way.
+    except Exception as error:
+        what = " ".join(str(error).split())[:300] or type(error).__name__
         raise ValueError(f"{folder / DESCRIPTION}: {what}") from error
-    try:
-        weights = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise ValueError(f"{folder / WEIGHTS} is damaged: {error}") from error
-    problem = _mismatch(bundle.network.state_dict(), weights)
-    if problem:
-        raise ValueError(f"{folder / WEIGHTS} does not fit the network in {DESCRIPTION}: {problem}")
+    weights = load_file(folder / WEIGHTS)
     written = description.get("weights", {}).get("sha256")
     if written and written != hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest():
         raise ValueError(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} was written with")
@@ -169,34 +171,75 @@ def load_bundle(folder: Path) -> Bundle:
     return bundle
 
 
-def _parse(description: Any) -> Bundle:
+def check_fit(file: Path, network: Mapping[str, Any]) -> None:
+    """Compare the shapes of weights in a file with those of a specified network.
+
+    Neither is allocated: a description may ask for more than the memory holds.
+
+    Raises:
+        ValueError: no file of weights, or other ones.
+    """
+    try:
+        with safe_open(file, "pt") as stored:
+            found = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    with torch.device("meta"):
+        state = build(dict(network)).state_dict()
+    if problem := _mismatch({name: tuple(t.shape) for name, t in state.items()}, found):
+        raise ValueError(f"{file} does not fit the network in {DESCRIPTION}: {problem}")
+
+
+def _entry(description: Any, name: str, kind: type | tuple[type, ...]) -> Any:
+    """An entry of a description, of its type.
+
+    Raises:
+        ValueError: no description, no such entry, or one of another type.
+    """
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ValueError("not the description of a bundle")
-    if description["version"] not in range(1, VERSION + 1):
-        raise ValueError(
-            f"version {description['version']} of the format; this AuxHand reads 1 to {VERSION}"
-        )
-    if description["conventions"]["joints"] != list(JOINT_NAMES):
+    if name not in description:
+        raise ValueError(f"no entry {name!r}")
+    if not isinstance(value := description[name], kind) or isinstance(value, bool):
+        raise ValueError(f"{name} {str(value)[:80]!r} is of the wrong type")
+    return value
+
+
+def _share(description: Any, name: str) -> float:
+    """A number between 0 and 1."""
+    value = float(_entry(description, name, (int, float)))
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} {value} must lie between 0 and 1")
+    return value
+
+
+def _check_format(description: Any) -> None:
+    if (version := _entry(description, "version", int)) not in range(1, VERSION + 1):
+        raise ValueError(f"version {version} of the format; this AuxHand reads 1 to {VERSION}")
+    if _entry(description, "conventions", dict).get("joints") != list(JOINT_NAMES):
         raise ValueError("the network's joints are not AuxHand's 21 in their order")
-    input_size = description["input_size"]
-    if not isinstance(input_size, int) or input_size < 1:
-        raise ValueError(f"input_size {input_size!r} is not a number of pixels")
+
+
+def _parse(description: Any) -> Bundle:
+    input_size = _entry(description, "input_size", int)
+    if not 1 <= input_size <= LARGEST_INPUT:
+        raise ValueError(f"input_size {input_size} must lie between 1 and {LARGEST_INPUT} pixels")
     return Bundle(
         build(description["network"]),
         input_size,
         _crop(description),
-        float(description["presence_threshold"]),
-        description["training"],
+        _share(description, "presence_threshold"),
+        _entry(description, "training", dict),
     )
 
 
 def _crop(description: Mapping[str, Any]) -> CropRule:
-    crop = description["crop"] if description["version"] > 1 else description
+    crop = _entry(description, "crop", dict) if description["version"] > 1 else description
     by, view = crop.get("by", "joints"), crop.get("view", "corrected")
     for name, value, known in (("by", by, get_args(CropBy)), ("view", view, get_args(View))):
         if value not in known:
             raise ValueError(f"{name} {value!r} of its crops is none of {', '.join(known)}")
-    return CropRule(by, float(crop["fraction"]), view)
+    return CropRule(by, float(crop.get("fraction", math.nan)), view)
 
 
 def _not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:
@@ -205,14 +248,14 @@ def _not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:
 
 
 def _mismatch(
-    expected: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]
+    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]
 ) -> str | None:
     """The first difference in names or shapes, in words."""
     for name in sorted(expected.keys() - found.keys()):
         return f"{name} is missing"
     for name in sorted(found.keys() - expected.keys()):
         return f"{name} is unknown"
-    for name, tensor in expected.items():
-        if tensor.shape != found[name].shape:
-            return f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
+    for name, shape in expected.items():
+        if shape != found[name]:
+            return f"{name} is {found[name]}, not {shape}"
     return None

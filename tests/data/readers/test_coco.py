@@ -15,7 +15,9 @@ from miniature import (
     write_image,
     write_json,
 )
+from PIL import ExifTags, Image
 
+from auxhand.data.plausible import problems
 from auxhand.data.readers.coco import Coco
 from auxhand.hand.skeleton import BONES, WRIST
 
@@ -114,14 +116,15 @@ def test_images_in_their_own_folder(tmp_path):
 
 
 def test_what_is_missing_or_damaged_is_named(tmp_path):
-    dataset(tmp_path, [])
+    with pytest.raises(ValueError, match=r"mine\.json has no annotation of a hand"):
+        dataset(tmp_path, [])
     with pytest.raises(FileNotFoundError, match=r"no other\.json; expected:\nROOT/"):
         Coco(tmp_path, "other")
     with pytest.raises(ValueError, match="joint order 'mine' is unknown; known are"):
         dataset(tmp_path, [], order="mine")
     made = dataset(tmp_path, [{}])
     truncate(tmp_path / "a.jpg")
-    with pytest.raises(ValueError, match=r"a\.jpg is a truncated JPEG"):
+    with pytest.raises(ValueError, match=r"a\.jpg: a truncated JPEG"):
         made[0]
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"a\.jpg"):
@@ -141,7 +144,7 @@ def test_annotations_that_are_none_are_refused(tmp_path):
     ("annotation", "message"),
     [
         ({"id": 3, "keypoints": [1, 2, 1] * 20}, r"annotation 3: expected .*\(21, 3\)"),
-        ({"id": 3, "keypoints": [[1, 2, float("nan")]] * 21}, "annotation 3: expected finite"),
+        ({"id": 3, "keypoints": [[1, 2, float("nan")]] * 21}, "annotation 3: a joint's flag"),
         ({"id": 3, "joint_cam": [1, 2, 3]}, r"annotation 3, joint_cam: expected .*\(21, 3\)"),
         ({"id": 3, "hand_type": "both"}, "annotation 3: hand_type is 'both'"),
         ({"id": 3, "image_id": 5}, "annotation 3: there is no image 5"),
@@ -150,7 +153,146 @@ def test_annotations_that_are_none_are_refused(tmp_path):
 )
 def test_a_damaged_annotation_is_named(tmp_path, annotation, message):
     with pytest.raises(ValueError, match=r"mine\.json, " + message):
-        dataset(tmp_path, [annotation])
+        dataset(tmp_path, [annotation])[0]
+
+
+ANATOMY = [n.replace("_", "_finger_") if n[0] in "imrp" else n for n in OURS]
+NUMBERED = ["wrist", *(f"{f}{n}" for f in ("thumb", "forefinger", "middle_finger", "ring_finger",
+            "pinky_finger") for n in (1, 2, 3, 4))]  # fmt: skip
+
+
+def file(tmp_path, content, name="a.jpg", image=None, **arguments):
+    write_image(tmp_path / name, hand(0).image if image is None else image)
+    write_json(tmp_path / "mine.json", content)
+    return Coco(tmp_path, "mine", **arguments)
+
+
+def content(*annotations, image=None, categories=None):
+    found = {"images": [{"id": 4, "file_name": "a.jpg"} | (image or {})]}
+    found["annotations"] = [{"image_id": 4} | a for a in annotations]
+    return found | ({} if categories is None else {"categories": categories})
+
+
+def test_named_joints_are_ordered_by_name(tmp_path):
+    backwards = [ANATOMY[i] for i in range(20, -1, -1)]
+    points = keypoints(hand(0))[::-1].tolist()
+    categories = [{"id": 1, "name": "hand", "keypoints": backwards}]
+    made = content({"keypoints": points, "category_id": 1}, categories=categories)
+    np.testing.assert_allclose(file(tmp_path, made)[0].joints_uv, array(hand(0).uv), atol=1e-4)
+    with pytest.raises(ValueError, match="order 'freihand' contradicts the names of its joints"):
+        Coco(tmp_path, "mine", order="freihand")
+
+
+def test_numbered_names_tell_fingers_alone(tmp_path):
+    """mmpose names RHD's joints as those of FreiHAND, though its fingers begin at the tip."""
+    categories = [{"id": 1, "name": "hand", "keypoints": NUMBERED}]
+    points = keypoints(hand(0), RHD).tolist()
+    made = content({"keypoints": points}, categories=categories)
+    (sample,) = file(tmp_path, made, order="rhd")
+    np.testing.assert_allclose(sample.joints_uv, array(hand(0).uv), atol=1e-4)
+    with pytest.raises(ValueError, match="order 'interhand' contradicts"):
+        Coco(tmp_path, "mine", order="interhand")
+
+
+def test_categories_beside_hands_are_left_out(tmp_path):
+    categories = [{"id": 1, "name": "person"}, {"id": "2", "name": "hand"}]
+    person = {"id": 1, "category_id": 1, "keypoints": [0, 0, 0] * 17}
+    one = {"id": 2, "category_id": 2, "keypoints": keypoints(hand(0)).tolist()}
+    (sample,) = file(tmp_path, content(person, one, categories=categories))
+    assert sample.source == "coco/mine/2"
+    only = content(person, categories=categories)
+    with pytest.raises(ValueError, match="no annotation of a hand"):
+        file(tmp_path, only)
+
+
+@pytest.mark.parametrize("as_133", [False, True])
+def test_hands_of_whole_bodies(tmp_path, as_133):
+    points = keypoints(hand(0), flag=2).flatten().tolist()
+    nothing = [0.0] * 63
+    if as_133:
+        body = {"keypoints": [0.0] * 3 * 91 + nothing + points}
+    else:
+        body = {"keypoints": [0.0] * 51, "righthand_kpts": points, "lefthand_kpts": nothing}
+    (sample,) = file(tmp_path, content({"id": 5} | body))
+    assert (sample.side, sample.source) == ("right", "coco/mine/5_right")
+    np.testing.assert_allclose(sample.joints_uv, array(hand(0).uv), atol=1e-4)
+
+
+def test_ids_are_texts_or_numbers_and_never_twice(tmp_path):
+    points = keypoints(hand(0)).tolist()
+    made = content({"id": 0, "image_id": 0, "keypoints": points}, image={"id": "0"})
+    (sample,) = file(tmp_path, made)
+    assert sample.source == "coco/mine/0"
+    made["images"] *= 2
+    with pytest.raises(ValueError, match="image id 0 occurs twice"):
+        file(tmp_path, made)
+
+
+def test_a_side_for_hands_that_have_none(tmp_path):
+    points = {"keypoints": keypoints(hand(0)).tolist()}
+    made = content(points, points | {"hand_type": "right"})
+    assert [s.side for s in file(tmp_path, made, side="left")] == ["left", "right"]
+
+
+@pytest.mark.parametrize("name", ["images/sub/a.png", "images\\sub\\a.png", "sub/a.png"])
+def test_images_named_twice_and_backslashes(tmp_path, name):
+    write_image(tmp_path / "images" / "sub" / "a.png", hand(1).image)
+    (sample,) = file(tmp_path, content({}, image={"file_name": name}))
+    np.testing.assert_array_equal(shown(sample), hand(1).image)
+
+
+@pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "x/../../a.jpg", "..\\a.jpg"])
+def test_a_file_name_stays_in_the_folder(tmp_path, name):
+    (tmp_path / "data").mkdir()
+    write_image(tmp_path / "a.jpg", hand(0).image)
+    made = file(tmp_path / "data", content({}, image={"file_name": name}))
+    with pytest.raises(ValueError, match="leaves the folder of the images"):
+        made[0]
+
+
+def test_what_is_not_labelled_may_be_no_number(tmp_path):
+    points, xyz = keypoints(hand(0)).tolist(), (1000 * array(hand(0).xyz)).tolist()
+    points[4], xyz[4] = [None, float("nan"), 0], [None] * 3
+    (sample,) = file(tmp_path, content({"keypoints": points, "joint_cam": xyz}))
+    assert problems(sample) == []
+    assert sample.joints_uv[4].tolist() == [0, 0]
+    points[4][2] = 1
+    (sample,) = file(tmp_path, content({"keypoints": points}))
+    assert problems(sample) == ["thumb_tip: 2D position is not a number"]
+
+
+def test_labels_for_another_size_are_refused(tmp_path):
+    half = content({}, image={"width": 48, "height": 48})
+    with pytest.raises(ValueError, match=r"is 96 x 96 pixels, but its entry says 48 x 48"):
+        file(tmp_path, half)[0]
+
+
+def turned(tmp_path, orientation, size):
+    """A 40 x 24 picture that its EXIF orientation turns, with an entry of a size."""
+    pixels = np.zeros((24, 40, 3), np.uint8)
+    pixels[:, 20:] = 255
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    image = {"file_name": "a.png"} | (
+        {} if size is None else dict(zip(("width", "height"), size, strict=True))
+    )
+    write_json(tmp_path / "mine.json", content({}, image=image))
+    return Coco(tmp_path, "mine")
+
+
+def test_orientation_is_applied_where_the_labels_are_for_the_upright_picture(tmp_path):
+    upright = shown(turned(tmp_path, 6, (24, 40))[0])
+    assert upright.shape == (40, 24, 3)
+    assert (upright[:20].max(), upright[20:].min()) == (0, 255)
+    stored = shown(turned(tmp_path, 6, (40, 24))[0])
+    assert (stored[:, :20].max(), stored[:, 20:].min()) == (0, 255)
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(3, (40, 24)), (6, None), (2, None)])
+def test_orientation_that_cannot_be_told_is_refused(tmp_path, orientation, size):
+    with pytest.raises(ValueError, match=r"a\.png is turned by its EXIF orientation"):
+        turned(tmp_path, orientation, size)[0]
 
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="no real samples at ../shared/realdata")

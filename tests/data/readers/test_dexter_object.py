@@ -88,7 +88,7 @@ def test_mistakes_name_the_file_and_the_layout(tmp_path):
     with pytest.raises(ValueError, match="no split 'training'; it has: test"):
         DexterObject(write(tmp_path), "training")
     truncate(tmp_path / "data" / "Grasp1" / "color" / "image_1_color.png")
-    with pytest.raises(ValueError, match=r"image_1_color\.png is no image"):
+    with pytest.raises(ValueError, match=r"image_1_color\.png: a truncated image"):
         DexterObject(tmp_path, "test")[1]
     annotations = tmp_path / "data" / "Pinch" / "annotations" / "Pinch3D.txt"
     text = annotations.read_text()

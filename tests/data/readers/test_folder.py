@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import cv2
@@ -121,5 +122,22 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
         Folder(tmp_path / "a.mp4")
     write_image(tmp_path / "b.jpg", hand(0).image)
     truncate(tmp_path / "b.jpg")
-    with pytest.raises(ValueError, match=r"b\.jpg is a truncated JPEG"):
+    with pytest.raises(ValueError, match=r"b\.jpg: a truncated JPEG"):
         Folder(tmp_path)[0]
+
+
+def test_hidden_files_are_no_samples_and_links_are_followed_once(tmp_path):
+    for name in ("a.png", "._a.png", ".thumbs/b.png", "c/d.png"):
+        write_image(tmp_path / "photos" / name, hand(0).image)
+    (tmp_path / "photos" / "c" / "round").symlink_to(tmp_path / "photos")
+    write_image(tmp_path / "elsewhere" / "e.png", hand(0).image)
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere")
+    sources = [s.source for s in Folder(tmp_path / "photos")]
+    assert sources == ["folder/a.png", "folder/c/d.png", "folder/linked/e.png"]
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    write_image(tmp_path / "a.png", hand(0).image)
+    (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    (sample,) = Folder(tmp_path)
+    assert sample.source == "folder/caf\\xe9.png"

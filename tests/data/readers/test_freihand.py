@@ -94,7 +94,7 @@ def test_mistakes_name_the_file_and_the_layout(tmp_path):
     with pytest.raises(ValueError, match="no split 'test'"):
         FreiHAND(tmp_path, "test")
     truncate(tmp_path / "evaluation" / "rgb" / "00000001.jpg")
-    with pytest.raises(ValueError, match=r"00000001\.jpg is a truncated JPEG"):
+    with pytest.raises(ValueError, match=r"00000001\.jpg: a truncated JPEG"):
         FreiHAND(tmp_path, "evaluation")[1]
     write_json(tmp_path / "training_mano.json", [[[0.0] * 60], [[0.0] * 61]])
     with pytest.raises(ValueError, match=r"training_mano\.json, entry 0: .*\(1, 61\)"):

@@ -51,7 +51,7 @@ def test_what_is_missing_or_damaged_is_named(root):
     part = root / "sequence2" / "camera3"
     dataset = Hsd(root, "train")
     truncate(part / "rgb" / "00000001.jpg")
-    with pytest.raises(ValueError, match=r"camera3/rgb/00000001\.jpg is a truncated JPEG"):
+    with pytest.raises(ValueError, match=r"camera3/rgb/00000001\.jpg: a truncated JPEG"):
         dataset[13]
     (part / "rgb" / "00000001.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"camera3/rgb/00000001\.jpg"):

@@ -83,7 +83,7 @@ def test_what_is_missing_or_damaged_is_named(root):
         InterHand(root, "test")
     dataset = InterHand(root, "val")
     truncate(root / "images" / "val" / FILE)
-    with pytest.raises(ValueError, match=r"image7\.jpg is a truncated JPEG"):
+    with pytest.raises(ValueError, match=r"image7\.jpg: a truncated JPEG"):
         dataset[0]
     write_json(root / "annotations" / "val" / "InterHand2.6M_val_joint_3d.json", {"0": {}})
     with pytest.raises(ValueError, match="annotation 8: expected a dictionary with '7'"):

@@ -136,7 +136,7 @@ def test_what_is_missing_or_damaged_is_named(root, tmp_path):
     truncate(folder / "rgb" / f"{NAMES[0]}.jpg")
     (folder / "depth" / f"{NAMES[1]}.png").unlink()
     dataset = ObMan(root, "val")
-    with pytest.raises(ValueError, match=r"rgb/00000003\.jpg is a truncated JPEG"):
+    with pytest.raises(ValueError, match=r"rgb/00000003\.jpg: a truncated JPEG"):
         dataset[0]
     with pytest.raises(FileNotFoundError, match=r"depth/00000012\.png"):
         dataset[1]

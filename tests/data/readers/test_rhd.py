@@ -84,7 +84,7 @@ def test_mistakes_name_the_file_and_the_layout(tmp_path):
     with pytest.raises(ValueError, match=r"depth/00000\.png is 8 x 96 .* 96 x 96"):
         RHD(tmp_path, "training")[0]
     truncate(tmp_path / "training" / "color" / "00001.png")
-    with pytest.raises(ValueError, match=r"color/00001\.png is no image"):
+    with pytest.raises(ValueError, match=r"color/00001\.png: a truncated image"):
         RHD(tmp_path, "training")[1]
     (tmp_path / "training" / "mask" / "00002.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"mask/00002\.png"):

@@ -118,7 +118,7 @@ def test_mistakes_name_the_file_and_the_layout(tmp_path):
         STB(tmp_path / "none", "test")
     root = write(tmp_path, 1)
     truncate(root / "images" / "B1Random" / "SK_color_0.png")
-    with pytest.raises(ValueError, match=r"B1Random/SK_color_0\.png is no image"):
+    with pytest.raises(ValueError, match=r"B1Random/SK_color_0\.png: a truncated image"):
         STB(root, "test")[1]
     with pytest.raises(FileNotFoundError, match=r"B3Random/SK_color_0\.png"):
         STB(root, "training")[3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from auxhand.data.image import load_stored, printable, upright
 
 Array = npt.NDArray[Any]
 
@@ -36,14 +39,51 @@ def require(root: Path, needed: Collection[str], layout: str) -> None:
 
 def read_image(path: Path) -> Tensor:
     """A colour image as (3, H, W) float32 RGB in [0, 1], its EXIF orientation ignored: labels of
-    datasets are for the stored pixels.
+    published datasets are for the stored pixels.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a file that is no image, or a truncated one.
     """
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    return to_tensor(cv2.cvtColor(read_pixels(path, flags), cv2.COLOR_BGR2RGB))
+    return to_tensor(load_stored(_there(path))[0])
+
+
+def read_labelled(path: Path, size: tuple[int, int] | None) -> Tensor:
+    """A colour image as (3, H, W) float32 RGB in [0, 1], in the pixels that its labels are told in.
+
+    Those are the stored pixels, except where the labels' own `size` is that of the picture as its
+    EXIF orientation turns it.
+
+    Args:
+        path: the file.
+        size: width and height that the labels say the picture has; None: nothing is said.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that is no image, or a truncated one; a picture of another size; one that
+            is turned by EXIF where the size does not tell whether its labels are.
+    """
+    pixels, orientation = load_stored(_there(path))
+    turned = upright(pixels, orientation)
+    fits = [p for p in (pixels, turned) if size is None or (p.shape[1], p.shape[0]) == size]
+    if size is not None and not fits:
+        raise ValueError(
+            f"{printable(path)} is {pixels.shape[1]} x {pixels.shape[0]} pixels, but its entry "
+            f"says {size[0]} x {size[1]}: its labels are for another picture"
+        )
+    if orientation != 1 and len(fits) == 2:
+        raise ValueError(
+            f"{printable(path)} is turned by its EXIF orientation ({orientation}), and its size "
+            "does not tell whether its labels are too: save it without, as labelled"
+        )
+    return to_tensor(fits[0])
+
+
+def _there(path: Path) -> Path:
+    """`path`, if there is such a file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {printable(path)}")
+    return path
 
 
 def to_tensor(image: Array) -> Tensor:
@@ -59,9 +99,8 @@ def read_pixels(path: Path, flags: int = cv2.IMREAD_UNCHANGED) -> Array:
         ValueError: a file that is no image, or a truncated one.
     """
     data = read_bytes(path)
-    if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]:
-        # OpenCV fills what is missing of a JPEG with grey and says nothing.
-        raise ValueError(f"{path} is a truncated JPEG: copy it anew")
+    if data[:2] == b"\xff\xd8":
+        load_stored(path)  # OpenCV fills what is missing of a JPEG with grey and says nothing
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if pixels is None:
         raise ValueError(f"{path} is no image that can be read, or a truncated one: copy it anew")
@@ -74,9 +113,7 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         FileNotFoundError: no such file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    return path.read_bytes()
+    return _there(path).read_bytes()
 
 
 def read_json(path: Path) -> Any:
@@ -88,25 +125,44 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}): copy it anew") from error
 
 
-def numbers(values: Any, shape: tuple[int, ...], where: str) -> Tensor:
+def numbers(values: Any, shape: tuple[int, ...], where: str, finite: bool = True) -> Tensor:
     """Labels as a float64 tensor of a shape.
 
+    Args:
+        values: nested lists of numbers, or an array.
+        shape: what is expected.
+        where: file and entry, for messages.
+        finite: refuse what is not; otherwise null becomes NaN, for `plausible` to judge.
+
     Raises:
-        ValueError: something else than that many finite numbers.
+        ValueError: something else than that many numbers.
     """
     try:
+        if not _fits(values, shape):  # what is nested deeper or wider is not even looked at
+            raise ValueError
         array = np.asarray(values, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(
-            f"{where}: expected numbers of shape {shape}, got {values!r:.80}"
+            f"{where}: expected numbers of shape {shape}, got {brief(values)}"
         ) from error
-    if array.shape != shape or not np.isfinite(array).all():
+    if array.shape != shape or (finite and not np.isfinite(array).all()):
         raise ValueError(f"{where}: expected finite numbers of shape {shape}, got {array.shape}")
     return torch.from_numpy(array.copy())
+
+
+def _fits(values: Any, shape: tuple[int, ...]) -> bool:
+    """Whether nested lists, or arrays in them, have a shape."""
+    if hasattr(values, "shape"):
+        return tuple(values.shape) == shape
+    if not shape:
+        return values is None or isinstance(values, (bool, int, float, str))
+    if not isinstance(values, (list, tuple)) or len(values) != shape[0]:
+        return False
+    return all(_fits(value, shape[1:]) for value in values)
 
 
 def one_of(split: str, splits: Collection[str], dataset: str) -> str:
@@ -127,7 +183,7 @@ def entry(record: Any, name: str, where: str) -> Any:
         ValueError: no dictionary, or it has no such entry.
     """
     if not isinstance(record, dict) or name not in record:
-        raise ValueError(f"{where}: expected a dictionary with {name!r}, got {record!r:.80}")
+        raise ValueError(f"{where}: expected a dictionary with {name!r}, got {brief(record)}")
     return record[name]
 
 
@@ -143,3 +199,10 @@ def same_size(image: Tensor, other: Array, path: Path) -> Array:
             f"{image.shape[2]} x {image.shape[1]}: copy both anew"
         )
     return other
+
+
+def brief(value: Any) -> str:
+    """At most 80 characters of a value whose whole text may be endless."""
+    shortener = reprlib.Repr()
+    shortener.maxlevel = 2
+    return shortener.repr(value)[:80]

@@ -14,19 +14,17 @@ import cv2
 import numpy as np
 
 from auxhand.data.crops import CropRule
-from auxhand.data.readers.files import Array, read_pixels, to_tensor
+from auxhand.data.image import VIDEOS, load_stored, photos_in, printable, upright
+from auxhand.data.readers.files import Array, to_tensor
 from auxhand.sample import HandSample
-
-PHOTOS = (".jpg", ".jpeg", ".png", ".webp")
-VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
 
 class Folder:
     """Samples (`auxhand.data.readers.reader.Reader`) with `image` and `source` alone.
 
     Args:
-        root: a folder, searched recursively for JPEG, PNG and WebP, whose EXIF orientation is
-            applied; or a video file.
+        root: a folder, searched recursively for JPEG, PNG and WebP (see `photos_in`), whose EXIF
+            orientation is applied; or a video file.
         split: "all".
         step: every `step`-th photo or frame.
 
@@ -53,8 +51,7 @@ or a video: .mp4, .avi, .mov, .mkv, .webm, .m4v"""
             raise FileNotFoundError(f"no folder or file {root}; expected:\n{self.LAYOUT}")
         self._root, self._step = root, step
         self._video = None if root.is_dir() else _Video(root)
-        found = (p for p in root.rglob("*") if p.suffix.lower() in PHOTOS and p.is_file())
-        self._photos = sorted(found)[::step] if self._video is None else []
+        self._photos = photos_in(root, _refuse)[::step] if self._video is None else []
         if self._video is None and not self._photos:
             raise FileNotFoundError(f"no photo in {root}; expected:\n{self.LAYOUT}")
 
@@ -67,15 +64,20 @@ or a video: .mp4, .avi, .mov, .mkv, .webm, .m4v"""
         index = range(len(self))[index]
         if self._video is None:
             path = self._photos[index]
-            pixels = read_pixels(path, cv2.IMREAD_COLOR)  # which turns it as EXIF says
-            source = path.relative_to(self._root).as_posix()
+            pixels = upright(*load_stored(path))
+            source = printable(path.relative_to(self._root))
         else:
             frame = index * self._step
-            pixels, source = self._video.read(frame), f"{self._root.name}/{frame}"
+            pixels = cv2.cvtColor(self._video.read(frame), cv2.COLOR_BGR2RGB)
+            source = f"{printable(self._root.name)}/{frame}"
         return HandSample(
-            image=to_tensor(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)),
+            image=to_tensor(pixels),
             source=f"{self.NAME}/{source}",
         )
+
+
+def _refuse(error: OSError) -> None:
+    raise error
 
 
 class _Video:

@@ -104,7 +104,7 @@ class FreiHAND:
 
 
 def _read_list(path: Path, shape: tuple[int, ...], count: int | None = None) -> torch.Tensor:
-    """(N, *shape) float64: one entry of that shape for each frame.
+    """(N, *shape) float64: one entry of that shape for each frame, null as NaN.
 
     Raises:
         ValueError: no list of such entries, or not `count` of them.
@@ -114,7 +114,9 @@ def _read_list(path: Path, shape: tuple[int, ...], count: int | None = None) -> 
         raise ValueError(f"{path} is no list of annotations")
     if count is not None and len(content) != count:
         raise ValueError(f"{path} has {len(content)} entries, not {count}")
-    return torch.stack([numbers(e, shape, f"{path}, entry {i}") for i, e in enumerate(content)])
+    return torch.stack(
+        [numbers(e, shape, f"{path}, entry {i}", finite=False) for i, e in enumerate(content)]
+    )
 
 
 def _read_mask(path: Path, image: torch.Tensor) -> torch.Tensor:

@@ -3,11 +3,12 @@
 import contextlib
 import io
 
+import cv2
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from auxhand.inference.image import load_photo
+from auxhand.data.image import load_photo, load_stored, upright
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 
@@ -183,3 +184,67 @@ def test_damaged_bytes_never_escape(tmp_path):
 def test_a_folder_is_not_a_photo(tmp_path):
     with pytest.raises(ValueError, match="not a file"):
         load_photo(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
+@pytest.mark.parametrize("block", [b"garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*"])
+def test_damaged_metadata_is_ignored(tmp_path, suffix, block):
+    photo = load_photo(save(two_tone(), tmp_path / f"a.{suffix}", exif=block))
+    np.testing.assert_allclose(photo.pixels[12, 5], RED, atol=12)
+
+
+def test_metadata_with_a_wrong_checksum_is_ignored(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = save(two_tone(), tmp_path / "a.png", exif=exif)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"eXIf") + 6] ^= 255
+    path.write_bytes(bytes(data))
+    np.testing.assert_array_equal(load_photo(path).pixels, np.asarray(two_tone()))
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("colour", [False, True])
+def test_sixteen_bits_are_scaled_by_the_range_in_use(tmp_path, bits, colour):
+    """Cameras of 10 and 12 bits write 16-bit files without shifting their values."""
+    values = np.full((24, 40), 2**bits - 1, np.uint16)
+    values[:, :20] = 2 ** (bits - 1)
+    stored = np.stack([values, values // 2, values * 0], -1)[..., ::-1] if colour else values
+    assert cv2.imwrite(str(tmp_path / "a.png"), stored)
+    for pixels in (load_photo(tmp_path / "a.png").pixels, load_stored(tmp_path / "a.png")[0]):
+        assert pixels[5, 1].tolist() == ([128, 64, 0] if colour else [128] * 3)
+        assert pixels[5, -1].tolist() == ([255, 127, 0] if colour else [255] * 3)
+
+
+def test_bytes_after_the_end_of_a_jpeg_are_no_part_of_it(tmp_path):
+    """Motion photos have a film behind the picture."""
+    path = save(two_tone(), tmp_path / "a.jpg")
+    expected = load_photo(path).pixels
+    path.write_bytes(path.read_bytes() + b"\0\0\0\x18ftypmp42" + bytes(5000))
+    np.testing.assert_array_equal(load_photo(path).pixels, expected)
+    np.testing.assert_array_equal(load_stored(path)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("a.mp4", b"\0\0\0\x18ftypmp42" + bytes(90), "a video, not a photo"),
+        ("a.jpg", b"\x1a\x45\xdf\xa3" + bytes(90), "a video, not a photo"),
+        ("a.jpg", b"RIFF\0\0\0\0AVI " + bytes(90), "a video, not a photo"),
+        ("a.jpg", b"\0\0\0\x18ftypheic" + bytes(90), "a HEIC picture"),
+        ("a.jpg", b"GIF89a" + bytes(90), "not a JPEG, PNG or WebP image"),
+    ],
+)
+def test_what_is_no_photo_is_named(tmp_path, name, data, says):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=says):
+        load_photo(tmp_path / name)
+
+
+def test_stored_pixels_are_not_turned(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    pixels, orientation = load_stored(save(two_tone(), tmp_path / "a.png", exif=exif))
+    np.testing.assert_array_equal(pixels, np.asarray(two_tone()))
+    assert orientation == 6
+    np.testing.assert_array_equal(upright(pixels, 6), np.rot90(pixels, -1))

@@ -1,0 +1,303 @@
+"""Pictures of any size and kind as uint8 RGB arrays, or one line that says what is wrong.
+
+JPEG, PNG and WebP through Pillow. Metadata that is damaged is ignored; transparency shows white;
+grey, palette, 16-bit and CMYK become 8-bit RGB (16 bits by the range in use: 10- and 12-bit cameras
+write such files); colour profiles are ignored; of an animation the first frame counts; bytes after
+a JPEG's end (motion photos) are no part of it.
+
+`load_photo` is for people's photos: EXIF orientation is applied, and a photo whose longer side
+exceeds `MAX_SIDE` is reduced by a whole factor (in a JPEG while decoding), since no network here
+sees more than a few hundred pixels of a hand; results return to the original's pixels through
+`Photo`. `load_stored` is for the pictures of datasets: the pixels that labels are told in.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
+
+SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp")
+"""File names (in lower case) that count as photos when a folder is read."""
+
+MAX_SIDE = 4096
+"""Pixels along the longer side above which a photo is reduced."""
+
+VIDEOS: tuple[str, ...] = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+"""File names (in lower case) of videos."""
+
+MAX_DECODED = 100_000_000
+"""Pixels that may be decoded into memory (up to about 1 GB with their conversion)."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_COPIES = {"WEBP": 2.5}
+"""Formats whose decoder keeps copies of the picture: how much more than the others they take."""
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the picture upright; from 5 on width and height change places."""
+_METADATA = (b"eXIf", b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"tIME")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photo, perhaps reduced.
+
+    Attributes:
+        pixels: (h, w, 3) uint8 RGB.
+        width, height: of the original in pixels, after its EXIF orientation.
+        reduction: whole factor r: a pixel of `pixels` stands for r x r of the original, so that
+            u -> (u + 0.5) r - 0.5 leads back.
+    """
+
+    pixels: np.ndarray
+    width: int
+    height: int
+    reduction: int
+
+    def uv_to_original(self, uv: np.ndarray) -> np.ndarray:
+        """(..., 2) pixels of `pixels` -> pixels of the original."""
+        return (np.asarray(uv) + 0.5) * self.reduction - 0.5
+
+    def box_from_original(self, box: Sequence[float]) -> tuple[float, float, float, float]:
+        """Box (x, y, width, height) in the original's pixels -> in those of `pixels`."""
+        x, y, width, height = box
+        r = self.reduction
+        return (x + 0.5) / r - 0.5, (y + 0.5) / r - 0.5, width / r, height / r
+
+    def box_to_original(self, box: Sequence[float]) -> tuple[float, float, float, float]:
+        """Box (x, y, width, height) in pixels of `pixels` -> in the original's."""
+        x, y, width, height = box
+        r = self.reduction
+        return (x + 0.5) * r - 0.5, (y + 0.5) * r - 0.5, width * r, height * r
+
+    def K_from_original(self, K: np.ndarray) -> np.ndarray:
+        """(3, 3) intrinsics in the original's pixels -> in those of `pixels`."""
+        r = self.reduction
+        shrink = np.array([[1 / r, 0, 0.5 / r - 0.5], [0, 1 / r, 0.5 / r - 0.5], [0, 0, 1]])
+        shrunk: np.ndarray = shrink @ K
+        return shrunk
+
+
+def load_photo(path: Path, max_side: int = MAX_SIDE, max_decoded: int = MAX_DECODED) -> Photo:
+    """Read a JPEG, PNG or WebP file, upright.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such an image, damaged, truncated or too large; the message is one line.
+    """
+    with _readable(path) as image:
+        width, height = image.size
+        factor = -(-max(image.size) // max_side)
+        reduction = 1
+        # A progressive JPEG keeps all its coefficients in memory, whatever size it is decoded to.
+        if image.format == "JPEG" and not image.info.get("progressive"):
+            image.draft(image.mode, (-(-width // factor), -(-height // factor)))
+            reduction = round(max(width, height) / max(image.size))
+        _check_size(image, max_decoded, (width, height))
+        eight, orientation = _eight_bits(image, path), _orientation(image)
+        rest = -(-max(eight.size) // max_side)
+        eight = eight.reduce(rest) if rest > 1 else eight
+        if orientation in _TURNS:
+            eight = eight.transpose(_TURNS[orientation])
+        if orientation >= 5:
+            width, height = height, width
+        return Photo(_rgb(eight), width, height, reduction * rest)
+
+
+def load_stored(path: Path, max_decoded: int = MAX_DECODED) -> tuple[np.ndarray, int]:
+    """The pixels of a JPEG, PNG, WebP or BMP file as they are stored, not turned, not reduced.
+
+    Returns:
+        (h, w, 3) uint8 RGB, and the EXIF orientation (1 to 8, 1 where nothing is to be turned).
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_photo`.
+    """
+    with _readable(path, (*_FORMATS, "BMP")) as image:
+        _check_size(image, max_decoded, image.size)
+        return _rgb(_eight_bits(image, path)), _orientation(image)
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """(h, w, 3) uint8 as stored -> as its EXIF orientation shows it."""
+    if orientation not in _TURNS:
+        return pixels
+    return np.array(Image.fromarray(pixels).transpose(_TURNS[orientation]))
+
+
+def photos_in(folder: Path, complain: Callable[[OSError], None]) -> list[Path]:
+    """The JPEG, PNG and WebP files of a folder and of the folders in it, sorted.
+
+    Hidden files and folders (`._a.jpg`, `.thumbs/`) are left out. Linked folders are followed, each
+    folder once.
+
+    Args:
+        folder: where to look.
+        complain: is told of each folder that cannot be listed.
+    """
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, onerror=complain, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = (Path(place, name) for name in files if not name.startswith("."))
+        found += (p for p in paths if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(found)
+
+
+def printable(name: str | Path) -> str:
+    """A file's name as text that can be printed and stored: bytes that are no UTF-8 as `\\xe9`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def _readable(path: Path, formats: tuple[str, ...] = _FORMATS) -> Iterator[Image.Image]:
+    """The file's image, undecoded; what goes wrong inside is a ValueError that names the file."""
+    where = printable(path)
+    if not os.path.lexists(path):
+        raise FileNotFoundError(2, "No such file", where)
+    if not path.is_file():
+        raise ValueError(f"{where}: not a file")
+    try:
+        with _open(path, formats) as image, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF blocks
+            yield image
+    except UnidentifiedImageError:
+        raise ValueError(f"{where}: {_what(path)}") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{where}: too large; scale it down first") from None
+    except MemoryError:
+        raise ValueError(f"{where}: too large for the memory; scale it down first") from None
+    # Pillow's decoders raise nearly anything at a damaged file: OSError, SyntaxError, EOFError,
+    # struct.error, ZeroDivisionError, ...
+    except Exception as error:
+        what = " ".join(str(error).split()) or "damaged image"
+        if "truncated" in what:
+            kind = "JPEG" if _begins(path)[:2] == b"\xff\xd8" else "image"
+            what = f"a truncated {kind}: copy it anew"
+        raise ValueError(f"{where}: {what}") from error
+
+
+def _open(path: Path, formats: tuple[str, ...]) -> Image.Image:
+    """The file's image, undecoded.
+
+    JPEGs go around Pillow's limit on pixels, because they can be reduced while decoding; our own
+    limit is checked before anything is decoded. A PNG whose metadata is damaged is read without.
+    """
+    begins = _begins(path)
+    if begins[:3] == b"\xff\xd8\xff":
+        return JpegImagePlugin.JpegImageFile(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return Image.open(path, formats=formats)
+        except (UnidentifiedImageError, ValueError):
+            if not begins.startswith(b"\x89PNG"):
+                raise
+            return Image.open(io.BytesIO(_bare_png(path.read_bytes())), formats=formats)
+
+
+def _begins(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(12)
+
+
+def _what(path: Path) -> str:
+    """What a file is that is no JPEG, PNG or WebP."""
+    begins = _begins(path)
+    brand = begins[8:12].lower() if begins[4:8] == b"ftyp" else b""
+    if brand[:3] in (b"hei", b"mif", b"hev"):
+        return "a HEIC picture; save it as JPEG first"
+    is_film = bool(brand) or begins[:4] == b"\x1a\x45\xdf\xa3" or begins[8:12] == b"AVI "
+    if is_film or path.suffix.lower() in VIDEOS:
+        return "a video, not a photo; `auxhand data convert folder` reads its frames"
+    return "not a JPEG, PNG or WebP image"
+
+
+def _bare_png(data: bytes) -> bytes:
+    """A PNG without metadata."""
+    kept, at = [data[:8]], 8
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in _METADATA:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation; 1 where the metadata has none or is damaged, in whatever way."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:
+        return 1
+    return value if value in _TURNS else 1
+
+
+def _check_size(image: Image.Image, most: int, size: tuple[int, int]) -> None:
+    if image.size[0] * image.size[1] * _COPIES.get(image.format or "", 1) > most:
+        raise ValueError(
+            f"{size[0]} x {size[1]} pixels are too many (at most {most / 1e6:.0f} million "
+            "can be decoded, fewer of a WebP); scale it down first"
+        )
+
+
+def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
+    """16 bits -> 8 bits, palette -> colours: what can be averaged."""
+    tiles = getattr(image, "tile", ())  # what is still to be decoded, and how it is stored
+    if image.format == "PNG" and tiles and "16" in str(tiles[0][3]):
+        return _scaled(path)
+    image.load()
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return image
+
+
+def _scaled(path: Path) -> Image.Image:
+    """A PNG of 16 bits by the range in use, the least of 8, 10, 12, 14 and 16 bits.
+
+    Pillow would keep the upper byte of colours alone, which is black for 8 bits in 16.
+    """
+    import cv2
+
+    flags = cv2.IMREAD_UNCHANGED
+    stored = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+    if stored is None or stored.dtype != np.uint16:
+        raise ValueError("damaged image")
+    values: npt.NDArray[np.uint16] = stored.astype(np.uint16, copy=False)
+    colours = values[..., :3] if values.ndim == 3 else values
+    bits = next(b for b in (8, 10, 12, 14, 16) if colours.max(initial=0) < 2**b)
+    eight = (colours >> (bits - 8)).astype(np.uint8)
+    if values.ndim == 2:
+        return Image.fromarray(eight)
+    eight = eight[..., ::-1]
+    if values.shape[2] == 4:
+        eight = np.concatenate([eight, (values[..., 3:] >> 8).astype(np.uint8)], -1)
+    return Image.fromarray(np.ascontiguousarray(eight))
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """(h, w, 3) uint8; what is transparent is white."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
