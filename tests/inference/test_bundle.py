@@ -101,9 +101,9 @@ def test_missing_files(copy, name):
         ("format", "else", "not the description"),
         ("input_size", "big", "input_size"),
         ("network", {"class": "os.system", "arguments": {}}, r"auxhand\.models"),
-        ("network", None, "specification"),
+        ("network", None, "network 'None' is of the wrong type"),
         ("conventions", {"joints": ["wrist"]}, "joints"),
-        ("crop", {"fraction": None}, "float"),
+        ("crop", {"fraction": None}, "fraction 'None' is of the wrong type"),
         ("crop", {"by": "smell", "fraction": 0.7}, "by 'smell'"),
         ("crop", {"view": "rear", "fraction": 0.7}, "view 'rear'"),
     ],
@@ -118,7 +118,7 @@ def test_wrong_descriptions(copy, key, value, says):
 
 @pytest.mark.parametrize("text", ["{", "[]", ""])
 def test_descriptions_that_are_none(copy, text):
-
+    (copy / DESCRIPTION).write_text(text)
     with pytest.raises(ValueError, match=DESCRIPTION):
         load_bundle(copy)
 

@@ -84,8 +84,9 @@ def _wall(rng: np.random.Generator, height: int, width: int) -> Array:
         folds = np.sin(phase + 0.6 * np.sin(0.37 * phase)).astype(np.float32)
         image *= 1 + rng.uniform(0.05, 0.3) * folds[None, :, None]
     elif kind < 0.4:  # two walls meet
-        x, lean = rng.uniform(0.1, 0.9) * width, rng.normal(0, 0.05) * width
-        side = np.array([[x, 0], [width, 0], [width, height], [x + lean, height]], np.int32)
+        corner, lean = rng.uniform(0.1, 0.9) * width, rng.normal(0, 0.05) * width
+        left = [[corner, 0], [width, 0], [width, height], [corner + lean, height]]
+        side = np.array(left, np.int32)
         cv2.fillPoly(image, [side], (image[0, 0] * rng.uniform(0.6, 0.92)).tolist(), cv2.LINE_AA)
     return image
 

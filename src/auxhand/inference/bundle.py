@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -239,7 +238,7 @@ def _crop(description: Mapping[str, Any]) -> CropRule:
     for name, value, known in (("by", by, get_args(CropBy)), ("view", view, get_args(View))):
         if value not in known:
             raise ValueError(f"{name} {value!r} of its crops is none of {', '.join(known)}")
-    return CropRule(by, float(crop.get("fraction", math.nan)), view)
+    return CropRule(by, float(_entry({"format": FORMAT, **crop}, "fraction", (int, float))), view)
 
 
 def _not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:

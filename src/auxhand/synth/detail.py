@@ -128,15 +128,15 @@ class Person:
     wrinkle: float
     vein: float
     tendon: float
-    shift: Array
+    shift: NDArray[np.float64]
     nail: tuple[float, float]
     edge: float
     lunula: float
     shine: float
     ring: tuple[int, float] | None
     watch: tuple[float, float] | None
-    metal: Array
-    strap: Array
+    metal: NDArray[np.float64]
+    strap: NDArray[np.float64]
 
     @classmethod
     def of(cls, pattern: int) -> Self:
@@ -164,12 +164,13 @@ def _palm_maps() -> tuple[Array, Array, Array]:
     """Distances to palm lines, veins and tendons in the palm's plane, in metacarpal lengths."""
     ticks = (np.arange(_MAP_SIDE) - _MAP_SIDE / 2) * _MAP_CELL
     plane = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
-    return tuple(
+    lines, veins, tendons = (
         np.minimum.reduce([distance(plane, curve) for curve in curves])
         .reshape(_MAP_SIDE, _MAP_SIDE)
         .astype(np.float32)
         for curves in (PALM_LINES, VEINS, TENDONS)
-    )  # type: ignore[return-value]
+    )
+    return lines, veins, tendons
 
 
 _MAPS = _palm_maps()
@@ -337,7 +338,9 @@ def detail_maps(
     maps[..., :3] = 1
     rows, columns = np.nonzero(face >= 0)
     points, values = _seen(
-        rows, columns, nearness, face, vertices, faces, np.linalg.inv(K), detail.coordinates
+        *(rows, columns, nearness, face, vertices, faces),
+        np.asarray(np.linalg.inv(K), np.float64),
+        detail.coordinates,
     )
     on_skin = values[:, 0] > 0.01
     if not on_skin.any():
