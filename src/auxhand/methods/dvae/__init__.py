@@ -1,0 +1,6 @@
+"""Disentangled VAE (Ch. 4): hands by factors, of images (synthesis) or of poses (estimation)."""
+
+from auxhand.methods.dvae.module import DisentangledVAE
+from auxhand.methods.dvae.variant import Networks, Weights
+
+__all__ = ["DisentangledVAE", "Networks", "Weights"]
