@@ -307,6 +307,8 @@ class HandPose:
         heatmaps: (B, 21, h, w).
         cloud: (B, N, 3) metres, about its centroid.
         model: (B, P) parameters h of a hand surface model (Eq. 2.4), for its regulariser.
+        canonical: (B, 21, 3) canonical pose relative to the root, in reference lengths (Ch. 4.3.3).
+        viewpoint: (B, 3, 3) the rotation from the canonical pose to the crop camera's axes.
     """
 
     uv: Tensor | None = None
@@ -320,6 +322,8 @@ class HandPose:
     heatmaps: Tensor | None = None
     cloud: Tensor | None = None
     model: Tensor | None = None
+    canonical: Tensor | None = None
+    viewpoint: Tensor | None = None
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
         """(name, tensor) of the fields that are there, in a fixed order (the outputs in ONNX)."""

@@ -8,11 +8,13 @@ import yaml
 from torch import nn
 
 from auxhand.cli.main import main
-from auxhand.methods.alignment import Networks
+from auxhand.methods import alignment, dvae
+from auxhand.methods.dvae.variant import VARIANTS
 from auxhand.models.mlp import PoseDecoder
 from auxhand.optim import Schedule
 
 PAPER = sorted((Path(__file__).parents[2] / "configs" / "paper").glob("*.yaml"))
+WITHOUT_CHAPTER_4 = [path for path in PAPER if not path.stem.startswith("dvae")]
 
 
 ALIGNMENT = {
@@ -50,7 +52,7 @@ SUPERVISED = {
 }
 STATED = [
     (path, entry, value)
-    for path in PAPER
+    for path in WITHOUT_CHAPTER_4
     for entry, value in (ALIGNMENT if "alignment" in path.stem else SUPERVISED).items()
 ]
 """File, entry and the value that the dissertation states for it."""
@@ -69,7 +71,7 @@ def test_constants_are_those_of_the_dissertation(path, entry, value):
     assert stated(path, entry) == value
 
 
-@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", WITHOUT_CHAPTER_4, ids=lambda path: path.stem)
 def test_augmentation_is_that_of_the_dissertation(path):
     """Scale 1 to 1.2, translation 20 of 256 pixels (Ch. 5.4.1; 0.8 to 1 in Ch. 7.4.3), hue up to a
     tenth of a turn either way, whose uniform distribution has this deviation in radians."""
@@ -83,7 +85,7 @@ def test_augmentation_is_that_of_the_dissertation(path):
 
 def test_the_networks_of_chapter_5_are_the_defaults():
     """Ch. 5.4.2 and 5.5; half as many hidden units as ResPEL, whose layers have 64, 128, 256."""
-    networks = Networks()
+    networks = alignment.Networks()
     assert networks.backbone == "resnet18"
     assert (networks.latent, networks.points, networks.pose_width) == (64, 256, 128)
     assert networks.cloud_widths == (32, 64, 128)
@@ -97,13 +99,18 @@ def test_the_networks_of_chapter_5_are_the_defaults():
 
 def test_rates_drop_by_10_twice():
     """Ch. 5.5 after convergence, Ch. 6.4.1 at epochs 60 and 90 of 100."""
-    for path in PAPER:
+    for path in WITHOUT_CHAPTER_4:
         schedule = Schedule(**stated(path, "model.init_args.schedule"))
         factors = [schedule.factor(epoch, 100) for epoch in range(100)]
         assert sorted({round(factor, 9) for factor in factors}) == [0.01, 0.1, 1.0]
 
 
 SMALLER = {
+    "dvae": [
+        "model.init_args.networks.backbone=test_resnet",
+        "model.init_args.networks.width=16",
+        "data.init_args.phases.size=64",
+    ],
     "supervised": ["model.init_args.network.init_args.body.init_args.width=16"],
     "alignment": [
         "model.init_args.networks.backbone=test_resnet",
@@ -138,3 +145,39 @@ def test_rows_of_table_6_1_differ_in_their_data_alone():
         del row["data"]["init_args"]["train"], row["data"]["init_args"]["val"]
     assert len(rows) == 3
     assert all(row == rows[0] for row in rows)
+
+
+def test_constants_of_chapter_4():
+    """Ch. 4.4.1, and what differs between its two applications."""
+    rows = {path.stem: yaml.safe_load(path.read_text()) for path in PAPER if "dvae" in path.stem}
+    assert sorted(rows) == [
+        "dvae_pose_rhd",
+        "dvae_pose_stb",
+        "dvae_synthesis_rhd",
+        "dvae_synthesis_stb",
+    ]
+    for name, row in rows.items():
+        model, data = row["model"]["init_args"], row["data"]["init_args"]
+        assert model["learning_rate"] == 1e-4
+        assert data["batch_size"] == 32
+        assert model["weights"] == {"x": 1.0, "y": 0.01}
+        assert model["networks"] == {
+            "backbone": "resnet18",
+            "dimensions": 32,
+            "width": 512,
+            "layers": 6,
+            "cells": 64,
+            "map_width": 64,
+        }
+        augmentation = data["phases"][0]["augmentation"]
+        if "pose" in name:
+            assert (model["variant"], model["beta"]) == ("pose", 0.01)
+            assert augmentation["any_rotation_share"] == 1.0
+        else:
+            assert (model["variant"], model["beta"]) == ("untagged", 100.0)
+        assert "other_side_share" not in augmentation  # no flips
+    networks = dvae.Networks()
+    assert networks == dvae.Networks(**rows["dvae_pose_rhd"]["model"]["init_args"]["networks"])
+    network = VARIANTS["pose"].network(networks)
+    assert network.latent == 64
+    assert network.factors == {"canonical": 32, "viewpoint": 32}

@@ -1,9 +1,11 @@
-"""The evidence lower bound and its parts, in nats (Ch. 3.1.1, 5.3)."""
+"""The evidence lower bound and its parts, in nats (Ch. 3.1.1, 4.3, 5.3)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 
@@ -16,6 +18,53 @@ def elbo(log_likelihood: Tensor, divergence: Tensor, beta: float) -> Tensor:
         beta: weight of the divergence (Higgins et al. 2017).
     """
     return log_likelihood - beta * divergence
+
+
+def weighted_elbo(
+    log_likelihoods: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    divergence: Tensor,
+    beta: float,
+) -> Tensor:
+    """sum_v lambda_v E_z log p(v | z) - beta D_KL(q || p(z)), of one z for each sample.
+
+    Eq. 4.1, 4.2, 4.4, 4.6 and 4.8 are this function of different posteriors: those of the factors
+    (4.2), of factors and an unlabelled rest (4.6), of x (4.1, 4.4) or of a further modality (4.8).
+    A variable that is not known has no term, so that weak labels (Ch. 4.3.3) are those terms that
+    are left.
+
+    Args:
+        log_likelihoods: of each variable v that is decoded, (...), up to a constant.
+        weights: lambda of each of them.
+        divergence: (...), of those dimensions of z that the variables are decoded from.
+        beta: weight of the divergence.
+
+    Raises:
+        KeyError: a variable without a weight.
+    """
+    terms = [weights[name] * value for name, value in log_likelihoods.items()]
+    return elbo(torch.stack(terms).sum(dim=0), divergence, beta) if terms else -beta * divergence
+
+
+def log_gaussian(
+    decoded: Tensor, target: Tensor, valid: Tensor | None = None, unit: float = 1.0
+) -> Tensor:
+    """log N(target; decoded, unit^2 / 2) up to a constant: less the sum of squares in units.
+
+    The chapters name no variance: with this one a weight lambda is that of a sum of squares.
+
+    Args:
+        decoded, target: (B, ...).
+        valid: (B, J) bool, rows of (B, J, D) values that are in the sum; None: all.
+        unit: what counts as 1.
+
+    Returns:
+        (B,).
+    """
+    difference = (decoded - target) / unit
+    if valid is not None:
+        difference = torch.where(valid[..., None], difference, 0.0)
+    return -difference.square().flatten(1).sum(dim=1)
 
 
 def kl_to_prior(mu: Tensor, logvar: Tensor) -> Tensor:

@@ -30,18 +30,20 @@ def mlp(*sizes: int) -> nn.Sequential:
 
 @recorded
 class PoseFeatures(nn.Module):
-    """A pose (B, 21, 3) to features (B, width): four fully connected layers, in float32.
+    """A pose (B, 21, 3) to features (B, width): fully connected layers, in float32.
+
+    Args:
+        width: units of each.
+        layers: four of 128 in Ch. 5.4.2, six of 512 in Ch. 4.4.1.
 
     Attributes:
         features: the width.
     """
 
-    def __init__(self, width: int = 128) -> None:
+    def __init__(self, width: int = 128, layers: int = _POSE_LAYERS) -> None:
         super().__init__()
         self.features = width
-        self.layers = nn.Sequential(
-            nn.Flatten(), mlp(NUM_JOINTS * 3, *[width] * _POSE_LAYERS), nn.ReLU()
-        )
+        self.layers = nn.Sequential(nn.Flatten(), mlp(NUM_JOINTS * 3, *[width] * layers), nn.ReLU())
 
     @full_precision
     def forward(self, pose: Tensor) -> Tensor:
@@ -51,19 +53,20 @@ class PoseFeatures(nn.Module):
 
 @recorded
 class PoseDecoder(nn.Module):
-    """z (B, D) to a pose (B, 21, 3): four fully connected layers of `width` hidden units, and the
-    linear one that gives the coordinates (Ch. 5.4.2). In float32: in bfloat16 a pose would be
-    rounded to millimetres.
+    """z (B, D) to a pose (B, 21, 3): fully connected layers of `width` hidden units, and the
+    linear one that gives the coordinates (Ch. 4.4.1, 5.4.2). In float32: in bfloat16 a pose would
+    be rounded to millimetres.
 
     Args:
         latent: D.
         width: hidden units.
+        layers: of them, see `PoseFeatures`.
     """
 
-    def __init__(self, latent: int = 64, width: int = 128) -> None:
+    def __init__(self, latent: int = 64, width: int = 128, layers: int = _POSE_LAYERS) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            mlp(latent, *[width] * _POSE_LAYERS, NUM_JOINTS * 3), nn.Unflatten(1, (NUM_JOINTS, 3))
+            mlp(latent, *[width] * layers, NUM_JOINTS * 3), nn.Unflatten(1, (NUM_JOINTS, 3))
         )
 
     @full_precision
