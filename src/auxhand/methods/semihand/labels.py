@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from auxhand.hand.skeleton import NUM_JOINTS
 
@@ -30,42 +31,32 @@ class Labels(NamedTuple):
         return self.valid & (self.cost <= tau)
 
 
-class PseudoLabels(nn.Module):
-    """The pseudo-labels of N samples as buffers, which checkpoints hold.
+class PseudoLabels:
+    """The pseudo-labels of N samples, in main memory.
 
-    uv is kept in sides of the crop from its corner, so that crops may change their size.
+    They are no buffers of a module: how many there are is known only when training begins, and an
+    average of weights must not average them. uv is kept in sides of the crop from its corner, so
+    that crops may change their size.
     """
 
-    uv: Tensor
-    d: Tensor
-    corrected_uv: Tensor
-    corrected_d: Tensor
-    cost: Tensor
-    valid: Tensor
-
     def __init__(self, count: int = 0) -> None:
-        super().__init__()
-        self.resize(count)
-
-    def resize(self, count: int) -> None:
-        """Forget everything and make room for `count` samples; nothing is trusted yet."""
-        device = self.cost.device if hasattr(self, "cost") else None
-        for name, shape in (("uv", (NUM_JOINTS, 2)), ("d", (NUM_JOINTS,))):
-            for kind in (name, f"corrected_{name}"):
-                self.register_buffer(kind, torch.zeros(count, *shape, device=device))
-        self.register_buffer("cost", torch.full((count,), torch.inf, device=device))
-        self.register_buffer("valid", torch.zeros(count, dtype=torch.bool, device=device))
+        self.uv = torch.zeros(count, NUM_JOINTS, 2)
+        self.d = torch.zeros(count, NUM_JOINTS)
+        self.corrected_uv, self.corrected_d = self.uv.clone(), self.d.clone()
+        self.cost = torch.full((count,), torch.inf)
+        self.valid = torch.zeros(count, dtype=torch.bool)
 
     def __len__(self) -> int:
         return len(self.cost)
 
     def read(self, index: Tensor, size: int) -> Labels:
-        """The labels of samples (B,), in pixels of crops of `size`."""
+        """The labels of samples (B,), in pixels of crops of `size`, on the device of `index`."""
+        at, device = index.cpu(), index.device
         return Labels(
-            (self.uv[index] * size - 0.5, self.d[index]),
-            (self.corrected_uv[index] * size - 0.5, self.corrected_d[index]),
-            self.cost[index],
-            self.valid[index],
+            ((self.uv[at] * size - 0.5).to(device), self.d[at].to(device)),
+            ((self.corrected_uv[at] * size - 0.5).to(device), self.corrected_d[at].to(device)),
+            self.cost[at].to(device),
+            self.valid[at].to(device),
         )
 
     def write(self, index: Tensor, labels: Labels, size: int) -> None:
@@ -76,3 +67,11 @@ class PseudoLabels(nn.Module):
         self.corrected_d[index] = labels.correction[1]
         self.cost[index] = labels.cost
         self.valid[index] = labels.valid
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All of them, for a checkpoint."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Replace all of them by those of a checkpoint."""
+        vars(self).update(state)

@@ -3,23 +3,31 @@
 L = L_sup(X_L) + L_unsup(X_U) + lambda_c L_cons(X_L, X_U) (Eq. 6.1). The stage "pretrain" is L_sup
 alone, "finetune" all of it, from the weights of the first stage. What the chapter leaves open, and
 how it is read here, is in docs/methods/semihand.md.
+
+Of the unlabelled images nothing is read but the image and the hand's box. A pseudo-label is
+corrected in 3D, which takes a camera: K is what the camera is, not a label of the hand, and where a
+stream tells it ("use: weak, told: [K, side]") it is used. Where none is told a crop is read as from
+far away (`camera.CROP_FOV`), so that no perspective is invented. Networks see right hands: a stream
+with left ones tells the side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from auxhand.geometry.crop import warp_image
-from auxhand.geometry.pose25d import lift_closed_form, relative
+from auxhand.data.augment import Contents
+from auxhand.geometry.camera import CROP_FOV, intrinsics_from_fov
+from auxhand.geometry.pose25d import lift_closed_form
 from auxhand.geometry.similarity import move_uv
+from auxhand.geometry.warp import warp_image
 from auxhand.hand.anatomy import bone_lengths
-from auxhand.hand.skeleton import BONES, REFERENCE_BONE, ROOT
+from auxhand.hand.skeleton import BONES, REFERENCE_BONE
 from auxhand.losses.consistency import (
     DEPTH_WEIGHT,
     OUTPUT_CELLS,
@@ -32,10 +40,12 @@ from auxhand.losses.consistency import (
 )
 from auxhand.losses.pose import mask_loss, masked_mean
 from auxhand.losses.pseudo_labels import REFERENCE, confidence, corrected, renewed
+from auxhand.losses.supervision import relative_pose
 from auxhand.methods.semihand.labels import Labels, PseudoLabels
 from auxhand.methods.semihand.perturbation import Perturbation
 from auxhand.metrics import ValidationMetrics
 from auxhand.models.pose_net import PoseNet
+from auxhand.monitor import Lessons, noise
 from auxhand.optim import Schedule, adam
 from auxhand.sample import HandBatch, HandPose, Views
 
@@ -44,6 +54,8 @@ SOURCE, TARGET = "source", "target"
 the plain crop, and one with diversity augmentation."""
 
 Stage = Literal["pretrain", "finetune"]
+Pose = tuple[Tensor, Tensor]
+"""uv (B, 21, 2) pixels of the crop and d (B, 21) in reference lengths."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,26 @@ class Objective:
     detached: Detached = "neither"
 
 
+class Predicted(NamedTuple):
+    """What the network says of plain crops of `size` pixels, on the CPU.
+
+    Attributes:
+        index: (B,) numbers of the samples.
+        pose: p' = f(x).
+        K: (B, 3, 3) intrinsics.
+        perturbed: f(T x).
+        T: (B, 3, 3) similarities of the pixels.
+        size: of the crops.
+    """
+
+    index: Tensor
+    pose: Pose
+    K: Tensor
+    perturbed: Pose
+    T: Tensor
+    size: int
+
+
 class SemiHand(LightningModule):
     """Trains a `PoseNet` with 2.5D poses and masks on labelled and unlabelled crops.
 
@@ -88,7 +120,12 @@ class SemiHand(LightningModule):
             the target. None: the median of what the pre-trained network predicts on it.
         learning_rate, weight_decay, schedule: of AdamW (Adam without decay).
         seed: of the perturbations.
+
+    Raises:
+        ValueError: a template of another number of bones.
     """
+
+    needs = Contents()
 
     def __init__(
         self,
@@ -115,8 +152,9 @@ class SemiHand(LightningModule):
         self.seed = seed
         self.given = template is not None
         self.labels = PseudoLabels()
-        self.register_buffer("template", torch.tensor(template or [0.0] * len(BONES)))
+        self.template = torch.tensor(template or [0.0] * len(BONES))
         self.validation = ValidationMetrics()
+        self.lessons = Lessons()
 
     def forward(self, image: Tensor) -> HandPose:
         """(B, 3, H, W) RGB in [0, 1], crops of right hands -> their poses."""
@@ -128,20 +166,24 @@ class SemiHand(LightningModule):
         return self.network
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Eq. 6.1."""
+        """Eq. 6.1.
+
+        Raises:
+            ValueError: the source has no label that is learnt from.
+        """
+        source: HandBatch = batch[SOURCE] if isinstance(batch, Mapping) else batch
+        self.lessons.check(lambda: {"a labelled pose": _labelled(source).any(dim=1)})
         if self.stage == "pretrain":
-            source: HandBatch = batch[SOURCE] if isinstance(batch, Mapping) else batch
             terms = {"supervised": self.supervised(self.network.stages(_image(source)), source)}
         else:
-            terms = self._mixed(batch[SOURCE], batch[TARGET])
-        total = torch.stack(list(terms.values())).sum()
-        count = len(batch[SOURCE]) if isinstance(batch, Mapping) else len(batch)
+            terms = self.mixed(source, batch[TARGET])
+        total, count = torch.stack(list(terms.values())).sum(), len(source)
         logged = {f"train/{name}": term.detach() for name, term in terms.items()}
         self.log_dict(logged, batch_size=count)
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=count)
         return total
 
-    def _mixed(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
+    def mixed(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
         """The weighted terms of Eq. 6.1; f(x) of both streams is one pass."""
         weights, count = self.objective, len(source)
         image = torch.cat([source.image, target.first.image])
@@ -149,7 +191,7 @@ class SemiHand(LightningModule):
         stages = self.network.stages(_channels_last(image))
         seen = _pose_and_mask(stages[-1])
         terms = {"supervised": self.supervised([_first(s, count) for s in stages], source)}
-        T = self._perturbations(len(image), size, self.global_step)
+        T = self.perturbation.draw(len(image), size, noise(self.seed, self, "cpu")).to(image)
         moved = self._read(warp_image(image, T, (size, size), padding="border"))
         if weights.view:
             view = view_consistency(moved, seen, T, size, weights.depth, detached=weights.detached)
@@ -165,10 +207,7 @@ class SemiHand(LightningModule):
     def supervised(self, stages: Iterable[HandPose], batch: HandBatch) -> Tensor:
         """L_sup = l(p, p_gt) + lambda_w |w - w_gt|_1 (Eq. 6.3), mean over the network's stages
         (intermediate supervision) and over what is labelled."""
-        d = relative(batch.joints_xyz)[..., 2]
-        told = batch.joint_mask("joints_xyz")
-        root = told[:, [ROOT, *REFERENCE_BONE]].all(dim=1, keepdim=True)
-        valid = batch.joint_mask("joints_uv") & told & root
+        valid, d = _labelled(batch), relative_pose(batch)[0][..., 2]
         unit, truth = batch.image.shape[-1] / OUTPUT_CELLS, (batch.joints_uv, d)
         losses = []
         for pose in stages:
@@ -201,64 +240,89 @@ class SemiHand(LightningModule):
         to_correction = labels.valid * pose_distance(correction, p, unit, depth)
         return (to_label + to_correction).mean()
 
+    def on_train_start(self) -> None:
+        """The data must be what the stage learns from.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if self.stage == "pretrain":
+            return
+        streams = self.trainer.datamodule.streams  # type: ignore[attr-defined]
+        if streams.keys() != {SOURCE, TARGET} or streams[TARGET].views != 2:
+            raise ValueError(
+                f"fine-tuning takes two streams, {SOURCE} and {TARGET}, and of the latter two "
+                "views (data.init_args.train)"
+            )
+
     def on_train_epoch_start(self) -> None:
         """Lines 1, 2, 4 and 6 of Algorithm 6.1: first labels, or their renewal; their costs."""
         if self.stage == "finetune" and self.objective.pseudo_labels:
-            self.renew(self.trainer.datamodule.in_order(TARGET))  # type: ignore[attr-defined]
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.renew(data.in_order(TARGET, self.current_epoch))
+
+    def on_train_epoch_end(self) -> None:
+        """An epoch without any label is enough to say so."""
+        self.lessons.end()
 
     @torch.no_grad()
     def renew(self, batches: Iterable[HandBatch]) -> None:
-        """New pseudo-labels of all unlabelled samples, each once in `batches`, in plain crops."""
+        """New pseudo-labels of all unlabelled samples, each once in `batches`, in plain crops; of
+        several processes each brings its share.
+
+        Raises:
+            ValueError: crops that turn the camera, or predictions that tell no proportions.
+        """
         training, first = self.network.training, len(self.labels) == 0
         self.network.eval()
-        found = [self._predicted(batch.to(self.device)) for batch in batches]
-        if first:
-            self.labels.resize(1 + max(int(index.max()) for index, *_ in found))
-            if not self.given:
-                self.template.copy_(_typical([(p, K) for _, p, K, *_ in found]))
-        for index, p, K, perturbed, T, size in found:
-            pose = p
-            if not first:
-                pose = renewed(p, self.labels.read(index, size).correction)
-            self.labels.write(index, self._judged(pose, K, perturbed, T, size), size)
+        rng = noise(self.seed, self, "cpu")
+        found = _of_all_processes([self._predicted(batch, rng) for batch in batches])
         self.network.train(training)
+        if first:
+            self.labels = PseudoLabels(1 + max(int(seen.index.max()) for seen in found))
+            if not self.given:
+                self.template = _typical(found)
+        for seen in found:
+            pose = seen.pose
+            if not first:
+                pose = renewed(pose, self.labels.read(seen.index, seen.size).correction)
+            self.labels.write(seen.index, self.judged(pose, seen), seen.size)
 
-    def _predicted(self, batch: HandBatch) -> tuple[Any, ...]:
-        """index, p' = f(x), K, f(T x), T and the size of the crops."""
-        size = batch.image.shape[-1]
-        T = self._perturbations(len(batch), size, self.current_epoch, int(batch.index[0]))
-        seen = self._read(batch.image)
-        moved = self._read(warp_image(batch.image, T, (size, size), padding="border"))
-        return batch.index, (seen.uv, seen.d), batch.K, (moved.uv, moved.d), T, size
+    def _predicted(self, batch: HandBatch, rng: torch.Generator) -> Predicted:
+        turned = batch.valid["crop"] & (batch.crop.R[:, 2, 2] < 1 - 1e-6)
+        if turned.any():
+            raise ValueError(
+                "pseudo-labels are carried by similarities of the pixels, but the crops of the "
+                "unlabelled images turn the camera: set data.init_args.crop.view=plain"
+            )
+        size, image = batch.image.shape[-1], batch.image.to(self.device)
+        T = self.perturbation.draw(len(batch), size, rng)
+        seen = self._read(image)
+        moved = self._read(warp_image(image, T.to(image), (size, size), padding="border"))
+        pose, perturbed = ((p.uv.float().cpu(), p.d.float().cpu()) for p in (seen, moved))
+        return Predicted(batch.index.cpu(), pose, _cameras(batch).cpu(), perturbed, T, size)
 
-    def _judged(
-        self,
-        pose: tuple[Tensor, Tensor],
-        K: Tensor,
-        perturbed: tuple[Tensor, Tensor],
-        T: Tensor,
-        size: int,
-    ) -> Labels:
+    def judged(self, pose: Pose, seen: Predicted) -> Labels:
         """p^ with r = P(p^) and C(p^) (Eq. 6.5, 6.8)."""
-        r = corrected(*pose, K, self.template)
+        r = corrected(*pose, seen.K, self.template)
         correction = (r.uv, r.d) if self.objective.registration else pose
-        carried = move_uv(T, pose[0]), pose[1]
-        unit, depth = size / OUTPUT_CELLS, self.objective.depth
-        cost = confidence(carried, perturbed, pose, correction, unit, depth)
+        carried = move_uv(seen.T, pose[0]), pose[1]
+        unit, depth = seen.size / OUTPUT_CELLS, self.objective.depth
+        cost = confidence(carried, seen.perturbed, pose, correction, unit, depth)
         return Labels(pose, correction, cost, r.valid)
-
-    def _perturbations(self, count: int, size: int, *key: int) -> Tensor:
-        """T for `count` crops, the same whenever the same `key` asks."""
-        seed = torch.tensor([self.seed, *key]).mul_(torch.tensor([1, 7919, 104729])[: len(key) + 1])
-        generator = torch.Generator().manual_seed(int(seed.sum()))
-        return self.perturbation.draw(count, size, generator).to(self.device)
 
     def _read(self, image: Tensor) -> PoseAndMask:
         return _pose_and_mask(self.network(_channels_last(image)))
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the pseudo-labels beside the weights, which a next stage starts from."""
+        checkpoint["pseudo_labels"] = {**self.labels.state_dict(), "template": self.template}
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make room for the pseudo-labels that the checkpoint holds."""
-        self.labels.resize(len(checkpoint["state_dict"]["labels.cost"]))
+        """Go on from the checkpoint's pseudo-labels."""
+        state = dict(checkpoint["pseudo_labels"])
+        self.template = state.pop("template")
+        self.labels.load_state_dict(state)
 
     def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
         """EPE with known root and scale (3D), PCK at 0.05 of the crop (2D)."""
@@ -272,15 +336,36 @@ class SemiHand(LightningModule):
         return adam(self.parameters(), self.learning_rate, self.schedule, steps, self.weight_decay)
 
 
-def _typical(poses: Sequence[tuple[tuple[Tensor, Tensor], Tensor]]) -> Tensor:
+def _labelled(batch: HandBatch) -> Tensor:
+    """(B, 21) bool: joints whose 2.5D pose is known."""
+    return batch.joint_mask("joints_uv") & relative_pose(batch)[1]
+
+
+def _cameras(batch: HandBatch) -> Tensor:
+    """(B, 3, 3) intrinsics of the crops, as from far away where none are told."""
+    size = batch.image.shape[-1]
+    far = intrinsics_from_fov(CROP_FOV, size, size).to(batch.K)
+    return torch.where(batch.valid["K"][:, None, None], batch.K, far)
+
+
+def _of_all_processes(own: list[Predicted]) -> list[Predicted]:
+    """What all processes have predicted, in the same order for each."""
+    if not torch.distributed.is_initialized():
+        return own
+    shares: list[list[Predicted]] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(shares, own)
+    return [seen for share in shares for seen in share]
+
+
+def _typical(found: Sequence[Predicted]) -> Tensor:
     """(20,) median lengths of bones, in reference lengths, of predictions that can be lifted.
 
     Raises:
         ValueError: none can.
     """
     lengths = []
-    for (uv, d), K in poses:
-        lifted = lift_closed_form(uv, d, K, REFERENCE_BONE)
+    for seen in found:
+        lifted = lift_closed_form(*seen.pose, seen.K, REFERENCE_BONE)
         lengths.append(bone_lengths(lifted.xyz)[lifted.valid])
     known = torch.cat(lengths)
     if not len(known):
