@@ -26,6 +26,8 @@ from auxhand.models.spec import build, specification
 
 VERSION = 1
 WEIGHTS, DESCRIPTION = "model.safetensors", "bundle.json"
+ONNX = "model.onnx"
+"""The same network for ONNX Runtime, where somebody wrote it there; a new bundle is without."""
 FORMAT = "auxhand bundle"
 
 CONVENTIONS: dict[str, Any] = {
@@ -84,7 +86,7 @@ def save_bundle(
     """
     folder = Path(folder)
     if folder.is_dir():
-        others = sorted({p.name for p in folder.iterdir()} - {WEIGHTS, DESCRIPTION})
+        others = sorted({p.name for p in folder.iterdir()} - {WEIGHTS, DESCRIPTION, ONNX})
         if others:
             raise ValueError(f"{folder} holds {others[0]!r}, which is no part of a bundle")
     description = {
