@@ -1,5 +1,6 @@
 """The dissertation's configurations: loadable, and trainable on a miniature."""
 
+import json
 import math
 from pathlib import Path
 
@@ -8,8 +9,12 @@ import yaml
 from torch import nn
 
 from auxhand.cli.main import main
+from auxhand.evaluation.datasets import DATASETS
+from auxhand.losses.consistency import DEPTH_WEIGHT, OUTPUT_CELLS
 from auxhand.methods import alignment, dvae
 from auxhand.methods.dvae.variant import VARIANTS
+from auxhand.methods.semihand.module import Objective
+from auxhand.methods.semihand.perturbation import Perturbation
 from auxhand.models.mlp import PoseDecoder
 from auxhand.optim import Schedule
 
@@ -50,10 +55,60 @@ SUPERVISED = {
     # Ch. 7.4.3, since Ch. 6 states kinds alone
     "data.init_args.phases.0.augmentation.any_rotation_share": 1.0,
 }
+SEMIHAND = {
+    # Ch. 6.4.1
+    "data.init_args.phases.0.size": 64,
+    "data.init_args.train.target.phases.0.size": 64,
+    "model.init_args.network.init_args.body.init_args.stacks": 2,
+    "model.init_args.network.init_args.body.init_args.stride": 1,
+    "model.init_args.objective.depth": 50,
+    "model.init_args.objective.mask": 100,
+    "model.init_args.objective.consistency": 0.1,
+    "model.init_args.objective.tau": 1.5,
+    "model.init_args.learning_rate": 1e-4,
+    "model.init_args.weight_decay": 0.0,
+    "model.init_args.schedule.drops": [4 / 10],
+    "trainer.max_epochs": 10,
+    # half of every batch of 128 from each domain
+    "data.init_args.batch_size": 128,
+    "data.init_args.train.source.batch_size": 64,
+    "data.init_args.train.target.batch_size": 64,
+    # Ch. 6.3.4, in pixels of 64 and degrees
+    "model.init_args.perturbation.shift": 5,
+    "model.init_args.perturbation.turn": 2,
+    "model.init_args.perturbation.quarters": True,
+    "data.init_args.train.target.views": 2,
+    # Alg. 6.1
+    "model.init_args.stage": "finetune",
+    "start_from": "runs/paper/semihand_pretrain",
+}
+SEMIHAND_PRETRAIN = {
+    # Ch. 6.3.1, 6.4.1
+    "data.init_args.phases.0.size": 64,
+    "model.init_args.stage": "pretrain",
+    "model.init_args.network.init_args.body.init_args.stacks": 2,
+    "model.init_args.network.init_args.body.init_args.stride": 1,
+    "model.init_args.objective.depth": 50,
+    "model.init_args.objective.mask": 100,
+    "model.init_args.learning_rate": 1e-3,
+    "model.init_args.weight_decay": 0.0,
+    "trainer.max_epochs": 100,
+    "model.init_args.schedule.drops": [60 / 100, 90 / 100],
+    "data.init_args.batch_size": 32,
+}
+FINE_TUNED = [p for p in PAPER if "semihand" in p.stem and p.stem != "semihand_pretrain"]
+
+
+def table(path):
+    """The constants of a file's method and stage."""
+    if path in FINE_TUNED:
+        return SEMIHAND
+    tables = {"alignment": ALIGNMENT, "supervised": SUPERVISED, "semihand": SEMIHAND_PRETRAIN}
+    return tables[path.stem.split("_")[0]]
+
+
 STATED = [
-    (path, entry, value)
-    for path in WITHOUT_CHAPTER_4
-    for entry, value in (ALIGNMENT if "alignment" in path.stem else SUPERVISED).items()
+    (path, entry, value) for path in WITHOUT_CHAPTER_4 for entry, value in table(path).items()
 ]
 """File, entry and the value that the dissertation states for it."""
 
@@ -99,10 +154,48 @@ def test_the_networks_of_chapter_5_are_the_defaults():
 
 def test_rates_drop_by_10_twice():
     """Ch. 5.5 after convergence, Ch. 6.4.1 at epochs 60 and 90 of 100."""
-    for path in WITHOUT_CHAPTER_4:
+    for path in set(WITHOUT_CHAPTER_4) - set(FINE_TUNED):
         schedule = Schedule(**stated(path, "model.init_args.schedule"))
         factors = [schedule.factor(epoch, 100) for epoch in range(100)]
         assert sorted({round(factor, 9) for factor in factors}) == [0.01, 0.1, 1.0]
+
+
+def test_fine_tuning_is_at_a_tenth_of_its_rate_from_the_5th_epoch():
+    """Ch. 6.4.1: 1e-5 instead of 1e-4, K = 10."""
+    schedule = Schedule(**stated(FINE_TUNED[0], "model.init_args.schedule"))
+    factors = [schedule.factor(epoch, 10) for epoch in range(10)]
+    assert factors == pytest.approx([1.0] * 4 + [0.1] * 6)
+
+
+def test_the_constants_of_chapter_6_are_the_defaults():
+    """In units of its output of 64 x 64, whatever the size of crops and maps."""
+    weights, perturbation = Objective(), Perturbation()
+    assert (weights.depth, weights.mask, weights.consistency, weights.tau) == (50, 100, 0.1, 1.5)
+    assert (DEPTH_WEIGHT, OUTPUT_CELLS) == (50, 64)
+    assert (perturbation.shift, perturbation.turn, perturbation.quarters) == (5, 2, True)
+    assert DATASETS["h3d"].length == DATASETS["yt3d"].length == 0.04
+
+
+def test_targets_are_seen_with_both_augmentations_and_without_labels():
+    """Ch. 6.3.4: diversity as the source's; the plain view is as crops are in evaluation."""
+    assert [path.stem.split("_")[1] for path in FINE_TUNED] == ["do", "h3d", "hsd", "stb", "yt3d"]
+    for path in FINE_TUNED:
+        data = stated(path, "data.init_args")
+        target = data["train"]["target"]
+        assert set(target.get("told", ())) <= {"K", "side"}
+        phase, share = target["phases"][0], data["crop"]["fraction"]
+        assert phase["augmentation"] == {"smallest": share, "largest": share}
+        assert phase["second"] == data["phases"][0]["augmentation"]
+        assert data["crop"]["view"] == "plain"
+
+
+def test_targets_differ_in_their_data_alone():
+    rows = [yaml.safe_load(path.read_text()) for path in FINE_TUNED]
+    for row in rows:
+        del row["trainer"]["default_root_dir"], row["data"]["init_args"]["val"]
+        del row["data"]["init_args"]["train"]["target"]["roots"]
+        del row["data"]["init_args"]["train"]["target"]["told"]
+    assert all(row == rows[0] for row in rows)
 
 
 SMALLER = {
@@ -111,6 +204,7 @@ SMALLER = {
         "model.init_args.networks.width=16",
         "data.init_args.phases.size=64",
     ],
+    "semihand": ["model.init_args.network.init_args.body.init_args.width=16"],
     "supervised": ["model.init_args.network.init_args.body.init_args.width=16"],
     "alignment": [
         "model.init_args.networks.backbone=test_resnet",
@@ -120,8 +214,17 @@ SMALLER = {
 }
 
 
-@pytest.mark.parametrize("config", PAPER, ids=lambda path: path.stem)
+# Those of fine-tuning differ in their data alone.
+@pytest.mark.parametrize(
+    "config", [p for p in PAPER if p not in FINE_TUNED[1:]], ids=lambda path: path.stem
+)
 def test_paper_configurations_train(config, hand_dataset, tmp_path):
+    train = f"[{hand_dataset}]"
+    if config in FINE_TUNED:
+        own = yaml.safe_load(config.read_text())["data"]["init_args"]["train"]
+        for stream in own.values():
+            stream |= {"roots": str(hand_dataset), "batch_size": 2}
+        train = json.dumps(own)
     small = [
         f"trainer.default_root_dir={tmp_path}",
         "trainer.max_epochs=1",
@@ -129,7 +232,8 @@ def test_paper_configurations_train(config, hand_dataset, tmp_path):
         "trainer.limit_val_batches=1",
         "trainer.precision=32-true",
         *SMALLER[config.stem.split("_")[0]],
-        f"data.init_args.train=[{hand_dataset}]",
+        *(["start_from=null"] if config in FINE_TUNED else []),
+        f"data.init_args.train={train}",
         f"data.init_args.val={hand_dataset}",
         "data.init_args.batch_size=2",
         "data.init_args.workers=0",

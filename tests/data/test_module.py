@@ -323,3 +323,32 @@ def test_validation_clouds_are_the_same_every_time(hand_dataset):
     # In the crop's frame, as the joints are: the hand's lines are drawn from joint to joint.
     nearest = torch.cdist(first.cloud, first.joints_xyz).amin(1)
     assert nearest.median() < 0.02
+
+
+def test_a_stream_in_order_is_its_first_views_once(hand_dataset):
+    """Whatever the order and the second views of its epochs are."""
+    plain, diverse = Augmentation(smallest=0.8, largest=0.8), WHOLE
+    phases = [
+        Phase(0, 32, augmentation=plain, second=diverse),
+        Phase(2, 48, augmentation=plain, second=diverse),
+    ]
+    given = {"use": "unlabelled", "views": 2, "phases": phases, "count": 9}
+    data = make(
+        hand_dataset,
+        train={"source": Stream(str(hand_dataset)), "target": Stream(str(hand_dataset), **given)},
+        crop=CropRule(view="plain"),
+    )
+    batches = list(data.in_order("target"))
+    assert [batch.index.tolist() for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+    whole = HandBatch.join(batches)
+    assert not any(whole.valid[name].any() for name in ("K", "joints_uv", "joints_xyz", "mask"))
+    again = HandBatch.join(list(data.in_order("target")))
+    assert torch.equal(whole.image, again.image)
+    assert next(iter(data.in_order("target", epoch=2))).image.shape[-1] == 48
+    step, _, _ = next(iter(data.train_dataloader()))
+    views = step["target"].first
+    at = views.index.tolist()
+    assert torch.equal(views.image, whole.image[at])
+    assert torch.equal(views.crop.A, whole.crop.A[at])
+    with pytest.raises(KeyError):
+        data.in_order("nowhere")

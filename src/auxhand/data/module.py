@@ -208,6 +208,30 @@ class HandDataModule(lightning.LightningDataModule):
             return next(iter(loaders.values()))
         return CombinedLoader(loaders, "min_size")
 
+    def in_order(self, name: str, epoch: int = 0) -> EpochLoader:
+        """The first views of all samples of a stream, each once and in order, this process's share.
+
+        Args:
+            name: of the stream.
+            epoch: whose phase says what they look like.
+
+        Raises:
+            KeyError: no such stream.
+        """
+        given = self.training_sets[name]
+        one_view = TrainingSet(
+            replace(given.stream, views=1),
+            given.parts,
+            given.curriculum,
+            given.backgrounds,
+            self.seed,
+            self.contents,
+            given.number,
+        )
+        sampler = KeySampler(len(one_view))
+        sampler.set_epoch(epoch)
+        return self._loader(one_view, sampler, self._batch_size(name), drop_last=False)
+
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Several streams' batches as one, where it is asked for."""
         if self.joined and isinstance(batch, Mapping):

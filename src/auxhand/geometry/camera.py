@@ -19,6 +19,10 @@ from auxhand.geometry.shapes import expect
 
 TINY = 1e-12
 
+CROP_FOV = 15.0
+"""Degrees over a crop of a photo whose camera is not known: it is read as from far away, so that
+perspective is not invented."""
+
 
 @full_precision
 def project(K: Tensor, xyz: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ VERSION = 2
 """Version 1 had `fraction` and `view` instead of `crop`, and did not name its weights."""
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "bundle.json"
+ONNX = "model.onnx"
+"""The same network for ONNX Runtime, where somebody wrote it there; a new bundle is without."""
 FORMAT = "auxhand bundle"
 LARGEST_INPUT = 4096
 """Pixels of the largest input that a description may ask for."""
@@ -98,7 +100,7 @@ def save_bundle(
     """
     folder = Path(folder)
     if folder.is_dir():
-        others = sorted({p.name for p in folder.iterdir()} - {WEIGHTS, DESCRIPTION})
+        others = sorted({p.name for p in folder.iterdir()} - {WEIGHTS, DESCRIPTION, ONNX})
         if others:
             raise ValueError(f"{folder} holds {others[0]!r}, which is no part of a bundle")
     # Tensors that share memory (tied weights) are written one by one.

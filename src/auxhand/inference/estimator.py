@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from auxhand.data.crops import View, square_crop
-from auxhand.geometry.camera import intrinsics_from_fov
+from auxhand.geometry.camera import CROP_FOV, intrinsics_from_fov
 from auxhand.geometry.crop import Crop
 from auxhand.geometry.pose25d import reference_length
 from auxhand.hand.anatomy import bone_lengths
@@ -34,10 +34,6 @@ DEFAULT = "default"
 
 FOV = 60.0
 """Degrees over the photo's longer side, where the camera is not known."""
-
-CROP_FOV = 15.0
-"""Degrees over a crop of a photo whose camera is not known: it is read as from far away, so that
-no perspective is made up."""
 
 CANDIDATES = 2
 """Windows that are followed up."""

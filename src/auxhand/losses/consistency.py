@@ -39,6 +39,17 @@ class PoseAndMask(NamedTuple):
         return PoseAndMask(self.uv.detach(), self.d.detach(), self.mask.detach())
 
 
+def joint_distance(
+    first: tuple[Tensor, Tensor],
+    second: tuple[Tensor, Tensor],
+    unit: float,
+    depth_weight: float = DEPTH_WEIGHT,
+) -> Tensor:
+    """The summands of Eq. 6.2, (..., J): one a joint; see `pose_distance`."""
+    in_image = ((first[0] - second[0]) / unit).square().sum(dim=-1)
+    return in_image + depth_weight * (first[1] - second[1]).square()
+
+
 def pose_distance(
     first: tuple[Tensor, Tensor],
     second: tuple[Tensor, Tensor],
@@ -56,8 +67,7 @@ def pose_distance(
     Returns:
         (...), one distance a pose.
     """
-    in_image = ((first[0] - second[0]) / unit).square().sum(dim=-1)
-    return (in_image + depth_weight * (first[1] - second[1]).square()).mean(dim=-1)
+    return joint_distance(first, second, unit, depth_weight).mean(dim=-1)
 
 
 def view_consistency(

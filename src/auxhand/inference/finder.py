@@ -1,0 +1,95 @@
+"""Finds the hands of a photo, by one look of a detector at the whole of it."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from auxhand.data.letterbox import letterbox
+from auxhand.inference.bundle import ONNX, Bundle, load_bundle
+from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
+from auxhand.models.detector import DetectionMaps, HandDetector, decode
+
+Array = npt.NDArray[Any]
+
+
+class FoundHand(NamedTuple):
+    """A hand in a photo.
+
+    Attributes:
+        box: x, y, width, height in pixels of the photo, an integer being a pixel's centre: the
+            whole of a photo is (-0.5, -0.5, W, H). It holds the hand from the wrist to the
+            fingertips, and lies in the photo.
+        presence: probability that it is a hand.
+        right: probability that it is a right hand.
+    """
+
+    box: tuple[float, float, float, float]
+    presence: float
+    right: float
+
+
+class Finder:
+    """Finds hands with a detector that is loaded once.
+
+    Args:
+        bundle: of a `HandDetector`; its presence threshold is what counts as a hand.
+        onnx: the same network as `write_onnx` wrote it, to be run instead.
+
+    Raises:
+        ValueError: the bundle's network is no detector.
+    """
+
+    def __init__(self, bundle: Bundle, onnx: Path | None = None) -> None:
+        if not isinstance(bundle.network, HandDetector):
+            raise ValueError(f"{type(bundle.network).__name__} finds no hands: it is no detector")
+        self.size = bundle.input_size
+        self.threshold = bundle.presence_threshold
+        self._run = run_with_torch(bundle.network.eval()) if onnx is None else run_with_onnx(onnx)
+
+    @staticmethod
+    def load(folder: str | PathLike[str]) -> Finder:
+        """The finder of a bundle's folder, run by ONNX Runtime if it and the ONNX file are there.
+
+        Raises:
+            FileNotFoundError: no bundle there.
+            ValueError: a bundle that cannot be read, or one of another network.
+        """
+        onnx = Path(folder) / ONNX
+        usable = has_onnx_runtime() and onnx.is_file()
+        return Finder(load_bundle(Path(folder)), onnx if usable else None)
+
+    def find(self, image: Array, threshold: float | None = None) -> list[FoundHand]:
+        """The hands of a photo, the most certain first.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            threshold: least presence; by default the bundle's.
+
+        Raises:
+            ValueError: an image of another shape or type.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(
+                f"a photo must be (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}"
+            )
+        square, place = letterbox(image, self.size)
+        picture = square.transpose(2, 0, 1)[None].astype(np.float32) * np.float32(1 / 255)
+        maps = {name: torch.from_numpy(value) for name, value in self._run(picture).items()}
+        least = self.threshold if threshold is None else threshold
+        found = decode(DetectionMaps(**maps), least)[0]
+        height, width = image.shape[:2]
+        low, high = np.full(4, -0.5), np.array([width, height, width, height]) - 0.5
+        boxes = place.to_photo(found.boxes.double().numpy()).clip(low, high)
+        return [
+            FoundHand((x, y, right - x, bottom - y), presence, side)
+            for (x, y, right, bottom), presence, side in zip(
+                boxes.tolist(), found.presence.tolist(), found.side.tolist(), strict=True
+            )
+            if right > x and bottom > y
+        ]

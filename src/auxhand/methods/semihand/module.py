@@ -1,0 +1,395 @@
+"""SemiHand: labelled synthetic and unlabelled real images (Ch. 6.3, Algorithm 6.1).
+
+L = L_sup(X_L) + L_unsup(X_U) + lambda_c L_cons(X_L, X_U) (Eq. 6.1). The stage "pretrain" is L_sup
+alone, "finetune" all of it, from the weights of the first stage. What the chapter leaves open, and
+how it is read here, is in docs/methods/semihand.md.
+
+Of the unlabelled images nothing is read but the image and the hand's box. A pseudo-label is
+corrected in 3D, which takes a camera: K is what the camera is, not a label of the hand, and where a
+stream tells it ("use: weak, told: [K, side]") it is used. Where none is told a crop is read as from
+far away (`camera.CROP_FOV`), so that no perspective is invented. Networks see right hands: a stream
+with left ones tells the side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from auxhand.data.augment import Contents
+from auxhand.geometry.camera import CROP_FOV, intrinsics_from_fov
+from auxhand.geometry.pose25d import lift_closed_form
+from auxhand.geometry.similarity import move_uv
+from auxhand.geometry.warp import warp_image
+from auxhand.hand.anatomy import bone_lengths
+from auxhand.hand.skeleton import BONES, REFERENCE_BONE
+from auxhand.losses.consistency import (
+    DEPTH_WEIGHT,
+    OUTPUT_CELLS,
+    Detached,
+    PoseAndMask,
+    cross_modal_consistency,
+    joint_distance,
+    pose_distance,
+    view_consistency,
+)
+from auxhand.losses.pose import mask_loss, masked_mean
+from auxhand.losses.pseudo_labels import REFERENCE, confidence, corrected, renewed
+from auxhand.losses.supervision import relative_pose
+from auxhand.methods.semihand.labels import Labels, PseudoLabels
+from auxhand.methods.semihand.perturbation import Perturbation
+from auxhand.metrics import ValidationMetrics
+from auxhand.models.pose_net import PoseNet
+from auxhand.monitor import Lessons, noise
+from auxhand.optim import Schedule, adam
+from auxhand.sample import HandBatch, HandPose, Views
+
+SOURCE, TARGET = "source", "target"
+"""Names of the streams: labelled, unlabelled. A batch of the latter is two views of its samples:
+the plain crop, and one with diversity augmentation."""
+
+Stage = Literal["pretrain", "finetune"]
+Pose = tuple[Tensor, Tensor]
+"""uv (B, 21, 2) pixels of the crop and d (B, 21) in reference lengths."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Eq. 6.1 to 6.10 in numbers (Ch. 6.4.1), and which of its parts are there (Table 6.1).
+
+    Attributes:
+        depth: lambda_d of Eq. 6.2.
+        mask: lambda_w of Eq. 6.3.
+        consistency: lambda_c of Eq. 6.1.
+        tau: most C(p^) of a trusted pseudo-label, Eq. 6.6.
+        view: with L_vc.
+        cross_modal: with L_cc.
+        pseudo_labels: with L_unsup.
+        registration: pseudo-labels are corrected (P of Eq. 6.5); without, r = p^.
+        difficulties: trusted samples are shown with diversity augmentation, the others with
+            perturbation (Ch. 6.3.4); without, all of them are perturbed.
+        detached: the side of L_vc without a gradient.
+    """
+
+    depth: float = DEPTH_WEIGHT
+    mask: float = 100.0
+    consistency: float = 0.1
+    tau: float = 1.5
+    view: bool = True
+    cross_modal: bool = True
+    pseudo_labels: bool = True
+    registration: bool = True
+    difficulties: bool = True
+    detached: Detached = "neither"
+
+
+class Predicted(NamedTuple):
+    """What the network says of plain crops of `size` pixels, on the CPU.
+
+    Attributes:
+        index: (B,) numbers of the samples.
+        pose: p' = f(x).
+        K: (B, 3, 3) intrinsics.
+        perturbed: f(T x).
+        T: (B, 3, 3) similarities of the pixels.
+        size: of the crops.
+    """
+
+    index: Tensor
+    pose: Pose
+    K: Tensor
+    perturbed: Pose
+    T: Tensor
+    size: int
+
+
+class SemiHand(LightningModule):
+    """Trains a `PoseNet` with 2.5D poses and masks on labelled and unlabelled crops.
+
+    Args:
+        network: predicts uv, d and mask.
+        stage: "pretrain", with batches of the labelled stream, or "finetune", with both.
+        objective: weights and parts.
+        perturbation: T of Eq. 6.8 and 6.10.
+        template: lengths of the 20 `skeleton.BONES` of the target's hand, in any unit: a label of
+            the target. None: the median of what the pre-trained network predicts on it.
+        learning_rate, weight_decay, schedule: of AdamW (Adam without decay).
+        seed: of the perturbations.
+
+    Raises:
+        ValueError: a template of another number of bones.
+    """
+
+    needs = Contents()
+
+    def __init__(
+        self,
+        network: PoseNet,
+        stage: Stage = "finetune",
+        objective: Objective | None = None,
+        perturbation: Perturbation | None = None,
+        template: Sequence[float] | None = None,
+        learning_rate: float = 1e-4,
+        weight_decay: float = 0.0,
+        schedule: Schedule | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if template is not None and len(template) != len(BONES):
+            raise ValueError(f"a template has {len(BONES)} lengths of bones, not {len(template)}")
+        self.network = network.to(memory_format=torch.channels_last)
+        self.stage: Stage = stage
+        self.objective = objective or Objective()
+        self.perturbation = perturbation or Perturbation()
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.schedule = schedule or Schedule()
+        self.seed = seed
+        self.given = template is not None
+        self.labels = PseudoLabels()
+        self.template = torch.tensor(template or [0.0] * len(BONES))
+        self.validation = ValidationMetrics()
+        self.lessons = Lessons()
+
+    def forward(self, image: Tensor) -> HandPose:
+        """(B, 3, H, W) RGB in [0, 1], crops of right hands -> their poses."""
+        pose: HandPose = self.network(image)
+        return pose
+
+    def estimator(self) -> PoseNet:
+        """The RGB-only test path, as a bundle holds it."""
+        return self.network
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Eq. 6.1.
+
+        Raises:
+            ValueError: the source has no label that is learnt from.
+        """
+        source: HandBatch = batch[SOURCE] if isinstance(batch, Mapping) else batch
+        self.lessons.check(lambda: {"a labelled pose": _labelled(source).any(dim=1)})
+        if self.stage == "pretrain":
+            terms = {"supervised": self.supervised(self.network.stages(_image(source)), source)}
+        else:
+            terms = self.mixed(source, batch[TARGET])
+        total, count = torch.stack(list(terms.values())).sum(), len(source)
+        logged = {f"train/{name}": term.detach() for name, term in terms.items()}
+        self.log_dict(logged, batch_size=count)
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=count)
+        return total
+
+    def mixed(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
+        """The weighted terms of Eq. 6.1; f(x) of both streams is one pass."""
+        weights, count = self.objective, len(source)
+        image = torch.cat([source.image, target.first.image])
+        size = image.shape[-1]
+        stages = self.network.stages(_channels_last(image))
+        seen = _pose_and_mask(stages[-1])
+        terms = {"supervised": self.supervised([_first(s, count) for s in stages], source)}
+        T = self.perturbation.draw(len(image), size, noise(self.seed, self, "cpu")).to(image)
+        moved = self._read(warp_image(image, T, (size, size), padding="border"))
+        if weights.view:
+            view = view_consistency(moved, seen, T, size, weights.depth, detached=weights.detached)
+            terms["view"] = weights.consistency * view
+        if weights.cross_modal:
+            cross = cross_modal_consistency(seen.uv, seen.mask, size).mean()
+            terms["cross_modal"] = weights.consistency * cross
+        if weights.pseudo_labels:
+            perturbed = PoseAndMask(*(value[count:] for value in moved))
+            terms["pseudo_labels"] = self._unsupervised(target, perturbed, T[count:])
+        return terms
+
+    def supervised(self, stages: Iterable[HandPose], batch: HandBatch) -> Tensor:
+        """L_sup = l(p, p_gt) + lambda_w |w - w_gt|_1 (Eq. 6.3), mean over the network's stages
+        (intermediate supervision) and over what is labelled."""
+        valid, d = _labelled(batch), relative_pose(batch)[0][..., 2]
+        unit, truth = batch.image.shape[-1] / OUTPUT_CELLS, (batch.joints_uv, d)
+        losses = []
+        for pose in stages:
+            p = _pose_and_mask(pose)
+            distance = joint_distance((p.uv, p.d), truth, unit, self.objective.depth)
+            mask = mask_loss(p.mask, batch.mask, batch.valid["mask"])
+            losses.append(masked_mean(distance, valid) + self.objective.mask * mask)
+        return torch.stack(losses).mean()
+
+    def _unsupervised(self, target: Views, perturbed: PoseAndMask, T: Tensor) -> Tensor:
+        """L_unsup = 1(C(p^) <= tau) l(p, p^) + l(r, p) (Eq. 6.6), mean over samples."""
+        plain, diverse = target
+        size, depth = plain.image.shape[-1], self.objective.depth
+        labels = self.labels.read(plain.index, size)
+        trusted = labels.trusted(self.objective.tau)
+        self.log("train/trusted", trusted.float().mean(), batch_size=len(plain))
+        self.log("train/uncorrected", (~labels.valid).float().mean(), batch_size=len(plain))
+        uv, d, A = perturbed.uv, perturbed.d, T
+        if self.objective.difficulties and bool(trusted.any()):
+            shown = self._read(diverse.image[trusted])
+            uv = uv.clone()
+            d = d.clone()
+            uv[trusted], d[trusted] = shown.uv, shown.d
+            A = torch.where(trusted[:, None, None], target.transform.A.to(T), T)
+        p = uv, d
+        label = move_uv(A, labels.pose[0]), labels.pose[1]
+        correction = move_uv(A, labels.correction[0]), labels.correction[1]
+        unit = size / OUTPUT_CELLS
+        to_label = trusted * pose_distance(p, label, unit, depth)
+        to_correction = labels.valid * pose_distance(correction, p, unit, depth)
+        return (to_label + to_correction).mean()
+
+    def on_train_start(self) -> None:
+        """The data must be what the stage learns from.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if self.stage == "pretrain":
+            return
+        streams = self.trainer.datamodule.streams  # type: ignore[attr-defined]
+        if streams.keys() != {SOURCE, TARGET} or streams[TARGET].views != 2:
+            raise ValueError(
+                f"fine-tuning takes two streams, {SOURCE} and {TARGET}, and of the latter two "
+                "views (data.init_args.train)"
+            )
+
+    def on_train_epoch_start(self) -> None:
+        """Lines 1, 2, 4 and 6 of Algorithm 6.1: first labels, or their renewal; their costs."""
+        if self.stage == "finetune" and self.objective.pseudo_labels:
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.renew(data.in_order(TARGET, self.current_epoch))
+
+    def on_train_epoch_end(self) -> None:
+        """An epoch without any label is enough to say so."""
+        self.lessons.end()
+
+    @torch.no_grad()
+    def renew(self, batches: Iterable[HandBatch]) -> None:
+        """New pseudo-labels of all unlabelled samples, each once in `batches`, in plain crops; of
+        several processes each brings its share.
+
+        Raises:
+            ValueError: crops that turn the camera, or predictions that tell no proportions.
+        """
+        training, first = self.network.training, len(self.labels) == 0
+        self.network.eval()
+        rng = noise(self.seed, self, "cpu")
+        found = _of_all_processes([self._predicted(batch, rng) for batch in batches])
+        self.network.train(training)
+        if first:
+            self.labels = PseudoLabels(1 + max(int(seen.index.max()) for seen in found))
+            if not self.given:
+                self.template = _typical(found)
+        for seen in found:
+            pose = seen.pose
+            if not first:
+                pose = renewed(pose, self.labels.read(seen.index, seen.size).correction)
+            self.labels.write(seen.index, self.judged(pose, seen), seen.size)
+
+    def _predicted(self, batch: HandBatch, rng: torch.Generator) -> Predicted:
+        turned = batch.valid["crop"] & (batch.crop.R[:, 2, 2] < 1 - 1e-6)
+        if turned.any():
+            raise ValueError(
+                "pseudo-labels are carried by similarities of the pixels, but the crops of the "
+                "unlabelled images turn the camera: set data.init_args.crop.view=plain"
+            )
+        size, image = batch.image.shape[-1], batch.image.to(self.device)
+        T = self.perturbation.draw(len(batch), size, rng)
+        seen = self._read(image)
+        moved = self._read(warp_image(image, T.to(image), (size, size), padding="border"))
+        pose, perturbed = ((p.uv.float().cpu(), p.d.float().cpu()) for p in (seen, moved))
+        return Predicted(batch.index.cpu(), pose, _cameras(batch).cpu(), perturbed, T, size)
+
+    def judged(self, pose: Pose, seen: Predicted) -> Labels:
+        """p^ with r = P(p^) and C(p^) (Eq. 6.5, 6.8)."""
+        r = corrected(*pose, seen.K, self.template)
+        correction = (r.uv, r.d) if self.objective.registration else pose
+        carried = move_uv(seen.T, pose[0]), pose[1]
+        unit, depth = seen.size / OUTPUT_CELLS, self.objective.depth
+        cost = confidence(carried, seen.perturbed, pose, correction, unit, depth)
+        return Labels(pose, correction, cost, r.valid)
+
+    def _read(self, image: Tensor) -> PoseAndMask:
+        return _pose_and_mask(self.network(_channels_last(image)))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save the pseudo-labels beside the weights, which a next stage starts from."""
+        checkpoint["pseudo_labels"] = {**self.labels.state_dict(), "template": self.template}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from the checkpoint's pseudo-labels."""
+        state = dict(checkpoint["pseudo_labels"])
+        self.template = state.pop("template")
+        self.labels.load_state_dict(state)
+
+    def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
+        """EPE with known root and scale (3D), PCK at 0.05 of the crop (2D)."""
+        self.log_dict(
+            self.validation(self(_image(batch)), batch), prog_bar=True, batch_size=len(batch)
+        )
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with the schedule, stepped once an optimiser step."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return adam(self.parameters(), self.learning_rate, self.schedule, steps, self.weight_decay)
+
+
+def _labelled(batch: HandBatch) -> Tensor:
+    """(B, 21) bool: joints whose 2.5D pose is known."""
+    return batch.joint_mask("joints_uv") & relative_pose(batch)[1]
+
+
+def _cameras(batch: HandBatch) -> Tensor:
+    """(B, 3, 3) intrinsics of the crops, as from far away where none are told."""
+    size = batch.image.shape[-1]
+    far = intrinsics_from_fov(CROP_FOV, size, size).to(batch.K)
+    return torch.where(batch.valid["K"][:, None, None], batch.K, far)
+
+
+def _of_all_processes(own: list[Predicted]) -> list[Predicted]:
+    """What all processes have predicted, in the same order for each."""
+    if not torch.distributed.is_initialized():
+        return own
+    shares: list[list[Predicted]] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(shares, own)
+    return [seen for share in shares for seen in share]
+
+
+def _typical(found: Sequence[Predicted]) -> Tensor:
+    """(20,) median lengths of bones, in reference lengths, of predictions that can be lifted.
+
+    Raises:
+        ValueError: none can.
+    """
+    lengths = []
+    for seen in found:
+        lifted = lift_closed_form(*seen.pose, seen.K, REFERENCE_BONE)
+        lengths.append(bone_lengths(lifted.xyz)[lifted.valid])
+    known = torch.cat(lengths)
+    if not len(known):
+        raise ValueError(
+            "no prediction on the unlabelled images shows bone 9-10 well enough to estimate a "
+            "hand's proportions: pre-train longer, or give a template"
+        )
+    median = known.median(dim=0).values
+    return median / median[REFERENCE]
+
+
+def _pose_and_mask(pose: HandPose) -> PoseAndMask:
+    if pose.uv is None or pose.d is None or pose.mask is None:
+        raise ValueError("SemiHand needs uv, d and mask: a 2.5D head and mask: true")
+    return PoseAndMask(pose.uv, pose.d, pose.mask)
+
+
+def _first(pose: HandPose, count: int) -> HandPose:
+    return HandPose(**{name: value[:count] for name, value in pose.items()})
+
+
+def _image(batch: HandBatch) -> Tensor:
+    return _channels_last(batch.image)
+
+
+def _channels_last(image: Tensor) -> Tensor:
+    return image.contiguous(memory_format=torch.channels_last)

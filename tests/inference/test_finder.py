@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import torch
+
+from auxhand.inference.bundle import ONNX, Bundle, load_bundle, save_bundle
+from auxhand.inference.finder import Finder
+from auxhand.inference.runtime import run_with_onnx, run_with_torch, write_onnx
+from auxhand.models.backbone import ImageFeatures
+from auxhand.models.detector import STRIDE, HandDetector
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Its presence is high in one cell, whose box is 16 pixels each way."""
+    torch.manual_seed(0)
+    return HandDetector("test_efficientnet", width=8).eval()
+
+
+@pytest.fixture
+def finder(network):
+    """A finder whose network sees a hand in cell (3, 2)."""
+    made = Finder(Bundle(network, SIZE, presence_threshold=0.5))
+
+    def run(images):
+        maps = run_with_torch(network)(images)
+        maps["presence"][:] = -5
+        maps["presence"][0, 3, 2], maps["side"][0, 3, 2] = 2.0, -1.0
+        x, y = 2.5 * STRIDE - 0.5, 3.5 * STRIDE - 0.5
+        maps["boxes"][0, 3, 2] = [x - 8, y - 8, x + 8, y + 8]
+        return maps
+
+    made._run = run
+    return made
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_boxes_are_in_pixels_of_the_photo(finder):
+    """A photo of 128 x 96 lies in the square at half its size, 8 pixels down."""
+    (hand,) = finder.find(np.zeros((96, 128, 3), np.uint8))
+    assert hand.presence == pytest.approx(sigmoid(2))
+    assert hand.right == pytest.approx(sigmoid(-1))
+    left, top = (2.5 * STRIDE - 8) * 2 - 0.5, (3.5 * STRIDE - 8 - 8) * 2 - 0.5
+    assert hand.box == pytest.approx((left, top, 32, 32))
+
+
+def test_threshold_decides(finder):
+    photo = np.zeros((64, 64, 3), np.uint8)
+    assert len(finder.find(photo)) == 1
+    assert finder.find(photo, threshold=0.9) == []
+
+
+def test_boxes_lie_in_the_photo(finder):
+    """In a photo that is a strip, the box is cut at its upper and lower edge."""
+    (hand,) = finder.find(np.zeros((10, 64, 3), np.uint8))
+    x, y, width, height = hand.box
+    assert y == pytest.approx(-0.5)  # rows 27 to 36 of the square; the box has rows 20 to 35
+    assert height == pytest.approx(9)
+    assert x == pytest.approx(2.5 * STRIDE - 0.5 - 8)
+    assert width == pytest.approx(16)
+
+
+def test_other_images_are_refused(finder):
+    for image in (np.zeros((4, 4, 3)), np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(ValueError, match="a photo must be"):
+            finder.find(image)
+
+
+def test_other_networks_are_refused():
+    with pytest.raises(ValueError, match="ImageFeatures finds no hands"):
+        Finder(Bundle(ImageFeatures("test_resnet"), SIZE))
+
+
+def test_bundle_keeps_the_detector_and_its_calibration(network, tmp_path):
+    network.calibrate(2.0, -1.0)
+    save_bundle(tmp_path / "finder", network, SIZE, {}, presence_threshold=0.4)
+    photo = np.random.default_rng(0).integers(0, 255, (90, 60, 3), np.uint8)
+    loaded = Finder.load(tmp_path / "finder")
+    assert loaded.threshold == 0.4
+    expected = Finder(Bundle(network, SIZE)).find(photo, 0.0)
+    found = loaded.find(photo, 0.0)
+    assert len(found) == len(expected) > 0
+    np.testing.assert_allclose([h.box for h in found], [h.box for h in expected], atol=1e-4)
+    network.calibrate(0.5, 0.5)
+
+
+def test_onnx_runtime_gives_the_same_and_is_taken_where_it_is(network, tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path / "finder"
+    save_bundle(folder, network, SIZE, {})
+    write_onnx(load_bundle(folder).network, SIZE, folder / ONNX)
+    images = np.random.default_rng(1).random((3, 3, SIZE, SIZE), np.float32)
+    by_torch, by_onnx = run_with_torch(network)(images), run_with_onnx(folder / ONNX)(images)
+    assert by_torch.keys() == by_onnx.keys() == {"presence", "boxes", "side"}
+    for name, expected in by_torch.items():
+        np.testing.assert_allclose(by_onnx[name], expected, atol=2e-3, err_msg=name)
+    photo = np.random.default_rng(2).integers(0, 255, (64, 64, 3), np.uint8)
+    finder = Finder.load(folder)
+    assert "run_with_onnx" in finder._run.__qualname__
+    here = [h.box for h in finder.find(photo, 0.0)]
+    there = [h.box for h in Finder(load_bundle(folder)).find(photo, 0.0)]
+    np.testing.assert_allclose(here, there, atol=2e-3)
+    save_bundle(folder, network, SIZE, {})  # a new model has no file of the old one
+    assert not (folder / ONNX).exists()
+
+
+def test_a_file_that_is_none_is_named(tmp_path):
+    pytest.importorskip("onnxruntime")
+    (tmp_path / ONNX).write_text("no network")
+    with pytest.raises(ValueError, match=r"model\.onnx cannot be run"):
+        run_with_onnx(tmp_path / ONNX)
+
+
+def test_torch_leaves_the_number_of_threads(network):
+    before = torch.get_num_threads()
+    run_with_torch(network)(np.zeros((1, 3, SIZE, SIZE), np.float32))
+    assert torch.get_num_threads() == before

@@ -1,0 +1,302 @@
+"""SemiHand on the streams it is made for: Eq. 6.1 in numbers, what it may not read, its labels."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from auxhand.cli.main import main
+from auxhand.data.augment import Contents
+from auxhand.data.columns import decode_mask
+from auxhand.data.crops import CropRule
+from auxhand.data.module import HandDataModule
+from auxhand.data.store import shard_path, write_description, write_shard
+from auxhand.data.streams import Phase, Stream
+from auxhand.data.strengths import Augmentation
+from auxhand.geometry.crop import uv_box
+from auxhand.geometry.pose25d import relative
+from auxhand.geometry.similarity import move_uv
+from auxhand.geometry.warp import warp_image
+from auxhand.losses.consistency import PoseAndMask, cross_modal_consistency, view_consistency
+from auxhand.losses.pseudo_labels import corrected
+from auxhand.methods.semihand.module import Objective, SemiHand
+from auxhand.models.cpn import FeaturePyramid
+from auxhand.models.heads import Latent25D
+from auxhand.models.pose_net import PoseNet
+from auxhand.monitor import noise
+from auxhand.training import read_checkpoint
+
+SIZE = 64
+UNIT = SIZE / 64
+PLAIN = Augmentation(smallest=0.8, largest=0.8)
+DIVERSE = Augmentation(smallest=0.7, largest=0.85, rotation=20.0, translation=0.05)
+
+
+def streams(root, target=None, told=()):
+    """Four labelled samples a batch, and two of the target in two views."""
+    use = {"use": "weak", "told": list(told)} if told else {"use": "unlabelled"}
+    source = Stream(str(root), phases=[Phase(0, SIZE, augmentation=DIVERSE)])
+    phases = [Phase(0, SIZE, augmentation=PLAIN, second=DIVERSE)]
+    unlabelled = Stream(str(target or root), views=2, batch_size=2, phases=phases, **use)
+    return HandDataModule(
+        train={"source": source, "target": unlabelled},
+        val_count=2,
+        batch_size=4,
+        workers=0,
+        crop=CropRule("mask", 0.8, "plain"),
+    )
+
+
+def batches(data, count=1):
+    found = []
+    for step, _, _ in data.train_dataloader():
+        found.append((step["source"], step["target"]))
+        if len(found) == count:
+            break
+    return found
+
+
+def semihand(**options):
+    torch.manual_seed(0)
+    network = PoseNet(FeaturePyramid("test_resnet", width=8), Latent25D(), presence=False)
+    method = SemiHand(network, objective=Objective(**options))
+    method.log = lambda *_, **__: None
+    return method.eval()
+
+
+@pytest.fixture(scope="module")
+def pair(hand_dataset):
+    """(data, source, target) of one batch."""
+    data = streams(hand_dataset)
+    return data, *batches(data)[0]
+
+
+def distance(first, second, depth=50.0):
+    """Eq. 6.2 in its own words: squared pixels of 64 and depths, summed a joint, mean of joints."""
+    image = ((first[0] - second[0]) / UNIT).square().sum(-1)
+    return (image + depth * (first[1] - second[1]).square()).mean(-1)
+
+
+def seen(method, image):
+    pose = method.network(image)
+    return pose.uv, pose.d, pose.mask
+
+
+@torch.no_grad()
+def test_the_terms_of_eq_6_1_are_those_composed_by_hand(pair):
+    data, source, target = pair
+    method = semihand(tau=1e9)
+    method.renew(data.in_order("target"))
+    terms = method.mixed(source, target)
+
+    image = torch.cat([source.image, target.first.image])
+    T = method.perturbation.draw(6, SIZE, noise(0, method, "cpu"))
+    original = seen(method, image)
+    moved = seen(method, warp_image(image, T, (SIZE, SIZE), padding="border"))
+    d = relative(source.joints_xyz)[..., 2]
+    known = source.joint_mask("joints_uv")
+    joints = (original[0][:4] - source.joints_uv).square().sum(-1) / UNIT**2
+    joints = joints + 50 * (original[1][:4] - d).square()
+    mask = torch.nn.functional.interpolate(
+        source.mask[:, None], original[2].shape[-2:], mode="area"
+    )[:, 0]
+    pose = joints[known].mean()
+    assert_close(terms["supervised"], pose + 100 * (original[2][:4] - mask).abs().mean())
+    view = view_consistency(PoseAndMask(*moved), PoseAndMask(*original), T, SIZE)
+    assert_close(terms["view"], 0.1 * view)
+    cross = cross_modal_consistency(original[0], original[2], SIZE).mean()
+    assert_close(terms["cross_modal"], 0.1 * cross)
+
+    # Every label is trusted, so all that could be corrected is shown with diversity augmentation.
+    labels = method.labels.read(target.first.index, SIZE)
+    assert labels.valid.all()
+    A = target.transform.A
+    p = seen(method, target.second.image)[:2]
+    label = move_uv(A, labels.pose[0]), labels.pose[1]
+    r = move_uv(A, labels.correction[0]), labels.correction[1]
+    assert_close(terms["pseudo_labels"], (distance(p, label) + distance(r, p)).mean())
+
+    # Nothing is trusted: the perturbed pictures, and the corrections alone.
+    method.objective = Objective(tau=-1.0)
+    p = moved[0][4:], moved[1][4:]
+    r = move_uv(T[4:], labels.correction[0]), labels.correction[1]
+    expected = distance(r, p).mean()
+    assert_close(method.mixed(source, target)["pseudo_labels"], expected)
+
+
+def test_parts_of_the_objective_can_be_left_out(pair):
+    _, source, target = pair
+    method = semihand(view=False, cross_modal=False, pseudo_labels=False)
+    assert method.mixed(source, target).keys() == {"supervised"}
+
+
+def test_the_whole_objective_has_finite_gradients(pair):
+    data, source, target = pair
+    method = semihand(tau=1e9)
+    method.renew(data.in_order("target"))
+    torch.stack(list(method.mixed(source, target).values())).sum().backward()
+    gradients = [p.grad for p in method.parameters() if p.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@torch.no_grad()
+def test_labels_of_the_target_are_not_read(pair, hand_row, hand_dataset, tmp_path):
+    """Poisoned ones change no loss."""
+    losses = []
+    for name in ("whole", "poisoned"):
+        rows = [hand_row(20 + i, rgba=False) for i in range(4)]
+        for row in rows:
+            hand = torch.from_numpy(decode_mask(row["mask"]))
+            ys, xs = torch.nonzero(hand > 0.5).T
+            row["box"] = uv_box(torch.stack([xs, ys], -1).double()).tolist()
+            if name == "poisoned":
+                row["joints_uv"] = [float("nan")] * 42
+                row["joints_xyz"] = [float("nan")] * 63
+                row["mask"] = row["depth"] = b"no picture"
+        root = tmp_path / name
+        root.mkdir()
+        write_shard(shard_path(root, 0), rows)
+        write_description(root, len(rows))
+        data, method = streams(hand_dataset, root), semihand(tau=1e9)
+        method.renew(data.in_order("target"))
+        losses.append(method.mixed(*batches(data)[0]))
+    for name, value in losses[0].items():
+        assert value.isfinite()
+        assert_close(losses[1][name], value, rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_labels_begin_as_predictions_and_are_renewed_to_the_middle(pair):
+    data, _, _ = pair
+    method = semihand()
+    method.renew(data.in_order("target"))
+    batch = next(iter(data.in_order("target")))
+    uv, d, _ = seen(method, batch.image)
+    first = method.labels.read(batch.index, SIZE)
+    assert_close(first.pose, (uv, d), atol=1e-4, rtol=1e-4)
+    for parameter in method.network.heads.parameters():
+        parameter.mul_(1.5)
+    method.renew(data.in_order("target"))
+    uv, d, _ = seen(method, batch.image)
+    second = method.labels.read(batch.index, SIZE)
+    middle = (uv + first.correction[0]) / 2, (d + first.correction[1]) / 2
+    assert_close(second.pose, middle, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(second.pose[0], first.pose[0], atol=1e-2)
+
+
+@torch.no_grad()
+def test_a_camera_that_is_not_told_is_far_away(hand_dataset, pair):
+    """K of 15 degrees over the crop; where one is told, that."""
+    found = []
+    for data in (pair[0], streams(hand_dataset, told=["K", "side"])):
+        method = semihand()
+        batch = next(iter(data.in_order("target")))
+        assert batch.valid["K"].all() == (data.streams["target"].use == "weak")
+        method.renew(data.in_order("target"))
+        found.append((method.labels.read(batch.index, SIZE), batch.K, method.template))
+    labels, _, template = found[0]
+    focal = 32 / torch.tan(torch.deg2rad(torch.tensor(7.5)))
+    far = torch.tensor([[focal, 0, 31.5], [0, focal, 31.5], [0, 0, 1]])
+    r = corrected(*labels.pose, far.expand(2, 3, 3), template)
+    assert_close(labels.correction, (r.uv, r.d), atol=1e-3, rtol=1e-3)
+    labels, K, template = found[1]
+    r = corrected(*labels.pose, K, template)
+    assert_close(labels.correction, (r.uv, r.d), atol=1e-3, rtol=1e-3)
+
+
+def test_crops_that_turn_the_camera_are_refused(hand_dataset):
+    data = streams(hand_dataset, told=["K"])
+    data.contents = Contents(crop=CropRule("mask", 0.8))
+    with pytest.raises(ValueError, match=r"crop\.view=plain"):
+        semihand().renew(data.in_order("target"))
+
+
+def test_a_template_has_a_length_for_every_bone():
+    with pytest.raises(ValueError, match="20 lengths of bones, not 3"):
+        SemiHand(semihand().network, template=[1.0, 2.0, 3.0])
+
+
+def test_pseudo_labels_survive_a_checkpoint(pair):
+    data, source, target = pair
+    method, again = semihand(tau=1e9), semihand(tau=1e9)
+    method.renew(data.in_order("target"))
+    checkpoint = {}
+    method.on_save_checkpoint(checkpoint)
+    again.on_load_checkpoint(checkpoint)
+    assert torch.equal(again.template, method.template)
+    for name, value in method.labels.state_dict().items():
+        assert torch.equal(again.labels.state_dict()[name], value)
+    with torch.no_grad():
+        assert_close(again.mixed(source, target), method.mixed(source, target), rtol=0, atol=0)
+
+
+CONFIG = """
+seed_everything: 0
+trainer:
+  default_root_dir: {root}
+  accelerator: cpu
+  max_epochs: 2
+  log_every_n_steps: 1
+  num_sanity_val_steps: 0
+  enable_progress_bar: false
+  callbacks:
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {{save_last: true}}
+model:
+  class_path: auxhand.methods.semihand.SemiHand
+  init_args:
+    stage: finetune
+    network:
+      class_path: auxhand.models.pose_net.PoseNet
+      init_args:
+        body:
+          class_path: auxhand.models.cpn.FeaturePyramid
+          init_args: {{backbone: test_resnet, width: 8}}
+        head:
+          class_path: auxhand.models.heads.Latent25D
+        presence: false
+data:
+  class_path: auxhand.data.module.HandDataModule
+  init_args:
+    train:
+      source: {{roots: {data}, batch_size: 2}}
+      target:
+        roots: {data}
+        use: unlabelled
+        batch_size: 2
+        views: 2
+        phases:
+          - epoch: 0
+            size: 64
+            augmentation: {{smallest: 0.8, largest: 0.8}}
+            second: {{rotation: 20.0}}
+    val_count: 2
+    images_per_epoch: 8
+    workers: 0
+    crop: {{by: mask, fraction: 0.8, view: plain}}
+    phases: [{{epoch: 0, size: 64, difficulty: 0.0}}]
+"""
+
+
+def test_pre_training_then_fine_tuning_by_the_command(hand_dataset, tmp_path, capsys):
+    path, run = tmp_path / "semihand.yaml", tmp_path / "run"
+    path.write_text(CONFIG.format(root=run, data=hand_dataset))
+    first = ["model.init_args.stage=pretrain", f"data.init_args.train={hand_dataset}"]
+    first += [f"trainer.default_root_dir={tmp_path / 'first'}", "trainer.max_epochs=1"]
+    assert main(["train", str(path), "--set", *first, "data.init_args.batch_size=4"]) == 0
+    assert main(["train", str(path), "--set", f"start_from={tmp_path / 'first'}"]) == 0
+    assert "left over" not in capsys.readouterr().out  # all of the first stage's weights fit
+    assert (run / "bundle" / "bundle.json").is_file()
+    state = read_checkpoint(run / "checkpoints" / "last.ckpt")["pseudo_labels"]
+    assert state["cost"].shape == (10,)
+    assert state["cost"].isfinite().all()
+    # The same command finds a run that is finished, labels and all.
+    assert main(["train", str(path)]) == 0
+
+
+def test_fine_tuning_without_two_views_costs_one_line(hand_dataset, tmp_path, capsys):
+    path = tmp_path / "semihand.yaml"
+    path.write_text(CONFIG.format(root=tmp_path / "run", data=hand_dataset))
+    settings = ["--set", f"data.init_args.train={hand_dataset}", "data.init_args.batch_size=4"]
+    assert main(["train", str(path), *settings]) == 2
+    assert "fine-tuning takes two streams, source and target" in capsys.readouterr().err
