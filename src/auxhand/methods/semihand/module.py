@@ -92,7 +92,7 @@ class Predicted(NamedTuple):
     """What the network says of plain crops of `size` pixels, on the CPU.
 
     Attributes:
-        index: (B,) numbers of the samples.
+        numbers: (B,) of the samples.
         pose: p' = f(x).
         K: (B, 3, 3) intrinsics.
         perturbed: f(T x).
@@ -100,7 +100,7 @@ class Predicted(NamedTuple):
         size: of the crops.
     """
 
-    index: Tensor
+    numbers: Tensor
     pose: Pose
     K: Tensor
     perturbed: Pose
@@ -279,14 +279,14 @@ class SemiHand(LightningModule):
         found = _of_all_processes([self._predicted(batch, rng) for batch in batches])
         self.network.train(training)
         if first:
-            self.labels = PseudoLabels(1 + max(int(seen.index.max()) for seen in found))
+            self.labels = PseudoLabels(1 + max(int(seen.numbers.max()) for seen in found))
             if not self.given:
                 self.template = _typical(found)
         for seen in found:
             pose = seen.pose
             if not first:
-                pose = renewed(pose, self.labels.read(seen.index, seen.size).correction)
-            self.labels.write(seen.index, self.judged(pose, seen), seen.size)
+                pose = renewed(pose, self.labels.read(seen.numbers, seen.size).correction)
+            self.labels.write(seen.numbers, self.judged(pose, seen), seen.size)
 
     def _predicted(self, batch: HandBatch, rng: torch.Generator) -> Predicted:
         turned = batch.valid["crop"] & (batch.crop.R[:, 2, 2] < 1 - 1e-6)
