@@ -22,6 +22,10 @@ from auxhand.training import (
 )
 
 
+class Killed(Exception):
+    """What ends a training, of which no command knows."""
+
+
 @pytest.fixture
 def kill(monkeypatch):
     """kill(epoch, batch): trainings end there; kill(): they do not."""
@@ -30,7 +34,7 @@ def kill(monkeypatch):
     def arm(*place):
         def killed(self, batch, batch_idx):
             if (self.trainer.current_epoch, batch_idx) == place:
-                raise MemoryError("killed")
+                raise Killed
             return step(self, batch, batch_idx)
 
         monkeypatch.setattr(Supervised, "training_step", killed)
@@ -63,7 +67,7 @@ def test_a_killed_run_resumes_to_the_weights_of_one_that_was_not(
         config.write_text(config.read_text().replace("save_last: true", saves))
     command = ["train", str(config), "--set", f"data.init_args.workers={workers}"]
     kill(*place)
-    with pytest.raises(MemoryError):
+    with pytest.raises(Killed):
         main(command)
     kill()
     assert main(command) == 0

@@ -23,6 +23,11 @@ from auxhand.inference.latent import LatentSpace
 from auxhand.methods.alignment import Alignment
 from auxhand.models.latent_pose import LatentPoseNet
 
+
+class Killed(Exception):
+    """What ends a training, of which no command knows."""
+
+
 CONFIG = """
 seed_everything: 0
 trainer:
@@ -170,12 +175,12 @@ def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch)
 
     def killed(self, batch, batch_idx):
         if self.trainer.current_epoch == 1:
-            raise MemoryError("killed")
+            raise Killed
         return step(self, batch, batch_idx)
 
     settings = ["--set", f"trainer.default_root_dir={tmp_path / 'torn'}"]
     monkeypatch.setattr(Alignment, "training_step", killed)
-    with pytest.raises(MemoryError):
+    with pytest.raises(Killed):
         main(["train", config, *settings])
     monkeypatch.setattr(Alignment, "training_step", step)
     assert main(["train", config, *settings]) == 0

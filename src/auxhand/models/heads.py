@@ -263,7 +263,8 @@ class HandModel(Head):
     def __init__(self, root: int = ROOT) -> None:
         super().__init__()
         self.root = root
-        self.surface = HandSurface()
+        with torch.device("cpu"):  # where it reads from a file; a network may be made on none
+            self.surface = HandSurface()
 
     def connect(self, channels: int, context_channels: int) -> Self:
         size = HandParameters.count(len(self.surface.shape_joints))
