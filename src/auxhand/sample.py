@@ -290,6 +290,36 @@ class Views(NamedTuple):
         )
 
 
+class Observation(NamedTuple):
+    """A modality or another variable of B samples, for methods that encode whatever there is.
+
+    Attributes:
+        value: (B, ...), what its encoder takes.
+        valid: (B,) bool, samples that have it.
+        joints: (B, 21) bool, joints whose values count; None where there are no joints.
+    """
+
+    value: Tensor
+    valid: Tensor
+    joints: Tensor | None = None
+
+    @property
+    def complete(self) -> Tensor:
+        """(B,) bool, samples that can be encoded: those that have it, with all joints."""
+        return self.valid if self.joints is None else self.valid & self.joints.all(dim=1)
+
+    def repeated(self, times: int) -> Observation:
+        """The B samples `times` over."""
+        value = self.value.repeat(times, *[1] * (self.value.ndim - 1))
+        joints = None if self.joints is None else self.joints.repeat(times, 1)
+        return Observation(value, self.valid.repeat(times), joints)
+
+    def rows(self, rows: slice | Tensor) -> Observation:
+        """Those samples alone."""
+        joints = None if self.joints is None else self.joints[rows]
+        return Observation(self.value[rows], self.valid[rows], joints)
+
+
 @dataclass(frozen=True)
 class HandPose:
     """What a network says about B crops; what a method does not have is `None`.

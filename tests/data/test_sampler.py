@@ -40,16 +40,3 @@ def test_index_of_a_pass_is_a_permutation():
     sampler.set_epoch(3)
     assert sorted(k.sample for k in sampler) == list(range(50))
     assert np.array_equal([k.sample for k in KeySampler(5)], range(5))
-
-
-def test_every_process_has_its_share_of_both_kinds(monkeypatch):
-    seen = []
-    for rank in range(2):
-        monkeypatch.setattr("auxhand.data.sampler._processes", lambda rank=rank: (rank, 2))
-        pools = lambda epoch: np.arange(10), lambda epoch: np.arange(10, 40)
-        sampler = KeySampler(40, images=40, order_seed=3, mixture=(*pools, 0.5))
-        numbers = [key.sample for key in sampler]
-        assert sum(n < 10 for n in numbers) == 10
-        seen += numbers
-    assert sorted(n for n in seen if n < 10) == sorted([*range(10)] * 2)
-    assert len({n for n in seen if n >= 10}) == 20

@@ -3,8 +3,7 @@
 Other strengths of `Photometric` leave no hint of how bright or how coloured a hand is; in photos it
 is lit by the light of the place, and a camera exposes for both. Where `Photometric.natural` is
 given, `paint_hand` and `take_photo` take the place of `light_hand`, `cast_shadow` and
-`take_picture`. Their strengths were chosen beside photos of hands, by luminance, contrast,
-sharpness and noise of the hands and of what is around them.
+`take_picture`. Their strengths were set by eye beside photos of hands.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from auxhand.data.background import composite
-from auxhand.data.camera_effects import blur, jpeg, lower_resolution, motion_blur, sensor_noise
-from auxhand.data.photometric import REFERENCE_SIZE, Natural, Photometric, light_hand
+from auxhand.data.camera_effects import blur, jpeg, sensor_noise
+from auxhand.data.photometric import REFERENCE_SIZE, Natural, Photometric, focus, light_hand
 
 Array = npt.NDArray[Any]
 
@@ -99,14 +98,7 @@ def _shadow(behind: Array, alpha: Array, rng: np.random.Generator) -> Array:
 
 def take_photo(image: Array, rng: np.random.Generator, p: Photometric, n: Natural) -> Array:
     """What the camera of a phone or laptop makes of a scene: automatic exposure, then as others."""
-    scale = image.shape[0] / REFERENCE_SIZE
-    kind = rng.random()
-    if kind < p.blur_share:
-        image = blur(image, rng.uniform(0.3, p.blur) * scale)
-    elif kind < p.blur_share + p.motion_share:
-        image = motion_blur(image, rng.uniform(1.5, p.motion) * scale, rng.uniform(0, np.pi))
-    if rng.random() < p.resolution_share:
-        image = lower_resolution(image, rng.uniform(p.resolution, 0.9))
+    image = focus(image, rng, p)
     image = expose(image, rng.normal(n.exposure, n.exposure_spread), n.automatic)
     luma = (image @ _LUMA)[..., None]
     grey = rng.random() < p.grey_share

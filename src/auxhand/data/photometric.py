@@ -194,11 +194,8 @@ def _end_picture(image: Array, cover: Array, rng: np.random.Generator) -> None:
     cover[:width] = 1
 
 
-def take_picture(image: Array, rng: np.random.Generator, p: Photometric) -> Array:
-    """What a random camera makes of a scene: focus, resolution, colours, noise, compression.
-
-    Noise may leave [0, 1].
-    """
+def focus(image: Array, rng: np.random.Generator, p: Photometric) -> Array:
+    """What a random lens makes of a scene: out of focus or moved, and of fewer pixels."""
     scale = image.shape[0] / REFERENCE_SIZE
     kind = rng.random()
     if kind < p.blur_share:
@@ -207,6 +204,15 @@ def take_picture(image: Array, rng: np.random.Generator, p: Photometric) -> Arra
         image = motion_blur(image, rng.uniform(1.5, p.motion) * scale, rng.uniform(0, np.pi))
     if rng.random() < p.resolution_share:
         image = lower_resolution(image, rng.uniform(p.resolution, 0.9))
+    return image
+
+
+def take_picture(image: Array, rng: np.random.Generator, p: Photometric) -> Array:
+    """What a random camera makes of a scene: focus, resolution, colours, noise, compression.
+
+    Noise may leave [0, 1].
+    """
+    image = focus(image, rng, p)
 
     grey = rng.random() < p.grey_share
     colors = color_matrix(

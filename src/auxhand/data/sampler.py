@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -37,8 +36,6 @@ class KeySampler(DistributedSampler[Key]):
         images: number of keys in an epoch, all processes together; None = `length`.
         order_seed: of the permutations; None = in order.
         pool: epoch -> numbers of the samples it draws from; None: always all.
-        mixture: two such pools that an epoch draws from in turn, and the share of the first in
-            every row of keys; instead of `pool`.
 
     Attributes:
         epoch: whose keys come next.
@@ -51,13 +48,11 @@ class KeySampler(DistributedSampler[Key]):
         images: int | None = None,
         order_seed: int | None = None,
         pool: Pool | None = None,
-        mixture: tuple[Pool, Pool, float] | None = None,
     ) -> None:
         self.length = length
         self.images = length if images is None else images
         self.order_seed = order_seed
         self.pool = pool
-        self.mixture = mixture
         self.epoch = 0
         self.skip = 0
 
@@ -71,19 +66,8 @@ class KeySampler(DistributedSampler[Key]):
         rank, processes = _processes()
         first = self.epoch * self.images + rank
         positions = range(first, first + len(self) * processes, processes)[self.skip :]
-        if self.mixture is None:
-            draw = self._draw(
-                np.arange(self.length) if self.pool is None else self.pool(self.epoch)
-            )
-            yield from (draw(position) for position in positions)
-            return
-        one, other, share = self.mixture
-        draws = self._draw(one(self.epoch)), self._draw(other(self.epoch))
-        for position in positions:
-            turn = position // processes  # the same for all processes: each has its share of both
-            before, upto = math.floor(turn * share), math.floor((turn + 1) * share)
-            kind, place = (0, before) if upto > before else (1, turn - before)
-            yield draws[kind](place * processes + rank)
+        draw = self._draw(np.arange(self.length) if self.pool is None else self.pool(self.epoch))
+        yield from (draw(position) for position in positions)
 
     def _draw(self, pool: Indices) -> Callable[[int], Key]:
         """Position in the endless row of permutations of a pool -> key."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from auxhand.models.dcgan import DCGANDecoder
 from auxhand.models.folding import FoldingDecoder
 from auxhand.models.mlp import PoseDecoder, PoseFeatures
 from auxhand.models.residual_pel import ResidualPEL
-from auxhand.sample import HandBatch
+from auxhand.sample import HandBatch, Observation
 
 CLOUD_UNIT = 0.1
 """Metres that count as 1 in clouds and depth maps: a hand is then about 1 across. A constant, since
@@ -73,36 +72,6 @@ class Weights:
     heatmap: float = 0.01
     cloud: float = 1.0
     map: float = 0.01
-
-
-class Observation(NamedTuple):
-    """A modality of B samples.
-
-    Attributes:
-        value: (B, ...), what its encoder takes.
-        valid: (B,) bool, samples that have it.
-        joints: (B, 21) bool, joints whose values count; None where there are no joints.
-    """
-
-    value: Tensor
-    valid: Tensor
-    joints: Tensor | None = None
-
-    @property
-    def complete(self) -> Tensor:
-        """(B,) bool, samples that can be encoded: those that have it, with all joints."""
-        return self.valid if self.joints is None else self.valid & self.joints.all(dim=1)
-
-    def repeated(self, times: int) -> Observation:
-        """The B samples `times` over."""
-        value = self.value.repeat(times, *[1] * (self.value.ndim - 1))
-        joints = None if self.joints is None else self.joints.repeat(times, 1)
-        return Observation(value, self.valid.repeat(times), joints)
-
-    def rows(self, rows: slice | Tensor) -> Observation:
-        """Those samples alone."""
-        joints = None if self.joints is None else self.joints[rows]
-        return Observation(self.value[rows], self.valid[rows], joints)
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,14 @@ from torch import Tensor, nn
 from auxhand.data.augment import Contents
 from auxhand.losses.elbo import annealed, elbo, kl_between, kl_to_prior
 from auxhand.losses.pose import masked_mean
-from auxhand.methods.alignment.modalities import (
-    CLOUD_UNIT,
-    MODALITIES,
-    Networks,
-    Observation,
-    Weights,
-)
+from auxhand.methods.alignment.modalities import CLOUD_UNIT, MODALITIES, Networks, Weights
 from auxhand.methods.alignment.strategy import Strategy, parse_pairs
 from auxhand.metrics import ValidationMetrics
 from auxhand.models.gaussian import Gaussian, GaussianEncoder, GaussianHeads, product
 from auxhand.models.latent_pose import LatentPoseNet
 from auxhand.monitor import Lessons, Posteriors, noise
 from auxhand.optim import Parts, Schedule, adam
-from auxhand.sample import HandBatch, HandPose
+from auxhand.sample import HandBatch, HandPose, Observation
 
 JOINT = "joint"
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from auxhand.methods.dvae.variables import Observation
 from auxhand.models.gaussian import Gaussian
+from auxhand.sample import Observation
 
 
 class Posterior(NamedTuple):

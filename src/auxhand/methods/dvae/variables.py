@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from auxhand.models.backbone import ImageFeatures
 from auxhand.models.dcgan import DCGANDecoder
 from auxhand.models.mlp import PoseDecoder, PoseFeatures
 from auxhand.models.viewpoint import ViewpointDecoder, ViewpointFeatures
-from auxhand.sample import HandBatch
+from auxhand.sample import HandBatch, Observation
 
 IMAGE_UNIT = 1 / 255
 """What counts as 1 in the likelihood of images. The chapter names none, but only in steps of 8-bit
@@ -49,30 +48,6 @@ class Networks:
     layers: int = 6
     cells: int = 64
     map_width: int = 64
-
-
-class Observation(NamedTuple):
-    """A variable of B samples.
-
-    Attributes:
-        value: (B, ...).
-        valid: (B,) bool, samples that have it.
-        joints: (B, 21) bool, joints whose values count; None where there are no joints.
-    """
-
-    value: Tensor
-    valid: Tensor
-    joints: Tensor | None = None
-
-    @property
-    def complete(self) -> Tensor:
-        """(B,) bool, samples that can be encoded: those that have it, with all joints."""
-        return self.valid if self.joints is None else self.valid & self.joints.all(dim=1)
-
-    def rows(self, rows: Tensor) -> Observation:
-        """Those samples alone."""
-        joints = None if self.joints is None else self.joints[rows]
-        return Observation(self.value[rows], self.valid[rows], joints)
 
 
 Seen = dict[str, Observation]
