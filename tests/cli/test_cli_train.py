@@ -143,7 +143,7 @@ FOLDER = Path(__file__).parents[2] / "configs" / "laptop"
 OTHER_DATA = ("finder", "semihand")
 LAPTOP = sorted(path for path in FOLDER.rglob("*.yaml") if path.stem not in OTHER_DATA)
 """All that learn from one folder of crops; the finder learns from whole photos, SemiHand from two
-streams (tests/methods/semihand)."""
+streams, in two stages (see the end of this file)."""
 
 
 @pytest.mark.parametrize("config", LAPTOP, ids=lambda path: path.stem)
@@ -162,3 +162,32 @@ def test_every_laptop_configuration_trains(config, tmp_path, hand_dataset):
     }
     assert main(["train", str(config), "--set", *(f"{k}={v}" for k, v in options.items())]) == 0
     load_bundle(tmp_path / "bundle")
+
+
+def test_semihand_trains_in_two_stages(tmp_path, hand_dataset):
+    first, second = tmp_path / "first", tmp_path / "second"
+    options = {
+        "trainer.accelerator": "cpu",
+        "trainer.max_epochs": 1,
+        "data.init_args.val": "null",
+        "data.init_args.val_count": 2,
+        "data.init_args.images_per_epoch": 4,
+        "data.init_args.workers": 0,
+        "data.init_args.batch_size": 2,
+        "trainer.default_root_dir": first,
+        "data.init_args.train": hand_dataset,
+    }
+    given = [f"{k}={v}" for k, v in options.items()]
+    assert main(["train", str(FOLDER / "semihand_pretrain.yaml"), "--set", *given]) == 0
+    del options["data.init_args.train"]
+    options |= {
+        "trainer.default_root_dir": second,
+        "start_from": first,
+        "data.init_args.train.source.roots": hand_dataset,
+        "data.init_args.train.target.roots": hand_dataset,
+        "data.init_args.train.source.batch_size": 2,
+        "data.init_args.train.target.batch_size": 2,
+    }
+    given = [f"{k}={v}" for k, v in options.items()]
+    assert main(["train", str(FOLDER / "semihand.yaml"), "--set", *given]) == 0
+    load_bundle(second / "bundle")
