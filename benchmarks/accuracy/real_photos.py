@@ -8,8 +8,8 @@ and the side is the reference's.
     sign_median_pct   median distance to the reference over all joints, in % of the photo's width
     sign_pck_10       share of joints nearer than 0.1 of the longer side of the reference's box
     sign_pck_10_mean  mean over the ten digits of sign_pck_10_0 ... sign_pck_10_9
-    sign_pck_10_once  sign_pck_10 where the network sees the whole photo alone; all others are the
-                      estimator's, which follows up with crops around the joints it found
+    sign_pck_10_once  sign_pck_10 where the network sees the whole photo as a plain crop; all others
+                      are the estimator's
     sign_side         share of photos whose side, not given now, is found as the reference has it
 finger-counting/silhouettes: 200 photos with boxes and masks (hand and wrist); no side is given.
     in_mask           share of joints inside the true mask, starting from 1.45 times the true box
@@ -46,6 +46,7 @@ from auxhand.evaluation.report import is_done, read_rows, record
 from auxhand.geometry.crop import Crop, box_center_side, plain_crop
 from auxhand.geometry.warp import warp
 from auxhand.inference.estimator import HandPoseEstimator
+from auxhand.inference.prediction import FLESH
 from auxhand.sample import HandPose
 
 CLOSE = 0.1
@@ -98,7 +99,7 @@ def sign_digits(estimator: HandPoseEstimator, folder: Path) -> dict[str, float]:
 
 def box_for(estimator: HandPoseEstimator, box: Box, factor: float) -> Box:
     """The box that makes the estimator's first crop `factor` times the longer side of `box`."""
-    center, side = box_center_side(box, factor * estimator.bundle.fraction)
+    center, side = box_center_side(box, factor * estimator.bundle.fraction * (1 + 2 * FLESH))
     u, v, side = *center.tolist(), float(side)
     return u - side / 2, v - side / 2, side, side
 
