@@ -41,8 +41,8 @@ class DetectionWeights:
 class Detector(LightningModule):
     """Trains a `HandDetector` on scenes (`data.scenes`).
 
-    The backbone keeps the statistics of its batch normalisation, and its first stages their
-    weights: they were made with more pictures than there are here.
+    The backbone's first stages keep their weights: they were made with more pictures than there are
+    here.
 
     Args:
         network: the network.
@@ -87,12 +87,6 @@ class Detector(LightningModule):
     def estimator(self) -> HandDetector:
         """The network, as a bundle holds it."""
         return self.network
-
-    def on_train_epoch_start(self) -> None:
-        """Leave the backbone's batch normalisation as it is."""
-        for module in self.network.backbone.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
 
     def training_step(self, batch: SceneBatch, batch_idx: int) -> Tensor:
         """The weighted sum of the terms."""
