@@ -49,7 +49,7 @@ FIRST = {"odd": 1, "even": 0}
 """First row of a share of rows."""
 
 KEPT = 5
-"""Each fifth picture of `boxes` is kept for reports."""
+"""The last of every so many pictures of `boxes` is kept for reports (tools/finder_photos.py)."""
 
 Box = tuple[float, float, float, float]
 
@@ -111,7 +111,7 @@ def no_hands(
 
 def boxes(estimator: HandPoseEstimator, folder: Path, limit: int) -> dict[str, float]:
     """True boxes that no found hand overlaps."""
-    kept = list(json.loads((folder / "boxes.json").read_text()).items())[::KEPT]
+    kept = list(json.loads((folder / "boxes.json").read_text()).items())[KEPT - 1 :: KEPT]
     kept = kept[:: max(1, len(kept) // limit)][:limit]
     missed = []
     for name, entry in tqdm(kept, desc=folder.name, unit="photo"):

@@ -184,8 +184,8 @@ def main() -> None:
             continue
         started = time.monotonic()
         estimator = HandPoseEstimator.load(name)
-        if not estimator.finds:
-            raise SystemExit(f"{name}: a model without uv or presence cannot find hands in photos")
+        if estimator.finder is None:
+            raise SystemExit(f"{name}: no finder is installed that looks for hands in photos")
         counting = args.photos / "finger-counting"
         values = {
             "images_seen": float(estimator.bundle.metadata.get("images_seen", 0)),

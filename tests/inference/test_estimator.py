@@ -6,6 +6,7 @@ any crop, warped and mirrored as it may be, and what comes back must be what it 
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -25,9 +26,11 @@ from auxhand.hand.surface import HandSurface
 from auxhand.inference import estimator as module
 from auxhand.inference.bundle import Bundle
 from auxhand.inference.estimator import HandPoseEstimator
+from auxhand.inference.finder import FoundHand
 from auxhand.inference.prediction import FLESH, prediction_from
+from auxhand.inference.runtime import write_onnx
 from auxhand.models.cpn import FeaturePyramid
-from auxhand.models.heads import Integral, Latent25D
+from auxhand.models.heads import Integral, Latent25D, Peak25D
 from auxhand.models.pose_net import PoseNet
 from auxhand.sample import HandPose
 
@@ -113,14 +116,32 @@ class Oracle(nn.Module):
             uv.float() if self.kind in ("2.5d", "2d", "3d") else None,
             local[:, 2].float() if self.kind == "2.5d" else None,
             local.float() if self.kind in ("3d", "3d only") else None,
-            torch.full((21,), 0.9 if bool(mirrored) == self.left else 0.5),
+            torch.full((21,), 0.9 if bool(mirrored) == self.left else 0.5)
+            if self.kind != "3d only"
+            else None,
             presence.float() if self.with_presence else None,
             (crop[2].unfold(0, 4, 4).unfold(1, 4, 4).mean((-2, -1)) / 255).float(),
         )
 
 
+class Eyes:
+    """A finder that sees the blue boxes of photos, each of them a hand."""
+
+    def find(self, image, threshold=None):
+        count, labels = cv2.connectedComponents((image[..., 2] > 127).astype(np.uint8))
+        found = []
+        for number in range(1, count):
+            v, u = np.nonzero(labels == number)
+            # the hand's outline: that of its joints and their flesh
+            width, height = np.ptp(u) + 1, np.ptp(v) + 1
+            m = FLESH * max(width, height)
+            box = (u.min() - m, v.min() - m, width + 2 * m, height + 2 * m)
+            found.append(FoundHand(box, 0.95 - 0.1 * len(found), 0.5))
+        return [hand for hand in found if hand.presence >= (threshold or 0.5)]
+
+
 def estimator(xyz, **options):
-    return HandPoseEstimator(Bundle(Oracle(xyz, **options), SIZE))
+    return HandPoseEstimator(Bundle(Oracle(xyz, **options), SIZE), finder=Eyes())
 
 
 def assert_is(prediction, xyz, pixels=1.0):
@@ -186,7 +207,6 @@ def test_threshold():
     xyz = hand()
     image = photo(project(K, xyz))
     assert estimator(xyz).predict(image, threshold=0.999) is None
-    assert estimator(xyz).predict(np.zeros_like(image), threshold=0.0) is not None
 
 
 def test_a_given_box_decides_on_the_crop():
@@ -292,6 +312,39 @@ def test_many_are_as_one_by_one():
         np.testing.assert_allclose(together[i].joints_uv, alone.joints_uv, atol=1e-3)
 
 
+def test_all_hands_of_a_photo():
+    """A second hand, seen by the finder alone: the photo is its first hand's."""
+    xyz = hand()
+    image = photo(project(K, xyz))
+    image[10:40, 250:300, 2] = 255
+    net = estimator(xyz)
+    hands = net.predict_hands(image, K=K.numpy())
+    assert [round(h.presence, 2) for h in hands] == [0.95, 0.85]
+    by_name = sorted(hands, key=lambda h: np.abs(h.joints_uv - project(K, xyz).numpy()).max())
+    assert_is(by_name[0], xyz)
+    assert len(net.predict_hands(image, 1)) == 1
+    assert len(net.predict_hands(image, threshold=0.9)) == 1
+    assert net.predict_hands(np.zeros_like(image)) == []
+
+
+def test_onnx_runtime_says_the_same(tmp_path):
+    """A network as `write_onnx` writes it, behind the same estimator."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    net = PoseNet(FeaturePyramid("regnetx_002", 8), Peak25D(), side=True).eval()
+    write_onnx(net, SIZE, tmp_path / "model.onnx")
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    here, there = (
+        HandPoseEstimator(Bundle(net, SIZE), onnx=onnx).predict(image, (20, 10, 60, 60))
+        for onnx in (None, tmp_path / "model.onnx")
+    )
+    np.testing.assert_allclose(there.joints_uv, here.joints_uv, atol=1e-3)
+    np.testing.assert_allclose(there.joints_xyz, here.joints_xyz, atol=1e-4)
+    np.testing.assert_allclose(there.mask, here.mask, atol=1e-4)
+    assert there.side == here.side
+
+
 def test_3d_models_are_placed_by_their_pixels():
     xyz = hand()
     prediction = estimator(xyz, kind="3d").predict(photo(project(K, xyz)), K=K.numpy())
@@ -307,12 +360,12 @@ def test_2d_models_say_nothing_of_depth():
 
 
 @pytest.mark.parametrize("left", [False, True])
-def test_models_without_uv_are_shown_the_hand_that_another_found(left):
+def test_models_that_tell_no_sides_are_shown_the_hand_that_another_found(left):
     xyz = hand(left)
     image = photo(project(K, xyz))
     blind = Bundle(Oracle(xyz, left=left, kind="3d only", presence=False), SIZE)
-    finder = estimator(xyz, left=left)
-    prediction = HandPoseEstimator(blind, finder=finder).predict(image, K=K.numpy())
+    guide = estimator(xyz, left=left)
+    prediction = HandPoseEstimator(blind, guide=guide).predict(image, K=K.numpy())
     assert prediction.side == ("left" if left else "right")
     # Its own 2D is the projection of its pose, where that fills the crop it was shown.
     np.testing.assert_allclose(prediction.joints_uv, project(K, xyz), atol=3)
@@ -322,7 +375,7 @@ def test_models_without_uv_are_shown_the_hand_that_another_found(left):
     np.testing.assert_allclose(prediction.joints_relative, (xyz - xyz[9]).numpy(), atol=0.002)
 
     alone = HandPoseEstimator(blind)
-    with pytest.raises(ValueError, match="cannot find hands"):
+    with pytest.raises(ValueError, match="cannot tell sides apart"):
         alone.predict(image)
     boxed = alone.predict(image, prediction.box, prediction.side, K.numpy())
     np.testing.assert_allclose(boxed.joints_relative, (xyz - xyz[9]).numpy(), atol=0.002)
@@ -334,7 +387,7 @@ def test_models_without_uv_are_shown_the_hand_that_another_found(left):
         ({"box": (0, 0, 0, 5)}, "box"),
         ({"box": (500, 0, 10, 5)}, "not in the photo of 320 x 240"),
         ({"box": (0, 0, float("nan"), 5)}, "box"),
-        ({"side": "both"}, "right, left, auto"),
+        ({"side": "both"}, "auto, right, left"),
         ({"K": np.eye(2)}, r"\(3, 3\)"),
         ({"hand_size": 0.0}, "hand's size"),
     ],
@@ -372,11 +425,13 @@ def test_a_real_network_in_all_sizes(head):
     torch.manual_seed(0)
     net = PoseNet(FeaturePyramid("regnetx_002", 8), head())
     estimators = HandPoseEstimator(Bundle(net, 64))
+    with pytest.raises(ValueError, match="no finder"):
+        estimators.predict(np.zeros((60, 80, 3), np.uint8))
     rng = np.random.default_rng(0)
     for height, width in [(60, 80), (9, 300), (300, 9)]:
         image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
-        first = estimators.predict(image, threshold=0.0)
-        again = estimators.predict(image, threshold=0.0)
+        box = (0, 0, width, height)
+        first, again = (estimators.predict(image, box) for _ in range(2))
         assert np.isfinite(first.joints_uv).all()
         np.testing.assert_array_equal(first.joints_uv, again.joints_uv)
         if first.joints_xyz is not None:

@@ -19,8 +19,9 @@ from auxhand.data.image import Photo, load_photo, printable
 from auxhand.files import writing
 from auxhand.geometry.camera import intrinsics_from_focal, intrinsics_from_fov
 from auxhand.hand.skeleton import JOINT_NAMES, ROOT
-from auxhand.inference.estimator import FOV, HandPoseEstimator
+from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.prediction import Prediction
+from auxhand.inference.scene import FOV
 
 _BEGINS = b'{\n  "photo":'
 """How each JSON of results begins."""

@@ -1,4 +1,4 @@
-"""From a photo to the 3D pose of the hand in it."""
+"""From a photo to the 3D pose of the hands in it."""
 
 from __future__ import annotations
 
@@ -9,37 +9,28 @@ from functools import cached_property
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from auxhand.data.crops import View, square_crop
-from auxhand.geometry.camera import CROP_FOV, intrinsics_from_fov
 from auxhand.geometry.crop import Crop
 from auxhand.geometry.pose25d import reference_length
 from auxhand.hand.anatomy import bone_lengths
 from auxhand.hand.surface import HandSurface
-from auxhand.inference.bundle import Bundle, load_bundle
-from auxhand.inference.detection import Square, best_squares, settled, square_around, windows
+from auxhand.inference.bundle import ONNX, Bundle, load_bundle
+from auxhand.inference.finder import Finder, FoundHand
 from auxhand.inference.prediction import FLESH, Prediction, prediction_from
+from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
+from auxhand.inference.scene import Box, Scene, Side, Square, square_around
 from auxhand.sample import LEFT, RIGHT, SIDES, HandPose
-
-Side = Literal["auto", "left", "right"]
-Box = Sequence[float]
 
 DEFAULT = "default"
 """Name of the model that AuxHand ships; a folder of that name is ./default."""
 
-FOV = 60.0
-"""Degrees over the photo's longer side, where the camera is not known."""
-
-CANDIDATES = 2
-"""Windows that are followed up."""
-
-LOOKS = 4
-"""Crops per candidate at most, each around the joints found in the one before."""
+FINDER = "finder"
+"""The shipped bundle that finds hands, beside the model's."""
 
 CHUNK = 32
 """Crops per forward pass at most."""
@@ -51,76 +42,20 @@ _MIRRORED: dict[str, tuple[bool, ...]] = {RIGHT: (False,), LEFT: (True,), "auto"
 """The ways a crop is read for each side that may be asked for: as it is, mirrored."""
 
 
-class _Scene:
-    """A photo and what is asked about it."""
-
-    def __init__(
-        self, image: np.ndarray, K: np.ndarray | None, box: Box | None, side: Side
-    ) -> None:
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ValueError(
-                f"a photo must be (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}"
-            )
-        if side not in _MIRRORED:
-            raise ValueError(f"side must be one of {', '.join(_MIRRORED)}, not {side!r}")
-        self.height, self.width = image.shape[:2]
-        self.known = K is not None
-        self.side, self.box = side, None if box is None else self._square(box)
-        if K is None:
-            self.K = intrinsics_from_fov(FOV, self.width, self.height).double()
-        elif np.shape(K) == (3, 3):
-            self.K = torch.as_tensor(K, dtype=torch.float64)
-        else:
-            raise ValueError(f"K must be (3, 3), not {np.shape(K)}")
-        self._reduced = {1: image}
-
-    def _square(self, box: Box) -> Square:
-        """The square around a box that lies at least partly in the photo."""
-        x, y, w, h = box
-        inside = -w < x + 0.5 < self.width and -h < y + 0.5 < self.height
-        if not (w > 0 and h > 0 and inside and math.isfinite(x + y + w + h)):
-            raise ValueError(
-                f"the box x, y, width, height = {x:g}, {y:g}, {w:g}, {h:g} is not in the photo "
-                f"of {self.width} x {self.height} pixels"
-            )
-        return Square(x + w / 2, y + h / 2, max(w, h))
-
-    def cut(
-        self, square: Square, mirrored: bool, size: int, view: View, afar: bool
-    ) -> tuple[np.ndarray, Crop]:
-        """(size, size, 3) uint8 and the crop that it is; `afar`: see `CROP_FOV`.
-
-        Sampled as in `geometry.warp.warp`: bilinear, averaged down first by the nearest whole
-        factor where it would alias, the border repeated beyond the photo.
-        """
-        K = self.K
-        if afar:
-            focal = square.side / 2 / math.tan(math.radians(CROP_FOV) / 2)
-            K = K.new_tensor([[focal, 0, square.u], [0, focal, square.v], [0, 0, 1]])
-        crop = square_crop(K, square[:2], square.side, size, mirror=mirrored, view=view)
-        shrink = square.side / size
-        image = self._reduce(round(shrink) if shrink > 1.5 else 1)
-        sx, sy = self.width / image.shape[1], self.height / image.shape[0]
-        to_photo = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
-        A, target = crop.A.numpy() @ to_photo, (size, size)
-        pixels = cv2.warpPerspective(
-            image, A, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        return pixels, crop
-
-    def _reduce(self, factor: int) -> np.ndarray:
-        if factor not in self._reduced:
-            size = max(1, round(self.width / factor)), max(1, round(self.height / factor))
-            self._reduced[factor] = cv2.resize(self._reduced[1], size, interpolation=cv2.INTER_AREA)
-        return self._reduced[factor]
-
-
 class _Request(NamedTuple):
-    """A crop to look at: of which photo, where, and whether mirrored (read as a left hand)."""
+    """A crop to look at.
+
+    Attributes:
+        photo: of which photo.
+        square: where.
+        mirrored: whether mirrored (read as a left hand).
+        found: what the finder says of the hand; None: a box was given.
+    """
 
     photo: int
     square: Square
     mirrored: bool
+    found: FoundHand | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,26 +67,16 @@ class _View:
     pose: HandPose
 
     @property
-    def presence(self) -> float:
-        """1 if the model does not say."""
-        return 1.0 if self.pose.presence is None else float(self.pose.presence)
-
-    @property
     def score(self) -> float:
         """Presence times mean confidence, as far as the model gives them."""
-        confidence = self.pose.confidence
-        return self.presence * (1.0 if confidence is None else float(confidence.mean()))
-
-    @property
-    def joints_uv(self) -> np.ndarray:
-        """(21, 2) pixels of the photo."""
-        assert self.pose.uv is not None
-        uv: np.ndarray = self.crop.uv_to_original(self.pose.uv.double()).numpy()
-        return uv
+        presence, confidence = self.pose.presence, self.pose.confidence
+        return (1.0 if presence is None else float(presence)) * (
+            1.0 if confidence is None else float(confidence.mean())
+        )
 
 
 class HandPoseEstimator:
-    """Predicts the 3D pose of one hand per photo, with a network loaded once.
+    """Predicts the 3D poses of hands in photos, with networks loaded once.
 
         estimator = HandPoseEstimator.load()
         prediction = estimator.predict(image)
@@ -160,15 +85,14 @@ class HandPoseEstimator:
     pixels' centres; a box is (x, y, width, height), (-0.5, -0.5, W, H) being the whole photo.
     Lengths are metres; axes are an OpenCV camera's: x right, y down, z forward.
 
+    Without a box the hands are looked for, by a detector (`finder`) that sees the whole photo once;
+    what it is less certain of than its threshold is no hand. A box is that of the hand's outline.
+    The network looks once at a square crop around the box.
+
     A side is the person's true hand, in a photo that is not mirrored itself. A network that says
     which side it sees is given crops as they are. Another one sees right hands: a left hand's crop
     is mirrored, its pose mirrored back, and with side "auto" every crop is read both ways, of which
     in the end the way of higher score (presence x mean confidence) counts.
-
-    Without a box the hand is looked for: windows of three sizes in one batch, the best of them
-    followed up by crops around the joints found until they settle; below a presence of `threshold`
-    no hand was found. A box is that of the hand's outline; the crop around it is looked at once,
-    and there always is a prediction.
 
     Absolute depth cannot be seen: it follows from the camera (`K`; by default a field of view of 60
     degrees over the longer side) and the hand's size (`hand_size`, the length of the middle
@@ -178,23 +102,31 @@ class HandPoseEstimator:
     Args:
         bundle: the network.
         device: where it runs.
-        finder: finds the hand and its side for a network that cannot (without presence or uv);
-            this network is then asked about the final crop alone.
+        finder: finds the hands; without it boxes must be given.
+        guide: says where a hand is and of which side, for a network that tells no sides apart
+            (without side, presence and confidence); this network is then asked about one crop.
+        onnx: the same network as `write_onnx` wrote it, to be run instead.
 
     Raises:
         ValueError: no such device.
     """
 
     def __init__(
-        self, bundle: Bundle, device: str = "cpu", finder: HandPoseEstimator | None = None
+        self,
+        bundle: Bundle,
+        device: str = "cpu",
+        finder: Finder | None = None,
+        guide: HandPoseEstimator | None = None,
+        onnx: Path | None = None,
     ) -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError("no CUDA device is available here; use the device cpu")
         self.bundle = bundle
         self.finder = finder
+        self.guide = guide
         self.device = torch.device(device)
-        network = bundle.network.to(self.device).eval()
-        self.network = network.to(memory_format=torch.channels_last)
+        network = bundle.network.to(device).eval()
+        self._run = run_with_torch(network, device) if onnx is None else run_with_onnx(onnx)
         hand = HandSurface("right").rest_joints.double()
         self.hand_size = float(reference_length(hand))
         self._proportions = bone_lengths(hand) / self.hand_size
@@ -203,28 +135,37 @@ class HandPoseEstimator:
     def load(model: str | PathLike[str] = DEFAULT, device: str = "cpu") -> HandPoseEstimator:
         """The estimator of a bundle's folder, or of the weights that AuxHand ships ("default").
 
-        A network that cannot find hands gets the shipped one as its finder, if that is there.
+        It finds hands with the shipped finder. On the CPU it runs in ONNX Runtime where that is
+        installed and the bundle has a file for it. A network that tells no sides apart gets the
+        shipped one as its guide, if that is there.
 
         Raises:
             FileNotFoundError: no such bundle, or the default one is not installed.
             ValueError: a bundle that cannot be read (`load_bundle`), or no such device.
         """
-        shipped = Path(str(files("auxhand") / "assets" / "default"))
+        assets = Path(str(files("auxhand") / "assets"))
+        shipped = assets / DEFAULT
         if model == DEFAULT and not shipped.is_dir():
             raise FileNotFoundError(
                 f"the default weights are not installed ({shipped}); name a bundle, as "
                 "`auxhand train` writes it (for `auxhand predict`: --model FOLDER)"
             )
         folder = shipped if model == DEFAULT else Path(model)
-        estimator = HandPoseEstimator(load_bundle(folder), device)
-        if model != DEFAULT and shipped.is_dir() and not estimator.finds:
-            estimator.finder = HandPoseEstimator.load(DEFAULT, device)
+        bundle = load_bundle(folder)
+        fast = device == "cpu" and has_onnx_runtime() and (folder / ONNX).is_file()
+        finder = Finder.load(assets / FINDER) if (assets / FINDER).is_dir() else None
+        onnx = folder / ONNX if fast else None
+        estimator = HandPoseEstimator(bundle, device, finder, onnx=onnx)
+        if model != DEFAULT and shipped.is_dir() and not estimator.tells_sides_apart:
+            estimator.guide = HandPoseEstimator.load(DEFAULT, device)
         return estimator
 
     @cached_property
-    def finds(self) -> bool:
-        """Whether the network says where a hand is: presence and uv."""
-        return self._blank.presence is not None and self._blank.uv is not None
+    def tells_sides_apart(self) -> bool:
+        """Whether the network says anything by which the side can be decided."""
+        blank = self._blank
+        said = blank.left, blank.presence, blank.confidence
+        return any(value is not None for value in said)
 
     @cached_property
     def tells_side(self) -> bool:
@@ -235,15 +176,7 @@ class HandPoseEstimator:
     def _blank(self) -> HandPose:
         """What the network says of a black crop: which fields it has."""
         size = self.bundle.input_size
-        return self._run([np.zeros((size, size, 3), np.uint8)])[0]
-
-    def _ways(self, side: Side) -> tuple[bool, ...]:
-        """The ways a crop is read: as it is, mirrored."""
-        return (False,) if self.tells_side else _MIRRORED[side]
-
-    def _afar(self, scene: _Scene) -> bool:
-        """Whether a photo's crops are read as from far away (`CROP_FOV`); only depth asks it."""
-        return self._blank.d is not None and not scene.known
+        return self._poses([np.zeros((size, size, 3), np.uint8)])[0]
 
     def predict(
         self,
@@ -254,7 +187,7 @@ class HandPoseEstimator:
         hand_size: float | None = None,
         threshold: float | None = None,
     ) -> Prediction | None:
-        """The hand in a photo.
+        """The hand in a photo; of several that are looked for, the most certain one.
 
         Args:
             image: (H, W, 3) uint8 RGB.
@@ -262,14 +195,14 @@ class HandPoseEstimator:
             side: the person's true hand, "left" or "right"; "auto" decides.
             K: (3, 3) intrinsics in pixels of the photo; by default see above.
             hand_size: metres from the middle finger's first knuckle to its second (joints 9-10).
-            threshold: least presence of a hand that is looked for; by default the bundle's.
+            threshold: least presence of a hand that is looked for; by default the finder's.
 
         Returns:
             the prediction, or None if no hand was found.
 
         Raises:
-            ValueError: an image, box, side, K or hand size that is none; a network that cannot
-                find hands, without finder, box and side.
+            ValueError: an image, box, side, K or hand size that is none; a hand that is to be found
+                without a finder, or whose side cannot be told.
         """
         Ks = None if K is None else [K]
         return self.predict_many([image], [box], [side], Ks, hand_size, threshold)[0]
@@ -286,80 +219,92 @@ class HandPoseEstimator:
         """As `predict`, one hand for each of several photos, whose crops share forward passes."""
         count = len(images)
         boxes, sides = boxes or [None] * count, sides or ["auto"] * count
-        hand_size = self.hand_size if hand_size is None else hand_size
-        threshold = self.bundle.presence_threshold if threshold is None else threshold
-        if not 0 < hand_size < math.inf:
-            raise ValueError(f"the hand's size must be a positive number of metres: {hand_size}")
         scenes = [
-            _Scene(image, None if Ks is None else Ks[i], boxes[i], sides[i])
+            Scene(image, None if Ks is None else Ks[i], boxes[i], sides[i])
             for i, image in enumerate(images)
         ]
-        if not self.finds and self.finder is not None:
-            found = self.finder.predict_many(images, boxes, sides, Ks, hand_size, threshold)
-            return self._predict_found(scenes, found, hand_size)
-        if not (self.finds or all(scene.box and scene.side != "auto" for scene in scenes)):
-            raise ValueError("this model cannot find hands: give the hand's box and its side")
-        views = self._follow(scenes, self._starts(scenes))
-        return [
-            self._decide(scene, [v for v in views if v.request.photo == i], hand_size, threshold)
-            for i, scene in enumerate(scenes)
-        ]
+        hands = self._predict(scenes, 1, hand_size, threshold)
+        return [mine[0] if mine else None for mine in hands]
 
-    def _starts(self, scenes: Sequence[_Scene]) -> list[_Request]:
-        """The first crops to follow: around the boxes, or the best windows."""
-        search = [
-            _Request(photo, square, mirrored)
+    def predict_hands(
+        self,
+        image: np.ndarray,
+        count: int | None = None,
+        K: np.ndarray | None = None,
+        hand_size: float | None = None,
+        threshold: float | None = None,
+    ) -> list[Prediction]:
+        """The hands in a photo, the most certain first.
+
+        Args:
+            count: of hands at most; None: all that are found.
+            image, K, hand_size, threshold: see `predict`.
+
+        Raises:
+            ValueError: see `predict`.
+        """
+        return self._predict([Scene(image, K, None, "auto")], count, hand_size, threshold)[0]
+
+    def _predict(
+        self,
+        scenes: Sequence[Scene],
+        count: int | None,
+        hand_size: float | None,
+        threshold: float | None,
+    ) -> list[list[Prediction]]:
+        """Up to `count` hands of each scene."""
+        hand_size = self.hand_size if hand_size is None else hand_size
+        if not 0 < hand_size < math.inf:
+            raise ValueError(f"the hand's size must be a positive number of metres: {hand_size}")
+        if not self.tells_sides_apart and any(scene.side == "auto" for scene in scenes):
+            if self.guide is None:
+                raise ValueError("this model cannot tell sides apart: give the hand's side")
+            guided = self.guide._predict(scenes, count, hand_size, threshold)
+            return self._guided(scenes, guided, hand_size)
+        requests = [
+            _Request(photo, square, mirrored, found)
             for photo, scene in enumerate(scenes)
-            if scene.box is None and min(scene.width, scene.height) >= SMALLEST
-            for square in windows(scene.width, scene.height)
+            for square, found in self._places(scene, count, threshold)
             for mirrored in self._ways(scene.side)
         ]
-        views = self._look(scenes, search)
-        starts = []
-        for photo, scene in enumerate(scenes):
-            if scene.box is not None:
-                u, v, extent = scene.box
-                squares = [Square(u, v, extent / (1 + 2 * FLESH) / self.bundle.fraction)]
-            else:
-                mine = [view for view in views if view.request.photo == photo]
-                seen = [view.request.square for view in mine]
-                best = best_squares(seen, [view.score for view in mine], CANDIDATES)
-                squares = [seen[i] for i in best]
-            starts += [_Request(photo, s, m) for s in squares for m in self._ways(scene.side)]
-        return starts
+        views: dict[tuple[int, Square], list[_View]] = {}
+        for view in self._look(scenes, requests):
+            views.setdefault((view.request.photo, view.request.square), []).append(view)
+        hands: list[list[Prediction]] = [[] for _ in scenes]
+        for (photo, _), ways in views.items():
+            hands[photo].append(self._decide(scenes[photo], ways, hand_size))
+        return hands
 
-    def _follow(self, scenes: Sequence[_Scene], starts: Sequence[_Request]) -> list[_View]:
-        """For each start the last view of crops around the joints found, until they settle.
+    def _places(
+        self, scene: Scene, count: int | None, threshold: float | None
+    ) -> list[tuple[Square, FoundHand | None]]:
+        """The squares to look at: about the given box, or about the hands that are found.
 
-        A box that was given stays the only look: crops around joints that lie too close together
-        would only shrink. A crop that lost the hand (less than half the score of the one before) is
-        not taken.
+        Raises:
+            ValueError: a hand is to be found, and there is no finder.
         """
-        views = self._look(scenes, starts)
-        moving = [i for i, view in enumerate(views) if scenes[view.request.photo].box is None]
-        for _ in range(LOOKS - 1):
-            requests = {i: self._next(scenes[views[i].request.photo], views[i]) for i in moving}
-            following = {i: request for i, request in requests.items() if request is not None}
-            moving = []
-            for i, view in zip(
-                following, self._look(scenes, list(following.values())), strict=True
-            ):
-                if view.score >= 0.5 * views[i].score:
-                    views[i] = view
-                    moving.append(i)
-        return views
+        if scene.box is not None:
+            return [(self._around(scene.box), None)]
+        if self.finder is None:
+            raise ValueError("no finder is installed that looks for hands: give the hand's box")
+        if min(scene.width, scene.height) < SMALLEST:
+            return []
+        found = self.finder.find(scene.image, threshold)[:count]
+        return [(self._around(scene.square(hand.box)), hand) for hand in found]
 
-    def _next(self, scene: _Scene, view: _View) -> _Request | None:
-        """The crop around a view's joints, if it differs and lies in the photo."""
-        if view.pose.uv is None:
-            return None
-        square = square_around(view.joints_uv, self.bundle.fraction)
-        inside = 0 <= square.u < scene.width and 0 <= square.v < scene.height
-        if not inside or settled(view.request.square, square):
-            return None
-        return view.request._replace(square=square)
+    def _around(self, box: Square) -> Square:
+        """The crop's square for the square about a hand's outline."""
+        return box._replace(side=box.side / (1 + 2 * FLESH) / self.bundle.fraction)
 
-    def _look(self, scenes: Sequence[_Scene], requests: Sequence[_Request]) -> list[_View]:
+    def _ways(self, side: Side) -> tuple[bool, ...]:
+        """The ways a crop is read: as it is, mirrored."""
+        return (False,) if self.tells_side else _MIRRORED[side]
+
+    def _afar(self, scene: Scene) -> bool:
+        """Whether a photo's crops are read as from far away (`CROP_FOV`); only depth asks it."""
+        return self._blank.d is not None and not scene.known
+
+    def _look(self, scenes: Sequence[Scene], requests: Sequence[_Request]) -> list[_View]:
         views = []
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
@@ -369,30 +314,24 @@ class HandPoseEstimator:
                 scenes[r.photo].cut(r.square, r.mirrored, size, view, self._afar(scenes[r.photo]))
                 for r in chunk
             ]
-            poses = self._run([pixels for pixels, _ in cuts])
+            poses = self._poses([pixels for pixels, _ in cuts])
             views += [
                 _View(request, crop, pose)
                 for request, (_, crop), pose in zip(chunk, cuts, poses, strict=True)
             ]
         return views
 
-    @torch.inference_mode()
-    def _run(self, crops: Sequence[np.ndarray]) -> list[HandPose]:
+    def _poses(self, crops: Sequence[npt.NDArray[np.uint8]]) -> list[HandPose]:
         """(S, S, 3) uint8 crops -> their poses, without batch dimension, on the CPU."""
-        images = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2)
-        pose: HandPose = self.network(images.float().div_(255))
-        pose = replace(pose, heatmaps=None).to("cpu")
+        images = np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+        said = {name: torch.from_numpy(value) for name, value in self._run(images).items()}
         return [
-            HandPose(**{name: value[i] for name, value in pose.items()}) for i in range(len(crops))
+            HandPose(**{name: value[i] for name, value in said.items()}) for i in range(len(crops))
         ]
 
-    def _decide(
-        self, scene: _Scene, views: Sequence[_View], hand_size: float, threshold: float
-    ) -> Prediction | None:
-        """The view of highest score, if it counts as a hand."""
-        best = max(views, key=lambda view: view.score, default=None)
-        if best is None or (scene.box is None and best.presence < threshold):
-            return None
+    def _decide(self, scene: Scene, ways: Sequence[_View], hand_size: float) -> Prediction:
+        """The crop's reading that counts, with its side."""
+        best = max(ways, key=lambda view: view.score)
         if scene.side != "auto":
             return self._prediction(scene, best, hand_size, scene.side)
         if best.pose.left is not None:
@@ -400,7 +339,7 @@ class HandPoseEstimator:
             scores = {RIGHT: 1 - left, LEFT: left}
         else:
             scores = {
-                side: max(v.score for v in views if v.request.mirrored == (side == LEFT))
+                side: max(v.score for v in ways if v.request.mirrored == (side == LEFT))
                 for side in SIDES
             }
         side = max(scores, key=lambda side: scores[side])
@@ -408,13 +347,13 @@ class HandPoseEstimator:
 
     def _prediction(
         self,
-        scene: _Scene,
+        scene: Scene,
         view: _View,
         hand_size: float,
         side: str,
         scores: dict[str, float] | None = None,
     ) -> Prediction:
-        return prediction_from(
+        prediction = prediction_from(
             view.pose,
             view.crop,
             self._proportions,
@@ -424,26 +363,26 @@ class HandPoseEstimator:
             scene.K if self._afar(scene) else None,
             scores,
         )
+        found = view.request.found
+        return prediction if found is None else replace(prediction, presence=found.presence)
 
-    def _predict_found(
-        self, scenes: Sequence[_Scene], found: Sequence[Prediction | None], hand_size: float
-    ) -> list[Prediction | None]:
-        """One look at the hands that the finder found."""
-        predictions: list[Prediction | None] = [None] * len(scenes)
+    def _guided(
+        self, scenes: Sequence[Scene], guided: Sequence[Sequence[Prediction]], hand_size: float
+    ) -> list[list[Prediction]]:
+        """One look at each of the hands that the guide told of."""
+        hands = [(photo, hand) for photo, mine in enumerate(guided) for hand in mine]
         requests = [
             _Request(
-                i,
+                photo,
                 square_around(hand.joints_uv, self.bundle.fraction),
                 hand.side == LEFT and not self.tells_side,
             )
-            for i, hand in enumerate(found)
-            if hand is not None and hand.joints_uv is not None
+            for photo, hand in hands
+            if hand.joints_uv is not None
         ]
-        for view in self._look(scenes, requests):
-            hand = found[view.request.photo]
-            assert hand is not None
-            own = self._prediction(scenes[view.request.photo], view, hand_size, hand.side)
-            predictions[view.request.photo] = replace(
-                own, presence=hand.presence, side_scores=hand.side_scores
-            )
+        predictions: list[list[Prediction]] = [[] for _ in scenes]
+        for view, (photo, hand) in zip(self._look(scenes, requests), hands, strict=True):
+            own = self._prediction(scenes[photo], view, hand_size, hand.side)
+            own = replace(own, presence=hand.presence, side_scores=hand.side_scores)
+            predictions[photo].append(own)
         return predictions

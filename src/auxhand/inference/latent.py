@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from auxhand.geometry.warp import warp
-from auxhand.inference.estimator import HandPoseEstimator, Side
+from auxhand.inference.estimator import HandPoseEstimator
+from auxhand.inference.scene import Side
 from auxhand.models.latent_pose import LatentPoseNet
 from auxhand.sample import HandPose
 

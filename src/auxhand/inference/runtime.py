@@ -17,27 +17,37 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from auxhand.sample import HandPose
 
 Array = npt.NDArray[Any]
 Run = Callable[[Array], dict[str, Array]]
 """(B, 3, S, S) float32 RGB in [0, 1] -> the network's outputs by name."""
 
 
-def run_with_torch(network: nn.Module) -> Run:
-    """Runs a network whose output is a NamedTuple of tensors.
+def run_with_torch(network: nn.Module, device: str = "cpu") -> Run:
+    """Runs a network whose output is a NamedTuple of tensors or a `HandPose`.
 
     Args:
-        network: in evaluation mode, on the CPU.
+        network: in evaluation mode; it is moved to the device.
+        device: where it runs.
     """
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(device, memory_format=torch.channels_last)
 
     def run(images: Array) -> dict[str, Array]:
         with torch.inference_mode(), _one_thread():
-            out = network(torch.from_numpy(images).contiguous(memory_format=torch.channels_last))
-        return {name: value.numpy() for name, value in out._asdict().items()}
+            picture = torch.from_numpy(images).to(device)
+            out = network(picture.contiguous(memory_format=torch.channels_last))
+            return {name: value.cpu().numpy() for name, value in said(out).items()}
 
     return run
+
+
+def said(output: Any) -> dict[str, Tensor]:
+    """A network's outputs by name, without heatmaps, which are as large as all the rest."""
+    named = output.items() if isinstance(output, HandPose) else output._asdict().items()
+    return {name: value for name, value in named if name != "heatmaps"}
 
 
 def run_with_onnx(file: Path) -> Run:
@@ -74,7 +84,7 @@ def has_onnx_runtime() -> bool:
 
 
 def write_onnx(network: nn.Module, size: int, file: Path) -> None:
-    """Write a network whose output is a NamedTuple of tensors, for any number of pictures.
+    """Write a network for any number of pictures; its outputs have their names, see `said`.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -85,11 +95,11 @@ def write_onnx(network: nn.Module, size: int, file: Path) -> None:
         ImportError: the extra auxhand[export] is not installed.
     """
     example = torch.zeros(2, 3, size, size)  # the exporter would make a constant of a 1
-    names = list(network(example)._fields)
+    names = list(said(network(example)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about its own future
         program = torch.onnx.export(
-            network,
+            _Values(network).eval(),
             (example,),
             dynamo=True,
             input_names=["image"],
@@ -104,6 +114,17 @@ def write_onnx(network: nn.Module, size: int, file: Path) -> None:
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+class _Values(nn.Module):
+    """A network's outputs without their names, which the exporter takes for itself."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(said(self.network(image)).values())
 
 
 @contextmanager
