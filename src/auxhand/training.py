@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import yaml
-from lightning import LightningModule, Trainer
+from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -24,7 +24,6 @@ from torch import Tensor
 
 from auxhand.data.augment import Contents
 from auxhand.data.loader import Positions
-from auxhand.data.module import HandDataModule
 from auxhand.evaluation.report import commit
 from auxhand.files import locked, sweep, writing
 from auxhand.inference.bundle import DESCRIPTION, load_bundle, save_bundle
@@ -40,7 +39,7 @@ class Run(LightningCLI):
     """Trainer, model and data of a configuration, as `trainer`, `model` and `datamodule`."""
 
     model: Any  # a LightningModule with `needs` and `estimator()`
-    datamodule: HandDataModule
+    datamodule: Any  # a LightningDataModule with what HandDataModule says of its data
     trainer: Trainer
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -114,7 +113,7 @@ def assemble(configs: Sequence[Path], settings: Sequence[str] = (), save: bool =
     try:
         run = Run(
             LightningModule,
-            HandDataModule,
+            LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
             run=False,
@@ -145,7 +144,7 @@ def plainly(error: Exception) -> str:
     return str(error) if cause is error else where + str(cause)
 
 
-def provide(needs: Contents, data: HandDataModule) -> None:
+def provide(needs: Contents, data: Any) -> None:
     """Have the data give what a method needs.
 
     Raises:

@@ -83,7 +83,6 @@ def run(args: Namespace) -> None:
     )
     from auxhand.files import sweep
     from auxhand.inference.estimator import HandPoseEstimator
-    from auxhand.inference.placement import with_pixels
 
     started = time.monotonic()
     protocol = protocol_named(args.protocol)
@@ -102,7 +101,7 @@ def run(args: Namespace) -> None:
     rule = replace(rule, view=bundle.view)
     crops = EvaluationCrops(data, bundle.input_size, rule)
     values = evaluate(
-        lambda batch: with_pixels(bundle.network(batch.image), batch, rule.joints_fraction),
+        lambda batch: bundle.predict(batch, rule),
         tqdm(crops.batches(), desc="evaluating", unit="batch"),
         metrics,
         device,
