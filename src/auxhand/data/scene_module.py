@@ -15,7 +15,7 @@ from auxhand.data.augment import Contents
 from auxhand.data.background import Backgrounds
 from auxhand.data.photo_boxes import BoxedPhoto, read_photos
 from auxhand.data.sampler import Key, KeySampler
-from auxhand.data.scenes import Scene, SceneBatch, SceneMix, Scenes, WholePhotos
+from auxhand.data.scenes import BoxedScene, SceneBatch, SceneMix, Scenes, WholePhotos
 from auxhand.data.store import PreparedDataset
 from auxhand.data.streams import Curriculum, Part, Phase
 from auxhand.data.strengths import Augmentation
@@ -131,7 +131,7 @@ class SceneDataModule(lightning.LightningDataModule):
         ]
 
     def _loader(
-        self, data: Dataset[Scene], sampler: Any, drop_last: bool
+        self, data: Dataset[BoxedScene], sampler: Any, drop_last: bool
     ) -> DataLoader[SceneBatch]:
         if self.workers == 0:  # else OpenCV's threads take the cores from the network's
             _start_worker(0)
