@@ -116,13 +116,25 @@ def test_a_training_that_diverges_ends_and_keeps_what_was_good(
     assert not (tmp_path / "run" / "bundle").exists()
 
 
-def test_a_rate_that_is_too_high_costs_one_line(tmp_path, write_config, capsys):
-    weights = "model.init_args.weights={pose_25d: 10}"
-    settings = ["model.init_args.learning_rate=1.0e+30", weights]
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["model.init_args.learning_rate=1.0e+6"],
+        ["model.init_args.learning_rate=1.0e+10", "model.init_args.weights={pose_25d: 10}"],
+    ],
+    ids=["all terms", "the pose alone"],
+)
+def test_a_rate_that_is_too_high_costs_one_line(tmp_path, write_config, capsys, settings):
+    settings = [*settings, "trainer.max_epochs=6"]
     code, line = error_of(capsys, "train", write_config("run"), "--set", *settings)
     assert code == 1
     assert "not finite" in line
     assert not (tmp_path / "run" / "bundle").exists()
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert last.is_file() == (str(last) in line)
+    if last.is_file():
+        state = read_checkpoint(last)["state_dict"]
+        assert all(value.isfinite().all() for value in state.values())
 
 
 def test_training_without_labels_is_refused(tmp_path, write_config, hand_row, capsys):

@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from auxhand.cli.synth import load_config
 from auxhand.data.background import Backgrounds, composite
 from auxhand.data.columns import decode_image
 from auxhand.synth.build import PARTS
 from auxhand.synth.config import FactorConfig, OccluderConfig, SleeveConfig
+from auxhand.synth.config_file import load_config
 from auxhand.synth.distributions import GROUPS, sample_factors
 from auxhand.synth.factors import Factors
 from auxhand.synth.factory import Job, make_sample, render_factors

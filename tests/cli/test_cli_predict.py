@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from auxhand.cli import photo, predict
+from auxhand.cli import photo, predict, results
 from auxhand.cli.main import main
 from auxhand.geometry.camera import project
 from auxhand.hand.skeleton import JOINT_NAMES
@@ -167,7 +167,7 @@ def test_a_second_run_skips_the_first_ones_pictures(photos, bundle, tmp_path, ca
 
 def test_names():
     paths = ["/p/a/x.jpg", "/p/b/X.png", "/p/b/y.jpg", "/p/c/z.png", "/p/c/z.jpg", "/q/c/z.jpg"]
-    assert predict.unique_names([Path(p) for p in paths]) == [
+    assert results.unique_names([Path(p) for p in paths]) == [
         *("a_x", "b_X", "y", "c_z", "c_z_jpg", "c_z_2"),
     ]
 
@@ -324,14 +324,14 @@ def test_a_photo_that_fails_keeps_no_older_result(photos, bundle, tmp_path):
 def test_results_are_written_together_or_not_at_all(
     photos, bundle, tmp_path, capsys, monkeypatch, error
 ):
-    write = photo._write
+    write = photo.write_result
 
     def fail(stem, suffix, data):
         if stem.name == "grey" and suffix == ".json":
             raise error
         write(stem, suffix, data)
 
-    monkeypatch.setattr(photo, "_write", fail)
+    monkeypatch.setattr(photo, "write_result", fail)
     out = tmp_path / "out"
     assert auxhand(photos / "grey.png", photos / "turned.jpg", "--out", out, "--model", bundle,
                    "--threshold", 0) == 1  # fmt: skip

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
-import itertools
 import os
 import re
 import signal
@@ -19,6 +17,7 @@ from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 
 from auxhand.cli.main import complain, describe
+from auxhand.cli.results import NUMBERS, OVERLAY, VIEW, check_free, remove_results, unique_names
 from auxhand.data.image import photos_in, printable
 from auxhand.files import sweep
 
@@ -26,11 +25,8 @@ if TYPE_CHECKING:
     from auxhand.inference.estimator import HandPoseEstimator
     from auxhand.inference.prediction import Prediction
 
-OVERLAY, VIEW, NUMBERS = "_overlay.png", "_3d.png", ".json"
 PARTLY_FAILED = 1
 """Exit code where some photos could not be read, but not all."""
-LONGEST = 200
-"""Bytes of the longest name of a result before its suffix: file systems allow 255."""
 
 
 def parser() -> ArgumentParser:
@@ -152,7 +148,7 @@ def _answer(
     args: Namespace,
 ) -> Prediction | None:
     """Predict one photo and write its results; where that fails there are none, no older ones."""
-    from auxhand.cli.photo import check_free, predict_photo, remove_results, write_results
+    from auxhand.cli.photo import predict_photo, write_results
 
     check_free(stem)
     try:
@@ -253,32 +249,3 @@ def find_photos(arguments: Sequence[str], out: Path) -> tuple[list[Path], list[s
         for p in found:
             photos.setdefault(os.path.realpath(p), p)
     return list(photos.values()), problems
-
-
-def unique_names(photos: Sequence[Path]) -> list[str]:
-    """A name for each photo's results: its own; the folder's before it where two are alike.
-
-    What is alike even then gets the suffix or a number. Upper and lower case count as one, as in
-    some file systems. What is too long for a file system ends in a number made of the whole.
-    """
-    alike = Counter(path.stem.lower() for path in photos)
-    names: dict[str, str] = {}
-    for path in photos:
-        name = path.stem
-        if alike[name.lower()] > 1:
-            name = f"{path.absolute().parent.name}_{name}"
-        name = _short(name)
-        more = (f"{name}_{n}" for n in itertools.count(2))
-        choices = itertools.chain([name, f"{name}_{path.suffix[1:]}"], more)
-        name = next(choice for choice in choices if choice.lower() not in names)
-        names[name.lower()] = name
-    return list(names.values())
-
-
-def _short(name: str) -> str:
-    """A name of at most `LONGEST` bytes."""
-    whole = os.fsencode(name)
-    if len(whole) <= LONGEST:
-        return name
-    number = hashlib.sha256(whole).hexdigest()[:10]
-    return f"{whole[: LONGEST - 11].decode('utf-8', 'ignore')}~{number}"

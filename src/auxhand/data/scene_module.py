@@ -16,7 +16,7 @@ from auxhand.data.background import Backgrounds
 from auxhand.data.loader import EpochLoader
 from auxhand.data.photo_boxes import BoxedPhoto, read_photos
 from auxhand.data.sampler import Key, KeySampler
-from auxhand.data.scenes import Scene, SceneBatch, SceneMix, Scenes, WholePhotos
+from auxhand.data.scenes import BoxedScene, SceneBatch, SceneMix, Scenes, WholePhotos
 from auxhand.data.store import PreparedDataset
 from auxhand.data.streams import Curriculum, Part, Phase
 from auxhand.data.strengths import Augmentation
@@ -127,7 +127,7 @@ class SceneDataModule(lightning.LightningDataModule):
     def val_dataloader(self) -> list[DataLoader[SceneBatch]]:
         """The same pictures every time."""
         photos, scenes = self.validation_sets
-        sets: list[tuple[Dataset[Scene], Any]] = [
+        sets: list[tuple[Dataset[BoxedScene], Any]] = [
             (photos, KeySampler(len(photos))),
             (scenes, _FixedKeys(self.val_scenes)),
         ]

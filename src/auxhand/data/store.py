@@ -26,18 +26,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch.utils.data import Dataset
 
-from auxhand.data.columns import SCHEMA, Row
+from auxhand.data.columns import SCHEMA, Record
 from auxhand.data.stored import Stored
 from auxhand.files import is_temporary, writing
 from auxhand.sample import HandSample
 
 _log = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT_VERSION = 1
 DESCRIPTION = "dataset.json"
+SHARD_SIZE = 500
+"""Rows of a shard, where nothing else is asked for."""
 _ROW_GROUP = 128
 
 
-def write_shard(path: str | Path, rows: Iterable[Row]) -> None:
+def write_shard(path: str | Path, rows: Iterable[Record]) -> None:
     """Write rows (see `make_row`) as one Parquet file; the same rows give the same bytes.
 
     Uncompressed (the images are compressed already), without dictionaries and statistics. The file
@@ -80,7 +82,9 @@ def write_description(
             once, one succeeds.
     """
     path = Path(root) / DESCRIPTION
-    text = json.dumps({"format": FORMAT, "count": count, **information}, indent=2, sort_keys=True)
+    text = json.dumps(
+        {"format": FORMAT_VERSION, "count": count, **information}, indent=2, sort_keys=True
+    )
     with writing(path, overwrite) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -105,8 +109,8 @@ def read_description(root: str | Path) -> dict[str, Any]:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); make the dataset anew") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise ValueError(f"{path} does not describe a prepared dataset of format {FORMAT}")
+    if not isinstance(description, dict) or description.get("format") != FORMAT_VERSION:
+        raise ValueError(f"{path} does not describe a prepared dataset of format {FORMAT_VERSION}")
     count = description.get("count")
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise ValueError(f"{path}: count {str(count)[:80]!r} is no number of samples")
@@ -195,7 +199,7 @@ class PreparedDataset(Dataset[HandSample]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def row(self, index: int) -> Row:
+    def row(self, index: int) -> Record:
         """The stored columns of sample `index`, images still encoded."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.root} has samples 0 to {len(self) - 1}, not {index}")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from auxhand.data.augment import Contents
 from auxhand.data.scenes import SceneBatch
 from auxhand.detection_metrics import match, missed_share, threshold_at
-from auxhand.losses.detection import box_loss, cell_targets, centre_focal_loss, side_loss
+from auxhand.losses.detection import box_loss, cell_targets, centre_focal_loss, side_map_loss
 from auxhand.models.detector import STRIDE, DetectionMaps, HandDetector, decode
 from auxhand.optim import Schedule, adam
 
@@ -30,7 +30,7 @@ class DetectionWeights:
     Attributes:
         presence: `centre_focal_loss`.
         box: `box_loss`.
-        side: `side_loss`; a third of it is too little for the side to be learnt.
+        side: `side_map_loss`; a third of it is too little for the side to be learnt.
     """
 
     presence: float = 1.0
@@ -108,7 +108,7 @@ class Detector(LightningModule):
         return {
             "presence": centre_focal_loss(maps.presence, targets.presence),
             "box": box_loss(maps.boxes, batch.boxes, targets.shares),
-            "side": side_loss(maps.side, batch.right, batch.right_known, targets.shares),
+            "side": side_map_loss(maps.side, batch.right, batch.right_known, targets.shares),
         }
 
     def validation_step(self, batch: SceneBatch, batch_idx: int, dataloader_idx: int = 0) -> None:

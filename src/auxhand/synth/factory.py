@@ -30,8 +30,8 @@ import torch
 from tqdm import tqdm
 
 from auxhand.data.background import Backgrounds, composite
-from auxhand.data.columns import Row, make_row
-from auxhand.data.store import DESCRIPTION, claim, is_complete, shard_path, write_shard
+from auxhand.data.columns import Record, make_row
+from auxhand.data.store import DESCRIPTION, SHARD_SIZE, claim, is_complete, shard_path, write_shard
 from auxhand.files import locked, sweep
 from auxhand.synth.cluster import check_cluster, on_cluster
 from auxhand.synth.config import BackgroundConfig, FactorConfig
@@ -40,7 +40,6 @@ from auxhand.synth.factors import Factors
 from auxhand.synth.modalities import Renderer, render_hand
 from auxhand.synth.sensor import photograph
 
-SHARD_SIZE = 500
 MAKER = "auxhand synth"
 LARGEST = 4096
 """Side of the largest image, pixels: its samples take a few GB."""
@@ -131,7 +130,7 @@ def _fingerprint(backgrounds: Backgrounds) -> str | None:
     return digest.hexdigest()
 
 
-def make_sample(job: Job, index: int) -> Row:
+def make_sample(job: Job, index: int) -> Record:
     """Sample `index` as a row of a prepared dataset."""
     row = render_factors(
         sample_factors(job.config, job.seed, index),
@@ -152,7 +151,7 @@ def render_factors(
     *,
     index: int = 0,
     source: str = "",
-) -> Row:
+) -> Record:
     """Render one hand with all its labels as a row of a prepared dataset."""
     hand = render_hand(factors, size, renderer)
     labels, rendering = hand.labels, hand.rendering

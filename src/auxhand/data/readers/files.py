@@ -10,13 +10,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from auxhand.arrays import Array
 from auxhand.data.image import load_stored, printable, upright
-
-Array = npt.NDArray[Any]
 
 
 def require(root: Path, needed: Collection[str], layout: str) -> None:
@@ -45,7 +43,7 @@ def read_image(path: Path) -> Tensor:
         FileNotFoundError: no such file.
         ValueError: a file that is no image, or a truncated one.
     """
-    return to_tensor(load_stored(_there(path))[0])
+    return image_tensor(load_stored(_there(path))[0])
 
 
 def read_labelled(path: Path, size: tuple[int, int] | None) -> Tensor:
@@ -76,7 +74,7 @@ def read_labelled(path: Path, size: tuple[int, int] | None) -> Tensor:
             f"{printable(path)} is turned by its EXIF orientation ({orientation}), and its size "
             "does not tell whether its labels are too: save it without, as labelled"
         )
-    return to_tensor(fits[0])
+    return image_tensor(fits[0])
 
 
 def _there(path: Path) -> Path:
@@ -86,7 +84,7 @@ def _there(path: Path) -> Path:
     return path
 
 
-def to_tensor(image: Array) -> Tensor:
+def image_tensor(image: Array) -> Tensor:
     """(H, W, 3) uint8 RGB -> (3, H, W) float32 in [0, 1]."""
     return torch.from_numpy(image).permute(2, 0, 1).to(torch.float32).div_(255)
 

@@ -35,9 +35,9 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from auxhand.arrays import Array
 from auxhand.data.crops import CropRule
 from auxhand.data.readers.files import (
-    Array,
     entry,
     numbers,
     one_of,
