@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 
 import pytest
-from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import Dataset
 
 from auxhand.data.loader import EpochLoader, Position, Positions
@@ -73,7 +72,7 @@ def test_positions_of_a_checkpoint_reach_the_loaders():
     saved = [{"epoch": 1, "batches": 2}, {"epoch": 1, "batches": 1}]
     state = {"loops": {"fit_loop": {"state_dict": {"combined_loader": saved}}}}
     positions.on_load_checkpoint(None, None, state)
-    trainer = SimpleNamespace(train_dataloader=CombinedLoader(dict(zip("ab", both, strict=True))))
+    trainer = SimpleNamespace(train_dataloader=dict(zip("ab", both, strict=True)))
     positions.on_train_start(trainer, None)
     assert [len(epoch(each, 1)) for each in both] == [2, 4]
     positions.on_train_start(trainer, None)  # once is enough
