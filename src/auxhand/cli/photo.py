@@ -6,11 +6,11 @@ import contextlib
 import io
 import json
 import os
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jsonargparse import Namespace
 from PIL import Image
 
 from auxhand import viz

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from auxhand.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from auxhand.synth.config import FactorConfig
     from auxhand.synth.factory import Job
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Arguments of `auxhand synth`."""
-    parser = ArgumentParser(
+    parser = Parser(
         description="Render hands with all their labels into a prepared dataset (docs/data.md). "
         "The same command again goes on where a run was interrupted.",
         epilog="example: auxhand synth hands --count 2000 --seed 0",
@@ -166,11 +167,13 @@ def load_config(*paths: Path) -> FactorConfig:
         ValueError: no YAML, an unknown factor, or a value of the wrong kind or size; names the file
             and the entry.
     """
+    from jsonargparse import ArgumentError, ArgumentParser
     from omegaconf import DictConfig, ListConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
     from auxhand.synth.config import FactorConfig
+    from auxhand.yaml_file import check_yaml
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(FactorConfig)
@@ -181,6 +184,7 @@ def load_config(*paths: Path) -> FactorConfig:
             raise FileNotFoundError(
                 f"no configuration {path}: name a YAML file, see configs/synth/"
             )
+        check_yaml(path)
         try:
             loaded = OmegaConf.load(path)
             if not OmegaConf.is_dict(loaded):
