@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from auxhand.cli.main import main
+from auxhand.data.loader import in_own_words
 from auxhand.data.store import shard_path, write_description, write_shard
 from auxhand.inference.bundle import load_bundle
 from auxhand.methods.supervised import Supervised
@@ -260,3 +261,11 @@ def test_images_of_accumulated_gradients_are_counted(tmp_path, write_config):
     settings = ["trainer.max_epochs=1", "trainer.accumulate_grad_batches=2"]
     assert main(["train", str(write_config("run")), "--set", *settings]) == 0
     assert load_bundle(tmp_path / "run" / "bundle").metadata["images_seen"] == 8
+
+
+def test_a_killed_worker_is_said_in_plain_words_and_bugs_are_not_hidden():
+    killed = in_own_words(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
+    assert isinstance(killed, OSError)
+    assert "out of memory" in str(killed)
+    bug = RuntimeError("a bug")
+    assert in_own_words(bug) is bug

@@ -74,7 +74,7 @@ def domain_sheet(name: str, renderer: Renderer) -> np.ndarray:
     """The first hands of a domain, as its seed 0 draws them."""
     job = Job(7 * 9, 0, SIZE, load_config(CONFIGS / f"{name}.yaml"), renderer=renderer)
     pictures = [decode_image(make_sample(job, index)["image"]) for index in range(job.count)]
-    labels = [sample_factors(job.config, 0, i).pose.name[:20] for i in range(job.count)]
+    labels = [sample_factors(job.config, 0, i).pose.name for i in range(job.count)]
     return grid(pictures, 9, cell=SIZE, labels=labels)
 
 

@@ -66,7 +66,7 @@ def test_a_folder_from_end_to_end(photos, bundle, tmp_path, capsys):
     for name in ("gone.jpg", "text.jpg", "cut.jpg"):
         assert any(name in line for line in errors)
     assert "7 photos: 3 hands found, 1 without a hand, 3 failed" in captured.out
-    assert f"results: {out}" in captured.out
+    assert f"results: {out} (overlays NAME_overlay.png, 3D views NAME_3d.png," in captured.out
     assert "pixel.png: no hand found" in captured.out
     written = {p.name for p in out.iterdir()}
     named = {"turned", "photos_grey", "more_grey"}

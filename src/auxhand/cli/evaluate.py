@@ -6,12 +6,13 @@ import re
 import shlex
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
+from auxhand.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 RESULTS, CURVE = "evaluation.json", "pck_curve.png"
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Arguments of `auxhand evaluate`."""
-    parser = ArgumentParser(
+    parser = Parser(
         description="Compare a model's poses with a dataset's labels (docs/evaluation.md).",
         epilog="example: auxhand evaluate default heldout --out results/heldout",
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jsonargparse import Namespace
 from PIL import Image
 
 from auxhand import viz

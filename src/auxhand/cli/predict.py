@@ -8,18 +8,15 @@ import os
 import re
 import signal
 import sys
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
-from tqdm import tqdm
-
+from auxhand.cli.arguments import Parser
 from auxhand.cli.main import complain, describe
 from auxhand.cli.results import NUMBERS, OVERLAY, VIEW, check_free, remove_results, unique_names
-from auxhand.data.image import photos_in, printable
-from auxhand.files import sweep
 
 if TYPE_CHECKING:
     from auxhand.inference.estimator import HandPoseEstimator
@@ -29,9 +26,9 @@ PARTLY_FAILED = 1
 """Exit code where some photos could not be read, but not all."""
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Arguments of `auxhand predict`."""
-    parser = ArgumentParser(
+    parser = Parser(
         description="Find the hand in each photo and predict its 3D pose. For each photo NAME, "
         "writes NAME_overlay.png, NAME_3d.png and NAME.json (units in the names of its entries; "
         "docs/predict.md). Exit code: 0 all photos were read, with or without a hand; 1 some could "
@@ -110,7 +107,11 @@ def run(args: Namespace) -> int:
     if not photos:
         raise ValueError(f"no JPEG, PNG or WebP photos in {', '.join(args.photos)}")
 
+    from tqdm import tqdm
+
     from auxhand.cli.photo import summary
+    from auxhand.data.image import printable
+    from auxhand.files import sweep
     from auxhand.inference.estimator import HandPoseEstimator
 
     estimator = HandPoseEstimator.load(args.model, args.device)
@@ -134,8 +135,8 @@ def run(args: Namespace) -> int:
         raise ValueError(f"none of the {outcome['failed']} photos could be answered")
     say(
         f"{outcome.total()} photos: {outcome['found']} hands found, {outcome['none']} without a "
-        f"hand, {outcome['failed']} failed\nresults: {printable(args.out)} (NAME{OVERLAY}, "
-        f"NAME{VIEW}, NAME{NUMBERS})"
+        f"hand, {outcome['failed']} failed\nresults: {printable(args.out)} (overlays "
+        f"NAME{OVERLAY}, 3D views NAME{VIEW}, numbers NAME{NUMBERS})"
     )
     return PARTLY_FAILED if outcome["failed"] else 0
 
@@ -162,6 +163,8 @@ def _answer(
 
 def _about(path: Path, error: Exception) -> str:
     """What went wrong with a photo, which is named."""
+    from auxhand.data.image import printable
+
     if isinstance(error, MemoryError):
         return f"{printable(path)}: too large for the memory; scale it down first"
     if isinstance(error, OSError) and error.filename is None:
@@ -171,6 +174,8 @@ def _about(path: Path, error: Exception) -> str:
 
 def say(text: str) -> None:
     """Print a line; where nobody reads it (`| head -1`) or it finds no room, the work goes on."""
+    from tqdm import tqdm
+
     try:
         tqdm.write(text)
         sys.stdout.flush()
@@ -221,6 +226,8 @@ def find_photos(arguments: Sequence[str], out: Path) -> tuple[list[Path], list[s
     Returns:
         The files, and what could not be looked into, a line each.
     """
+    from auxhand.data.image import photos_in, printable
+
     photos: dict[str, Path] = {}
     problems: list[str] = []
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
+from auxhand.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from auxhand.synth.factory import Job
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Arguments of `auxhand synth`."""
-    parser = ArgumentParser(
+    parser = Parser(
         description="Render hands with all their labels into a prepared dataset (docs/data.md). "
         "The same command again goes on where a run was interrupted.",
         epilog="example: auxhand synth hands --count 2000 --seed 0",

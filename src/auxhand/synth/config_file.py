@@ -12,6 +12,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from yaml.constructor import ConstructorError
 
 from auxhand.synth.config import FactorConfig
+from auxhand.yaml_file import check_yaml
 
 
 def load_config(*paths: Path) -> FactorConfig:
@@ -34,6 +35,7 @@ def load_config(*paths: Path) -> FactorConfig:
             raise FileNotFoundError(
                 f"no configuration {path}: name a YAML file, see configs/synth/"
             )
+        check_yaml(path)
         try:
             loaded = yaml.load(path.read_text("utf-8"), _Loader)
             values = {} if loaded is None else loaded

@@ -207,7 +207,8 @@ def generate(
     Args:
         out: folder of the dataset; made if it is not there.
         job: what to make.
-        workers: processes; 1 works in this one. The result does not depend on it.
+        workers: processes; for 1, or where one file is to be made, this one. The result does not
+            depend on it.
         progress: show a progress bar.
         share: (i, n): make the shards i, i + n, i + 2 n, ... alone, so that n machines that share
             `out`, or copy their shards together, make the dataset.
@@ -268,7 +269,7 @@ def _make_missing(
             absolute = replace(job, backgrounds=job.backgrounds and job.backgrounds.resolve())
             work = partial(_work_on_cluster, absolute, out.resolve())
             made = on_cluster(work, missing, cluster, workers)
-        elif workers == 1:
+        elif min(workers, len(missing)) <= 1:  # processes take seconds to start
             made = (make_shard(job, out, shard) for shard in missing)
         else:
             made = _in_parallel(job, out, missing, workers)
@@ -285,7 +286,7 @@ def _in_parallel(job: Job, out: Path, shards: list[int], workers: int) -> Iterat
     if "forkserver" in methods:
         context.set_forkserver_preload([__name__])
     stop = context.Event()
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (stop,))
+    pool = ProcessPoolExecutor(min(workers, len(shards)), context, _start_worker, (stop,))
     try:
         # Not `concurrent.futures.wait`: interrupted there, futures can stay locked for good.
         finished: SimpleQueue[Future[int]] = SimpleQueue()
