@@ -33,7 +33,7 @@ def run_with_torch(network: nn.Module, device: str = "cpu") -> Run:
         network: in evaluation mode; it is moved to the device.
         device: where it runs.
     """
-    network = network.to(device, memory_format=torch.channels_last)
+    network = network.to(device).to(memory_format=torch.channels_last)
 
     def run(images: Array) -> dict[str, Array]:
         with torch.inference_mode(), _one_thread():
