@@ -22,7 +22,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from auxhand.data.augment import Contents
-from auxhand.geometry.camera import CROP_FOV, intrinsics_from_fov
+from auxhand.data.perturbation import Perturbation
 from auxhand.geometry.pose25d import lift_closed_form
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
@@ -40,9 +40,8 @@ from auxhand.losses.consistency import (
 )
 from auxhand.losses.pose import mask_loss, masked_mean
 from auxhand.losses.pseudo_labels import REFERENCE, confidence, corrected, renewed
-from auxhand.losses.supervision import relative_pose
+from auxhand.losses.supervision import labelled_joints, relative_pose
 from auxhand.methods.semihand.labels import Labels, PseudoLabels
-from auxhand.methods.semihand.perturbation import Perturbation
 from auxhand.metrics import ValidationMetrics
 from auxhand.models.pose_net import PoseNet
 from auxhand.monitor import Lessons, noise
@@ -172,7 +171,7 @@ class SemiHand(LightningModule):
             ValueError: the source has no label that is learnt from.
         """
         source: HandBatch = batch[SOURCE] if isinstance(batch, Mapping) else batch
-        self.lessons.check(lambda: {"a labelled pose": _labelled(source).any(dim=1)})
+        self.lessons.check(lambda: {"a labelled pose": labelled_joints(source).any(dim=1)})
         if self.stage == "pretrain":
             terms = {"supervised": self.supervised(self.network.stages(_image(source)), source)}
         else:
@@ -207,7 +206,7 @@ class SemiHand(LightningModule):
     def supervised(self, stages: Iterable[HandPose], batch: HandBatch) -> Tensor:
         """L_sup = l(p, p_gt) + lambda_w |w - w_gt|_1 (Eq. 6.3), mean over the network's stages
         (intermediate supervision) and over what is labelled."""
-        valid, d = _labelled(batch), relative_pose(batch)[0][..., 2]
+        valid, d = labelled_joints(batch), relative_pose(batch)[0][..., 2]
         unit, truth = batch.image.shape[-1] / OUTPUT_CELLS, (batch.joints_uv, d)
         losses = []
         for pose in stages:
@@ -289,8 +288,7 @@ class SemiHand(LightningModule):
             self.labels.write(seen.numbers, self.judged(pose, seen), seen.size)
 
     def _predicted(self, batch: HandBatch, rng: torch.Generator) -> Predicted:
-        turned = batch.valid["crop"] & (batch.crop.R[:, 2, 2] < 1 - 1e-6)
-        if turned.any():
+        if batch.turned.any():
             raise ValueError(
                 "pseudo-labels are carried by similarities of the pixels, but the crops of the "
                 "unlabelled images turn the camera: set data.init_args.crop.view=plain"
@@ -300,7 +298,7 @@ class SemiHand(LightningModule):
         seen = self._read(image)
         moved = self._read(warp_image(image, T.to(image), (size, size), padding="border"))
         pose, perturbed = ((p.uv.float().cpu(), p.d.float().cpu()) for p in (seen, moved))
-        return Predicted(batch.index.cpu(), pose, _cameras(batch).cpu(), perturbed, T, size)
+        return Predicted(batch.index.cpu(), pose, batch.cameras.cpu(), perturbed, T, size)
 
     def judged(self, pose: Pose, seen: Predicted) -> Labels:
         """p^ with r = P(p^) and C(p^) (Eq. 6.5, 6.8)."""
@@ -334,18 +332,6 @@ class SemiHand(LightningModule):
         """AdamW with the schedule, stepped once an optimiser step."""
         steps = int(self.trainer.estimated_stepping_batches)
         return adam(self.parameters(), self.learning_rate, self.schedule, steps, self.weight_decay)
-
-
-def _labelled(batch: HandBatch) -> Tensor:
-    """(B, 21) bool: joints whose 2.5D pose is known."""
-    return batch.joint_mask("joints_uv") & relative_pose(batch)[1]
-
-
-def _cameras(batch: HandBatch) -> Tensor:
-    """(B, 3, 3) intrinsics of the crops, as from far away where none are told."""
-    size = batch.image.shape[-1]
-    far = intrinsics_from_fov(CROP_FOV, size, size).to(batch.K)
-    return torch.where(batch.valid["K"][:, None, None], batch.K, far)
 
 
 def _of_all_processes(own: list[Predicted]) -> list[Predicted]:
