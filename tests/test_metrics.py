@@ -9,7 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from auxhand.metrics import AUC, EPE, PCK, PCKCurve, align, auc, distances, epe, pck, pck_curve
+from auxhand.hand.skeleton import ROOT
+from auxhand.metrics import (
+    AUC,
+    EPE,
+    PCK,
+    PCKCurve,
+    Spread,
+    align,
+    auc,
+    distances,
+    epe,
+    pck,
+    pck_curve,
+)
 
 METRICS_3D = [EPE, PCKCurve, AUC]
 
@@ -182,3 +195,32 @@ def test_nan_is_seen_and_never_near() -> None:
     curve.update(predicted, true)
     assert error.compute().isnan()
     assert not curve.compute().any()
+
+
+def test_spread_is_the_ratio_of_the_deviations() -> None:
+    predicted, true, _ = poses(4, 50)
+    everywhere = torch.ones(50, 21, dtype=torch.bool)
+    shrunk = 0.25 * true + torch.tensor([0.3, -0.1, 0.2])  # where the hand is does not count
+    found = Spread()
+    found.update(shrunk[:20], true[:20], everywhere[:20])
+    found.update(shrunk[20:], true[20:], everywhere[20:])
+    assert found.compute().item() == pytest.approx(0.25, abs=1e-6)
+    found = Spread()
+    found.update(predicted, true, everywhere)
+    deviations = [
+        np.sqrt((pose - pose[:, ROOT, None]).double().numpy().var(axis=0).sum())
+        for pose in (predicted, true)
+    ]
+    assert found.compute().item() == pytest.approx(deviations[0] / deviations[1], rel=1e-5)
+
+
+def test_spread_is_zero_for_one_pose_and_leaves_out_what_is_not_valid() -> None:
+    predicted, true, _ = poses(5, 30)
+    valid = torch.ones(30, 21, dtype=torch.bool)
+    valid[3, 7], valid[4, ROOT] = False, False
+    one, wild = Spread(), Spread()
+    one.update(predicted[:1].expand_as(true), true, valid)
+    assert one.compute().item() == pytest.approx(0.0, abs=1e-6)
+    predicted[3, 7], predicted[4] = torch.nan, torch.inf
+    wild.update(predicted, true, valid)
+    assert wild.compute().isfinite()

@@ -6,7 +6,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from torch.utils.data import DataLoader
 
-from auxhand.optim import Schedule, WeightAverage
+from auxhand.optim import Parts, Schedule, WeightAverage, adam
 
 
 def test_warmup_hold_and_cosine_in_closed_form():
@@ -38,6 +38,63 @@ def test_scheduler_sets_the_rate_of_each_step():
 def test_shares_outside_the_unit_interval_are_refused(wrong):
     with pytest.raises(ValueError, match="share"):
         Schedule(**wrong)
+
+
+def network() -> torch.nn.Module:
+    """Two stages of a body, each with batch normalisation, and a head."""
+
+    def stage(inputs):
+        return torch.nn.Sequential(torch.nn.Linear(inputs, 3), torch.nn.BatchNorm1d(3))
+
+    body = torch.nn.Sequential(stage(2), stage(3))
+    return torch.nn.ModuleDict({"body": body, "head": torch.nn.Linear(3, 1)})
+
+
+def names_by_rate(net, groups):
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    return {group["lr"]: sorted(names[id(p)] for p in group["params"]) for group in groups}
+
+
+def test_each_part_learns_at_the_rate_of_its_longest_name():
+    net = network()
+    groups = Parts(rates={"body": 0.1, "body.1": 0.5}).groups(net, 2.0)
+    assert names_by_rate(net, groups) == {
+        0.2: ["body.0.0.bias", "body.0.0.weight", "body.0.1.bias", "body.0.1.weight"],
+        1.0: ["body.1.0.bias", "body.1.0.weight", "body.1.1.bias", "body.1.1.weight"],
+        2.0: ["head.bias", "head.weight"],
+    }
+    optimizer = adam(groups, 2.0, Schedule(warmup_steps=1), 10)["optimizer"]
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.5, 1.0])
+
+
+def test_frozen_parts_keep_weights_and_statistics():
+    net = network()
+    parts = Parts(frozen=("body.0",), frozen_statistics=("body.1",))
+    groups = parts.groups(net.train(), 0.1)
+    assert names_by_rate(net, groups) == {
+        0.1: [
+            *("body.1.0.bias", "body.1.0.weight", "body.1.1.bias", "body.1.1.weight"),
+            *("head.bias", "head.weight"),
+        ]
+    }
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    optimizer = torch.optim.SGD(groups)
+    for _ in range(3):
+        net.train()
+        parts.freeze(net)  # as at the beginning of each epoch
+        output = net["head"](net["body"](torch.randn(5, 2, generator=torch.manual_seed(0))))
+        output.square().sum().backward()
+        optimizer.step()
+    kept = {name for name, value in net.state_dict().items() if torch.equal(value, before[name])}
+    statistics = {name for name in before if "running" in name or "tracked" in name}
+    assert kept == {name for name in before if name.startswith("body.0")} | statistics
+
+
+@pytest.mark.parametrize("parts", [{"rates": {"tail": 1}}, {"frozen": ["body.2"]}])
+def test_parts_that_are_not_there_are_named(parts):
+    name = "tail" if "rates" in parts else r"body\.2"
+    with pytest.raises(ValueError, match=f"the network has no '{name}'"):
+        Parts(**parts).groups(network(), 1.0)
 
 
 class Counter(LightningModule):

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from auxhand.cli.main import main
+from auxhand.data.loader import in_own_words
 from auxhand.data.store import shard_path, write_description, write_shard
 from auxhand.inference.bundle import load_bundle
 from auxhand.methods.supervised import Supervised
@@ -116,13 +117,25 @@ def test_a_training_that_diverges_ends_and_keeps_what_was_good(
     assert not (tmp_path / "run" / "bundle").exists()
 
 
-def test_a_rate_that_is_too_high_costs_one_line(tmp_path, write_config, capsys):
-    weights = "model.init_args.weights={pose_25d: 10}"
-    settings = ["model.init_args.learning_rate=1.0e+30", weights]
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["model.init_args.learning_rate=1.0e+6"],
+        ["model.init_args.learning_rate=1.0e+10", "model.init_args.weights={pose_25d: 10}"],
+    ],
+    ids=["all terms", "the pose alone"],
+)
+def test_a_rate_that_is_too_high_costs_one_line(tmp_path, write_config, capsys, settings):
+    settings = [*settings, "trainer.max_epochs=6"]
     code, line = error_of(capsys, "train", write_config("run"), "--set", *settings)
     assert code == 1
     assert "not finite" in line
     assert not (tmp_path / "run" / "bundle").exists()
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert last.is_file() == (str(last) in line)
+    if last.is_file():
+        state = read_checkpoint(last)["state_dict"]
+        assert all(value.isfinite().all() for value in state.values())
 
 
 def test_training_without_labels_is_refused(tmp_path, write_config, hand_row, capsys):
@@ -248,3 +261,11 @@ def test_images_of_accumulated_gradients_are_counted(tmp_path, write_config):
     settings = ["trainer.max_epochs=1", "trainer.accumulate_grad_batches=2"]
     assert main(["train", str(write_config("run")), "--set", *settings]) == 0
     assert load_bundle(tmp_path / "run" / "bundle").metadata["images_seen"] == 8
+
+
+def test_a_killed_worker_is_said_in_plain_words_and_bugs_are_not_hidden():
+    killed = in_own_words(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
+    assert isinstance(killed, OSError)
+    assert "out of memory" in str(killed)
+    bug = RuntimeError("a bug")
+    assert in_own_words(bug) is bug

@@ -116,6 +116,32 @@ def test_pose_3d():
     assert viz.draw_pose_3d(np.zeros((21, 3)), height=100).shape == (100, 250, 3)
 
 
+def test_the_oblique_view_keeps_upright_what_is_upright():
+    """Its axes are a rotation, and the upward one has no part across the picture."""
+    axes = viz._PANELS[2].axes
+    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(axes) == pytest.approx(1)
+    across, up, away = axes
+    assert across[1] == 0
+    assert up[1] > 0.8
+    # From the right, above and before the hand.
+    assert away[0] < 0
+    assert away[1] < 0
+    assert away[2] > 0
+
+
+def test_captions_are_cut_where_they_do_not_fit():
+    size, width = 13, 100
+    assert viz._fitting("3 fist", size, width) == "3 fist"
+    short = viz._fitting("3 a long name of a pose, left", size, width)
+    assert short.startswith("3 a long")
+    assert short.endswith("…")
+    assert viz._font(size).getlength(short) <= width
+    sheet = viz.grid([np.zeros((40, 40, 3), np.uint8)], cell=40, labels=["a b"])
+    assert sheet[:44].max() <= 32
+    assert sheet[44:].max() > 150
+
+
 def test_grid():
     images = [np.full((10 * (i + 1), 20, 3), 40 * i + 60, np.uint8) for i in range(4)]
     sheet = viz.grid(images, columns=3, cell=30)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from auxhand.data.photo_boxes import LIST
+from auxhand.files import writing
 
 REPORTED = 5
 """Every that many photos of `boxes/`, the last of them, is for reports alone."""
@@ -39,9 +40,8 @@ def main() -> None:
         target = out / entry["file"]
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(pool / entry["file"], target)
-    unfinished = out / f".{LIST}.tmp"
-    unfinished.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(out / LIST)
+    with writing(out / LIST) as unfinished:
+        unfinished.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     for part in ("train", "val"):
         mine = [entry for entry in entries if entry["part"] == part]
         empty = sum(not entry["boxes"] for entry in mine)

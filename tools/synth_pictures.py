@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from auxhand.cli.synth import load_config
 from auxhand.data.background import Backgrounds, composite
 from auxhand.data.columns import decode_image
 from auxhand.synth.build import PARTS
 from auxhand.synth.config import FactorConfig, OccluderConfig, SleeveConfig
+from auxhand.synth.config_file import load_config
 from auxhand.synth.distributions import GROUPS, sample_factors
 from auxhand.synth.factors import Factors
 from auxhand.synth.factory import Job, make_sample, render_factors
@@ -74,7 +74,7 @@ def domain_sheet(name: str, renderer: Renderer) -> np.ndarray:
     """The first hands of a domain, as its seed 0 draws them."""
     job = Job(7 * 9, 0, SIZE, load_config(CONFIGS / f"{name}.yaml"), renderer=renderer)
     pictures = [decode_image(make_sample(job, index)["image"]) for index in range(job.count)]
-    labels = [sample_factors(job.config, 0, i).pose.name[:20] for i in range(job.count)]
+    labels = [sample_factors(job.config, 0, i).pose.name for i in range(job.count)]
     return grid(pictures, 9, cell=SIZE, labels=labels)
 
 

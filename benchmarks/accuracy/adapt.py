@@ -1,7 +1,6 @@
 """`auxhand adapt` on one half of each set of real photos, judged on the other half.
 
-    python benchmarks/accuracy/adapt.py [--realdata ../shared/realdata] [--only SET ...]
-        [--model default] [--minutes 18] [--limit N]
+    python benchmarks/accuracy/adapt.py --realdata ../shared/realdata
 
     sign-digits      halves by file order within each digit
     lab              halves by source within each gesture; two people, one room
@@ -18,16 +17,12 @@ reference's box and side given (of silhouettes: the true box):
     kept             (after) 1: `adapt` found its result better and kept it
     change_low, change_high   (after) 95% bootstrap interval over photos of the change of
                      median_pct, or of mask_iou in %, in % of its value before
-Rows go to results/adapt.json; rows that the same command has made are kept (`--force` makes them
-anew).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import shlex
-import time
+import sys
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Callable
@@ -36,15 +31,17 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from real_hands import distances, index
-from real_photos import box_for
 from tqdm import tqdm
 
 from auxhand.adaptation.adapt import Settings, adapt
 from auxhand.data.image import load_photo
-from auxhand.evaluation.report import is_done, read_rows, record, table
 from auxhand.hand.skeleton import BONES
 from auxhand.inference.estimator import HandPoseEstimator
+
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+from frame import add, due, training_arguments
+from real_hands import distances, index
+from real_photos import box_for
 
 Box = tuple[float, float, float, float]
 NEAR, FAR = 0.05, 0.1
@@ -187,43 +184,31 @@ def change(before: np.ndarray, after: np.ndarray, draws: int = 1000) -> dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = training_arguments(__doc__, "adapt", SETS)
     parser.add_argument("--realdata", type=Path, default=Path("../shared/realdata"))
-    parser.add_argument("--only", nargs="*", choices=SETS, default=list(SETS))
     parser.add_argument("--model", default="default")
     parser.add_argument("--minutes", type=float, default=18.0)
-    parser.add_argument("--limit", type=int, help="photos of each half at most")
-    parser.add_argument("--work", type=Path, default=Path("runs/adapt"), help="for the models")
-    parser.add_argument("--out", type=Path, default=Path("results/adapt.json"))
-    parser.add_argument("--force", action="store_true", help="make rows anew that are there")
-    args = parser.parse_args()
-    if not args.realdata.is_dir():
-        raise SystemExit(f"no photos at {args.realdata}: say where they are with --realdata")
-    for name in args.only:
-        settings = [f"--only {name}", f"--model {args.model}", f"--minutes {args.minutes:g}"]
-        settings += [] if args.limit is None else [f"--limit {args.limit}"]
-        where = shlex.quote(str(args.realdata))
-        command = f"python benchmarks/accuracy/adapt.py --realdata {where} {' '.join(settings)}"
-        if is_done(args.out, f"{name} after", command) and not args.force:
-            print(f"{name}: there already")
-            continue
-        learnt, tests = SETS[name](args.realdata)
-        if args.limit is not None:
-            learnt, tests = (
-                half[:: max(1, len(half) // args.limit)][: args.limit] for half in (learnt, tests)
-            )
-        started = time.monotonic()
-        before = judge(HandPoseEstimator.load(args.model), tests, f"{name} before")
-        record(args.out, f"{name} before", [before.metrics], command, started)
-        started = time.monotonic()
+    parser.add_argument("--limit", type=int, default=1000, help="photos of each half at most")
+    options = parser.parse_args()
+    if not options.realdata.is_dir():
+        raise SystemExit(f"no photos at {options.realdata}: say where they are with --realdata")
+    for work in due(parser, options, {name: [f"{name} before", f"{name} after"] for name in SETS}):
+        learnt, tests = (
+            half[:: max(1, len(half) // options.limit)][: options.limit]
+            for half in SETS[work.name](options.realdata)
+        )
+        before = judge(HandPoseEstimator.load(options.model), tests, f"{work.name} before")
+        add(work, f"{work.name} before", {**before.metrics, "minutes": 0.0})
         images = tuple(str(path) for path in learnt)
-        outcome = adapt(Settings(images, args.model, minutes=args.minutes), args.work / name)
-        after = judge(HandPoseEstimator.load(args.work / name), tests, f"{name} after")
-        told = {"kept": float(outcome.better), **change(before.each, after.each)}
-        record(args.out, f"{name} after", [{**after.metrics, **told}], command, started)
-    print(table(read_rows(args.out)))
+        settings = Settings(images, options.model, minutes=options.minutes, seed=work.seed)
+        outcome = adapt(settings, work.folder)
+        after = judge(HandPoseEstimator.load(work.folder), tests, f"{work.name} after")
+        told = {"kept": float(outcome.better), "minutes": outcome.minutes}
+        add(
+            work,
+            f"{work.name} after",
+            {**after.metrics, **told, **change(before.each, after.each)},
+        )
 
 
 if __name__ == "__main__":

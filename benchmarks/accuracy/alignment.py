@@ -23,23 +23,22 @@ trains anew.
 
 from __future__ import annotations
 
-import argparse
-import re
 import statistics
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning import LightningDataModule, LightningModule
-from supervised import train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from auxhand.evaluation.protocol import PoseMetrics, evaluate
-from auxhand.evaluation.report import Row, commit, read_rows, table, write_curve, write_rows
 from auxhand.training import assemble
 
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import add, budget, due, file_name, scores, train, training_arguments
+
 CONFIG = Path("configs/laptop/alignment.yaml")
-RUNS = Path("runs/alignment")
 SOURCE = "data/domains/source"
 EPOCHS, IMAGES, BATCH = 16, 10016, 32
 SAMPLES = 19_000  # of the training set, without those held out
@@ -83,10 +82,10 @@ ROWS: dict[str, list[str]] = {
     "S3 RC2CHP": [*strategy("S3", "RC2CHP"), "model.init_args.beta_prime=0.001"],
     "S3 RC2CHP beta' 1": [*strategy("S3", "RC2CHP"), "model.init_args.beta_prime=1"],
     "S4 RC2CHP": strategy("S4", "RC2CHP"),
-    "S1 R2P no vc": [*strategy("S1", "R2P"), "data.init_args.view=plain"],
+    "S1 R2P no vc": [*strategy("S1", "R2P"), "data.init_args.crop.view=plain"],
     "S1 R2P places": strategy("S1", "R2P"),
-    "S1 R2P places no vc": [*strategy("S1", "R2P"), "data.init_args.view=plain"],
-    "S1 R2P places vc of labels": [*strategy("S1", "R2P"), "data.init_args.view=labels"],
+    "S1 R2P places no vc": [*strategy("S1", "R2P"), "data.init_args.crop.view=plain"],
+    "S1 R2P places vc of labels": [*strategy("S1", "R2P"), "data.init_args.crop.view=labels"],
     "Spurr RP2RP": strategy("Spurr", "RP2RP"),
     "S1 R2P x5": [*strategy("S1", "R2P"), *LONG],
     "S4 RC2CHP x5": [*strategy("S4", "RC2CHP"), *LONG],
@@ -119,9 +118,9 @@ OTHER_INPUTS = {
 OTHER_INPUTS |= {f"{row} lambda_cloud 0.1": inputs for row, inputs in OTHER_INPUTS.items()}
 
 
-def file_name(row: str) -> str:
-    """A row's name without blanks and signs."""
-    return re.sub(r"[^\w.]+", "_", row).strip("_")
+def rows_of(name: str) -> dict[str, str]:
+    """What a training's network is given at the test, by the rows that it makes."""
+    return {name: "R"} | {f"{name} from {inputs}": inputs for inputs in OTHER_INPUTS.get(name, ())}
 
 
 def trained(folder: Path, test: Path) -> tuple[LightningModule, LightningDataModule]:
@@ -145,80 +144,29 @@ def validation(folder: Path, batch_size: int) -> tuple[np.ndarray, float]:
     return curve, seconds / 60
 
 
-def measured(
-    model: LightningModule, data: LightningDataModule, row: str, curves: Path, seed: int
-) -> dict[str, dict[str, float]]:
-    """Metrics of a training by row: from RGB, and from the other inputs that are asked for. The PCK
-    curves of seed 0 are written."""
-    values = {}
-    for inputs in ("R", *OTHER_INPUTS.get(row, ())):
-        name = row if inputs == "R" else f"{row} from {inputs}"
-        metrics = PoseMetrics()
-        values[name] = evaluate(
-            lambda batch, i=inputs: model.predict(batch, i), data.val_dataloader(), metrics
-        )
-        if seed == 0:
-            write_curve(curves / f"pck_{file_name(name)}.csv", *metrics.pck_curve())
-    return values
-
-
-def join(out: Path, name: str, metrics: dict[str, float], seed: int, command: str) -> None:
-    """Add a seed's values to a row, or put them in the place of its last ones.
-
-    Args:
-        out, name: results file, row.
-        metrics: of this seed, the minutes of its training among them.
-        command: what makes the row, without its seeds.
-    """
-    old = {row.name: row for row in read_rows(out)}.get(name, Row(name, {}, seeds=[]))
-    by_seed = {s: {key: old.metrics[key][i] for key in metrics} for i, s in enumerate(old.seeds)}
-    by_seed[seed] = metrics
-    seeds = sorted(by_seed)
-    values = {key: [by_seed[s][key] for s in seeds] for key in metrics}
-    full = f"{command} --seeds {' '.join(map(str, seeds))}"
-    write_rows(out, [Row(name, values, full, seeds, round(sum(values["minutes"]), 2), commit())])
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = training_arguments(__doc__, "alignment", ROWS)
     parser.add_argument("--data", type=Path, default=Path("data/domains"), help="their folder")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--only", nargs="*", choices=ROWS, help="names of rows")
-    parser.add_argument("--out", type=Path, default=Path("results/alignment.json"))
-    parser.add_argument("--force", action="store_true", help="make seeds anew that are there")
     options = parser.parse_args()
     curves = options.out.with_suffix("")
     curves.mkdir(parents=True, exist_ok=True)
-    for name, settings in ROWS.items():
-        if options.only and name not in options.only:
-            continue
-        file = file_name(name)
-        for seed in options.seeds:
-            there = {row.name: row.seeds for row in read_rows(options.out)}.get(name, [])
-            if seed in there and not options.force:
-                print(f"{name}, seed {seed}: there already")
-                continue
-            folder = RUNS / f"{file}_{seed}"
-            common = [
-                f"data.init_args.train={options.data / domain(name)}",
-                f"trainer.max_epochs={EPOCHS}",
-                f"data.init_args.images_per_epoch={IMAGES}",
-                "data.init_args.workers=0",
-                f"model.init_args.seed={seed}",
-            ]
-            train(CONFIG, folder, seed, [*common, *settings], options.force)
-            model, data = trained(folder, options.data / f"{domain(name)}-test")
-            curve, minutes = validation(folder, data.batch_size)
-            np.savetxt(curves / f"val_{file}_{seed}.csv", curve, "%.6g", ", ")
-            command = (
-                "OMP_NUM_THREADS=1 python benchmarks/accuracy/alignment.py "
-                f'--data {options.data} --only "{name}"'
-            )
-            for row, metrics in measured(model, data, name, curves, seed).items():
-                join(options.out, row, metrics | {"minutes": round(minutes, 2)}, seed, command)
-    print(table(read_rows(options.out)))
+    for work in due(parser, options, {name: rows_of(name) for name in ROWS}):
+        name = work.name
+        settings = [
+            f"data.init_args.train={options.data / domain(name)}",
+            *budget(EPOCHS * IMAGES, EPOCHS, every=1),
+            f"model.init_args.seed={work.seed}",
+            *(each.replace(SOURCE, str(options.data / "source")) for each in ROWS[name]),
+        ]
+        train(CONFIG, work.folder, work.seed, settings, options.force)
+        model, data = trained(work.folder, options.data / f"{domain(name)}-test")
+        curve, minutes = validation(work.folder, data.batch_size)
+        np.savetxt(curves / f"val_{work.folder.name}.csv", curve, "%.6g", ", ")
+        for row, inputs in rows_of(name).items():
+            file = curves / f"pck_{file_name(row)}.csv" if work.seed == 0 else None
+            predict = partial(model.predict, inputs=inputs)
+            metrics = scores(predict, data.val_dataloader(), file)
+            add(work, row, metrics | {"minutes": round(minutes, 2)})
 
 
 if __name__ == "__main__":

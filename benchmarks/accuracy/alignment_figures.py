@@ -10,12 +10,13 @@ share of labels.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from alignment import RUNS, file_name, trained
+from alignment import trained
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -24,6 +25,9 @@ from auxhand.evaluation.report import plot_pck, read_curve, read_rows
 from auxhand.geometry.pose25d import relative
 from auxhand.inference.latent import walk
 from auxhand.viz import draw_cloud, draw_hand, grid
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import file_name
 
 POSE_REACH, CLOUD_REACH = 2.7, 0.13  # reference lengths; metres
 HANDS = (3, 17, 40, 58, 71, 90, 112, 133)
@@ -122,7 +126,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results/alignment.json"))
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     options = parser.parse_args()
-    run = RUNS / "S4_RC2CHP_x5_0"
+    run = Path("runs/alignment") / "S4_RC2CHP_x5_0"
     if (run / "checkpoints" / "last.ckpt").is_file():
         drawings(run, options.test, options.out)
     plots(options.results, options.out)

@@ -17,17 +17,15 @@ dataset-samples: FreiHAND 8, OneHand10K 4, with true 2D joints, box and side giv
     labelled_pck_10
 
 In every set of the pool even rows of `index.csv` are for development, odd rows for reports, which
-is what is read unless `--rows even` is said. Rows go to results/real_hands.json; a row that the
-same command has made is kept (`--force` makes it anew).
+is what is read unless `--rows even` is said. Rows go to results/real_hands.json; those that are
+there are kept (`--force` makes them anew).
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
-import shlex
-import time
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +36,10 @@ from torchvision.ops import box_iou
 from tqdm import tqdm
 
 from auxhand.data.image import load_photo
-from auxhand.evaluation.report import is_done, read_rows, record
 from auxhand.inference.estimator import HandPoseEstimator
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import add, due, model_arguments
 
 SETS = ("everyday", "letters", "lab")
 NEAR, FAR = 0.05, 0.1
@@ -50,8 +50,6 @@ FIRST = {"odd": 1, "even": 0}
 
 KEPT = 5
 """Each fifth picture of `boxes` is kept for reports."""
-
-Box = tuple[float, float, float, float]
 
 
 def share(rows: Sequence[Any], which: str, limit: int) -> list[Any]:
@@ -156,34 +154,16 @@ def evaluate(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("models", nargs="*", default=["default"], help="bundles, or `default`")
+    parser = model_arguments(__doc__, "real_hands")
     parser.add_argument("--photos", type=Path, default=Path("../shared/realdata"))
     parser.add_argument("--rows", choices=list(FIRST), default="odd")
     parser.add_argument("--limit", type=int, default=200, help="photos of each set at most")
-    parser.add_argument("--out", type=Path, default=Path("results/real_hands.json"))
-    parser.add_argument("--force", action="store_true", help="make rows anew that are there")
-    args = parser.parse_args()
-    if not (args.photos / "photos-pool").is_dir():
-        raise SystemExit(f"no photos-pool in {args.photos}: say where it is with --photos")
-    for name in args.models:
-        script = ["python", "benchmarks/accuracy/real_hands.py", name]
-        options = ["--photos", str(args.photos), "--rows", args.rows, "--limit", str(args.limit)]
-        command = shlex.join([*script, *options])
-        if is_done(args.out, name, command) and not args.force:
-            print(f"{name}: there already")
-            continue
-        started = time.monotonic()
-        estimator = HandPoseEstimator.load(name)
-        values = evaluate(estimator, args.photos, args.rows, args.limit)
-        record(args.out, name, [values], command, started)
-    for row in read_rows(args.out):
-        print(row.name)
-        for key, numbers in row.metrics.items():
-            print(f"    {key:<22}{numbers[0]:10.3f}")
-    print(f"results: {args.out}")
+    options = parser.parse_args()
+    if not (options.photos / "photos-pool").is_dir():
+        raise SystemExit(f"no photos-pool in {options.photos}: say where it is with --photos")
+    for work in due(parser, options, {name: [name] for name in options.models}):
+        estimator = HandPoseEstimator.load(work.name)
+        add(work, work.name, evaluate(estimator, options.photos, options.rows, options.limit))
 
 
 if __name__ == "__main__":

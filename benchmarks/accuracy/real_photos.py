@@ -20,16 +20,15 @@ finger-counting/silhouettes: 200 photos with boxes and masks (hand and wrist); n
 finger-counting/photos/Set1/0: photos without a hand (there is one).
     false_hands       number of those in which a hand is reported
 images_seen is what the bundle says about its training: several bundles of one training give the
-curve of accuracy against images seen. Rows go to results/real_photos.json; a row that the same
-command has made is kept (`--force` makes it anew).
+curve of accuracy against images seen. Rows go to results/real_photos.json; those that are there are
+kept (`--force` makes them anew).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import shlex
 import statistics
+import sys
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -42,12 +41,14 @@ from tqdm import tqdm
 
 from auxhand.data.crops import to_tensor
 from auxhand.data.image import load_photo
-from auxhand.evaluation.report import is_done, read_rows, record
 from auxhand.geometry.crop import Crop, box_center_side, plain_crop
 from auxhand.geometry.warp import warp
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.prediction import FLESH
 from auxhand.sample import HandPose
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import add, due, model_arguments
 
 CLOSE = 0.1
 """Threshold of PCK in longer sides of the reference's box."""
@@ -164,41 +165,23 @@ def empty(estimator: HandPoseEstimator, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("models", nargs="*", default=["default"], help="bundles, or `default`")
+    parser = model_arguments(__doc__, "real_photos")
     parser.add_argument("--photos", type=Path, default=Path("../shared/realdata"))
-    parser.add_argument("--out", type=Path, default=Path("results/real_photos.json"))
-    parser.add_argument("--force", action="store_true", help="make rows anew that are there")
-    args = parser.parse_args()
-    if not args.photos.is_dir():
-        raise SystemExit(f"no photos at {args.photos}: say where they are with --photos")
-
-    for name in args.models:
-        command = shlex.join(
-            ["python", "benchmarks/accuracy/real_photos.py", name, "--photos", str(args.photos)]
-        )
-        if is_done(args.out, name, command) and not args.force:
-            print(f"{name}: there already")
-            continue
-        started = time.monotonic()
-        estimator = HandPoseEstimator.load(name)
+    options = parser.parse_args()
+    if not options.photos.is_dir():
+        raise SystemExit(f"no photos at {options.photos}: say where they are with --photos")
+    counting = options.photos / "finger-counting"
+    for work in due(parser, options, {name: [name] for name in options.models}):
+        estimator = HandPoseEstimator.load(work.name)
         if not estimator.finds:
-            raise SystemExit(f"{name}: a model without uv or presence cannot find hands in photos")
-        counting = args.photos / "finger-counting"
-        values = {
+            raise SystemExit(f"{work.name}: a model without uv or presence cannot find hands")
+        metrics = {
             "images_seen": float(estimator.bundle.metadata.get("images_seen", 0)),
-            **sign_digits(estimator, args.photos / "sign-digits"),
+            **sign_digits(estimator, options.photos / "sign-digits"),
             **silhouettes(estimator, counting / "silhouettes"),
             **empty(estimator, counting / "photos" / "Set1" / "0"),
         }
-        record(args.out, name, [values], command, started)
-    for row in read_rows(args.out):
-        print(row.name)
-        for key, values in row.metrics.items():
-            print(f"    {key:<18}{values[0]:12.4g}")
-    print(f"results: {args.out}")
+        add(work, work.name, metrics)
 
 
 if __name__ == "__main__":

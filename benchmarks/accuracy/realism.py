@@ -8,25 +8,24 @@ Each row renders 10,000 raised hands (the same poses, shapes and views) without 
 training takes the pictures as the factory made them, trains configs/laptop/supervised.yaml on
 128,000 crops of 64 px of them on one core, with the least augmentation, and is evaluated on
 sign-digits (`real_photos.py`). Augmentation brings light, blur, noise and obstacles of its own:
-rows show what the factory adds to it. Rows go to results/realism.json; a row that the same command
-has made is kept (`--force` makes it anew).
+rows show what the factory adds to it. Rows go to results/realism.json; seeds that are there are
+kept (`--force` makes them anew).
 """
 
 from __future__ import annotations
 
-import argparse
-import shlex
-import time
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from real_photos import sign_digits
-from supervised import train
 
-from auxhand.evaluation.report import is_done, read_rows, record, table
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.synth.config import FactorConfig, OccluderConfig, SensorConfig, SkinConfig, ViewConfig
 from auxhand.synth.factory import Job, generate
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import add, budget, due, file_name, train, training_arguments
 
 CONFIG = Path("configs/laptop/supervised.yaml")
 COUNT, SIZE, DATA_SEED = 10_000, 128, 200
@@ -44,47 +43,23 @@ VARIANTS: dict[str, tuple[FactorConfig, bool]] = {
     "with a perfect sensor": (replace(FULL, sensor=PERFECT), True),
 }
 """Name -> what hands are drawn from, and whether they come before photos."""
-BUDGET = [
-    "trainer.max_epochs=10",
-    "trainer.check_val_every_n_epoch=10",
-    "data.init_args.images_per_epoch=12800",
-    "data.init_args.workers=0",
-    "data.init_args.phases=[{epoch: 0, size: 64, difficulty: 0.0}]",
-]
+PHASES = "data.init_args.phases=[{epoch: 0, size: 64, difficulty: 0.0}]"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = training_arguments(__doc__, "realism", VARIANTS)
     parser.add_argument("--backgrounds", type=Path, required=True, help="folder of photos")
     parser.add_argument("--photos", type=Path, default=Path("../shared/realdata"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", choices=VARIANTS)
-    parser.add_argument("--out", type=Path, default=Path("results/realism.json"))
-    parser.add_argument("--force", action="store_true", help="make rows anew that are there")
     options = parser.parse_args()
-    for number, (name, (config, photos)) in enumerate(VARIANTS.items()):
-        if options.only and name not in options.only:
-            continue
-        command = (
-            "OMP_NUM_THREADS=1 python benchmarks/accuracy/realism.py "
-            f"--backgrounds {options.backgrounds} --photos {options.photos} --seed {options.seed} "
-            f"--only {shlex.quote(name)}"
-        )
-        if is_done(options.out, name, command) and not options.force:
-            print(f"{name}: there already")
-            continue
-        begun = time.monotonic()
+    for work in due(parser, options, {name: [name] for name in VARIANTS}):
+        config, photos = VARIANTS[work.name]
         backgrounds = options.backgrounds if photos else None
         job = Job(COUNT, DATA_SEED, SIZE, config, backgrounds, cutouts=False)
-        data = generate(Path("runs/realism") / f"hands_{number}", job)
-        folder = Path("runs/realism") / f"{number}_{options.seed}"
-        settings = [*BUDGET, f"data.init_args.train={data}"]
-        estimator = HandPoseEstimator.load(train(CONFIG, folder, options.seed, settings))
-        metrics = sign_digits(estimator, options.photos / "sign-digits")
-        record(options.out, name, [metrics], command, begun, [options.seed])
-    print(table(read_rows(options.out)))
+        data = generate(options.runs / f"hands_{file_name(work.name)}", job)
+        settings = [*budget(128_000, 10), PHASES, f"data.init_args.train={data}"]
+        bundle = train(CONFIG, work.folder, work.seed, settings, options.force)
+        estimator = HandPoseEstimator.load(bundle)
+        add(work, work.name, sign_digits(estimator, options.photos / "sign-digits"))
 
 
 if __name__ == "__main__":

@@ -7,20 +7,19 @@
 Each recipe trains configs/laptop/supervised.yaml with other settings on one core, for as many
 images as that core manages in the time that the first recipe takes for 120,000 (by the speeds of
 `benchmarks/speed/training.py`; the processor time that it did take is in the row). Rows go to
-results/recipe.json; a row that the same command has made is kept (`--force` makes it anew).
+results/recipe.json; seeds that are there are kept (`--force` makes them anew).
 """
 
 from __future__ import annotations
 
-import argparse
-import shlex
+import sys
 import time
 from pathlib import Path
 
-from supervised import evaluate_bundle, train
-
 from auxhand.data.store import PreparedDataset
-from auxhand.evaluation.report import is_done, read_rows, record, table
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import add, budget, due, evaluate_bundle, train, training_arguments
 
 CONFIG = Path("configs/laptop/supervised.yaml")
 BODY = "model.init_args.network.init_args.body"
@@ -57,41 +56,18 @@ RECIPES: dict[str, tuple[int, list[str]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = training_arguments(__doc__, "recipe", RECIPES)
     parser.add_argument("--test", type=Path, required=True, help="prepared dataset")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", help="names of recipes")
-    parser.add_argument("--out", type=Path, default=Path("results/recipe.json"))
-    parser.add_argument("--force", action="store_true", help="make rows anew that are there")
     options = parser.parse_args()
     test = PreparedDataset(options.test)
-    for number, (name, (images, settings)) in enumerate(RECIPES.items()):
-        if options.only and name not in options.only:
-            continue
-        command = (
-            f"OMP_NUM_THREADS=1 python benchmarks/accuracy/recipe.py --test {options.test} "
-            f"--seed {options.seed} --only {shlex.quote(name)}"
-        )
-        if is_done(options.out, name, command) and not options.force:
-            print(f"{name}: there already")
-            continue
-        budget = [
-            f"trainer.max_epochs={EPOCHS}",
-            f"trainer.check_val_every_n_epoch={EPOCHS}",
-            f"data.init_args.images_per_epoch={images // EPOCHS}",
-            "data.init_args.workers=0",
-            f"data.init_args.phases=[{EASY}]",
-        ]
-        begun, processor = time.monotonic(), time.process_time()
-        folder = Path("runs/recipes") / f"{number}_{options.seed}"
-        bundle = train(CONFIG, folder, options.seed, [*budget, *settings])
-        metrics = evaluate_bundle(bundle, test)
-        metrics["images"] = float(images)
+    for work in due(parser, options, {name: [name] for name in RECIPES}):
+        images, others = RECIPES[work.name]
+        settings = [*budget(images, EPOCHS), f"data.init_args.phases=[{EASY}]", *others]
+        processor = time.process_time()
+        bundle = train(CONFIG, work.folder, work.seed, settings, options.force)
+        metrics = evaluate_bundle(bundle, test) | {"images": float(images)}
         metrics["cpu_minutes"] = round((time.process_time() - processor) / 60, 1)
-        record(options.out, name, [metrics], command, begun, [options.seed])
-    print(table(read_rows(options.out)))
+        add(work, work.name, metrics)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ of the search (`inference/detection.py`) are chosen here, so that real photos re
 
 from __future__ import annotations
 
-import argparse
-import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -33,8 +31,10 @@ from auxhand.data.background import composite
 from auxhand.data.columns import decode_image, decode_labels
 from auxhand.data.image import load_photo
 from auxhand.data.store import PreparedDataset
-from auxhand.evaluation.report import record, table
 from auxhand.inference.estimator import HandPoseEstimator
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import add, due, model_arguments
 
 WIDTH, HEIGHT = 640, 480
 EXTENT = 0.22, 0.85
@@ -105,27 +105,20 @@ def measure(estimator: HandPoseEstimator, tests: Iterator[Scene]) -> dict[str, f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("model", help="bundle, or `default`")
+    parser = model_arguments(__doc__, "search")
     parser.add_argument("--data", type=Path, required=True, help="prepared dataset with cut-outs")
     parser.add_argument("--backgrounds", type=Path, required=True, help="folder of photos")
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("results/search.json"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the scenes")
     options = parser.parse_args()
     photos = sorted(options.backgrounds.glob("*.jpg"))
     if not photos:
         raise SystemExit(f"no photos *.jpg in {options.backgrounds}")
     torch.set_num_threads(1)
-    estimator = HandPoseEstimator.load(options.model)
-    tests = scenes(PreparedDataset(options.data), photos, options.count, options.seed)
-    begun = time.monotonic()
-    values = measure(estimator, tqdm(tests, total=options.count, unit="photo"))
-    command = shlex.join(["python", *sys.argv])
-    row = record(options.out, options.model, [values], command, begun, [options.seed])
-    print(table([row]))
+    data = PreparedDataset(options.data)
+    for work in due(parser, options, {name: [name] for name in options.models}):
+        tests = tqdm(scenes(data, photos, options.count, work.seed), total=options.count)
+        add(work, work.name, measure(HandPoseEstimator.load(work.name), tests))
 
 
 if __name__ == "__main__":

@@ -9,16 +9,17 @@ when a decoded cloud is a heap of points, assignments take longer).
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
 
 import torch
 
-from auxhand.evaluation.report import record, table
 from auxhand.methods.alignment import Alignment, modalities
 from auxhand.training import assemble
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import arguments, measured
 
 CONFIG = Path("configs/laptop/alignment.yaml")
 STRATEGIES = {"S1": "R2P", "S4": "RC2CHP"}
@@ -81,12 +82,9 @@ def milliseconds(strategy: str, checkpoint: Path | None, steps: int) -> dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = arguments(__doc__, "speed")
     parser.add_argument("--runs", type=Path, default=Path("runs/alignment"))
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--out", type=Path, default=Path("results/speed.json"))
     options = parser.parse_args()
     trained = {
         strategy: options.runs / f"{strategy}_{pairs}_0" / "checkpoints" / "last.ckpt"
@@ -95,7 +93,6 @@ def main() -> None:
     for file in trained.values():
         if not file.is_file():
             parser.error(f"no {file}: make it with benchmarks/accuracy/alignment.py")
-    rows = []
     for kind in ("trained", "fresh"):
         begun = time.monotonic()
         spent = {
@@ -111,9 +108,7 @@ def main() -> None:
             "emd_share_of_s4": s4["emd"] / (s4["step"] + s4["pictures"]),
             "threads": torch.get_num_threads(),
         }
-        command = " ".join([f"OMP_NUM_THREADS={torch.get_num_threads()}", "python", *sys.argv])
-        rows.append(record(options.out, f"alignment 64 px, {kind}", [values], command, begun))
-    print(table(rows))
+        measured(options.out, f"alignment 64 px, {kind}", values, begun)
 
 
 if __name__ == "__main__":

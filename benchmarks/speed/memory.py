@@ -7,7 +7,6 @@ One process makes and writes shards, as every worker does; each is deleted once 
 
 from __future__ import annotations
 
-import argparse
 import resource
 import sys
 import tempfile
@@ -19,8 +18,10 @@ import torch
 from tqdm import tqdm
 
 from auxhand.data.store import shard_path
-from auxhand.evaluation.report import record, table
 from auxhand.synth.factory import Job, make_shard
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import arguments, measured
 
 
 def peak_megabytes() -> float:
@@ -31,10 +32,9 @@ def peak_megabytes() -> float:
 
 def main() -> None:
     """Make the samples, print the table, add the row to the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__, "speed")
     parser.add_argument("--count", type=int, default=50000)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--out", type=Path, default=Path("results/speed.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -48,8 +48,7 @@ def main() -> None:
             peaks.append(peak_megabytes())
     name = f"synth memory, {options.count} samples of {options.size} px"
     values = {"peak_mb_first_tenth": peaks[max(0, len(peaks) // 10 - 1)], "peak_mb": peaks[-1]}
-    row = record(options.out, name, [values], " ".join(["python", *sys.argv]), begun)
-    print(table([row]))
+    measured(options.out, name, values, begun)
 
 
 if __name__ == "__main__":

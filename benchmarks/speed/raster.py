@@ -9,18 +9,19 @@ work at the same time shows in images per second, not in images per second of CP
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import sys
 import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from auxhand.evaluation.report import record, table
 from auxhand.synth.build import build_scene
 from auxhand.synth.config import FactorConfig
 from auxhand.synth.distributions import sample_factors
 from auxhand.synth.raster import render
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import arguments, measured
 
 _barrier: Barrier
 
@@ -47,16 +48,14 @@ def draw(first: int, count: int, size: int, seed: int) -> tuple[float, float, fl
 
 def main() -> None:
     """Time every size, print the table, add the rows to the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__, "speed")
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256], help="image sides")
     parser.add_argument("--count", type=int, default=100, help="scenes per size and process")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("results/speed.json"))
     options = parser.parse_args()
     n, count = options.processes, options.count
     context = multiprocessing.get_context("spawn")
-    rows = []
     for size in options.sizes:
         begun = time.monotonic()
         with context.Pool(n, _start, (context.Barrier(n),)) as pool:
@@ -68,8 +67,7 @@ def main() -> None:
             "render_img_per_cpu_s": n * count / sum(cpu),
             "first_image_s": max(cold),
         }
-        rows.append(record(options.out, name, [values], " ".join(["python", *sys.argv]), begun))
-    print(table(rows))
+        measured(options.out, name, values, begun)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ one process, which a busy machine stretches less.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -19,8 +18,10 @@ from pathlib import Path
 import cv2
 import torch
 
-from auxhand.evaluation.report import record, table
 from auxhand.synth.factory import Job, generate, make_sample
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import arguments, measured
 
 CPU_SAMPLES = 100
 SHARDS_PER_WORKER = 10
@@ -28,11 +29,10 @@ SHARDS_PER_WORKER = 10
 
 def main() -> None:
     """Time it, print the table, add the row to the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__, "speed")
     parser.add_argument("--count", type=int, default=3000)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("results/speed.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -60,9 +60,7 @@ def main() -> None:
         "workers": options.workers,
         "kilobytes_sample": size / options.count / 1000,
     }
-    command = " ".join(["python", *sys.argv])
-    row = record(options.out, f"synth {options.size} px", [values], command, begun)
-    print(table([row]))
+    measured(options.out, f"synth {options.size} px", values, begun)
 
 
 if __name__ == "__main__":

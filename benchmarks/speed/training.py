@@ -11,7 +11,6 @@ what the network loses with the workers' cores).
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -21,8 +20,10 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from auxhand.evaluation.report import record, table
 from auxhand.training import assemble, leave_cores
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import arguments, measured
 
 WARM_UP = 30
 IMAGES = 10**6
@@ -61,13 +62,12 @@ def bare_seconds(method: Any, batch: Any, steps: int, bfloat16: bool) -> float:
 
 def main() -> None:
     """Time both, print the table, add the row to the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments(__doc__, "speed")
     parser.add_argument("config", type=Path)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--size", type=int, default=96, help="side of the crops in pixels")
     parser.add_argument("--set", nargs="*", default=[], help="override entries of the file")
     parser.add_argument("--name", default="training", help="of the row, before the size")
-    parser.add_argument("--out", type=Path, default=Path("results/speed.json"))
     options = parser.parse_args()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -99,9 +99,7 @@ def main() -> None:
         "all_cores_img_s": images / bare,
         "over_all": loop / bare,
     }
-    command = " ".join(["python", *sys.argv])
-    row = record(options.out, f"{options.name} {options.size} px", [values], command, begun)
-    print(table([row]))
+    measured(options.out, f"{options.name} {options.size} px", values, begun)
 
 
 if __name__ == "__main__":

@@ -175,24 +175,29 @@ class Posteriors:
     def __init__(self) -> None:
         self.collapsed: set[str] = set()
 
-    def watch(self, name: str, kl: Tensor, step: int, beta: float) -> Tensor:
-        """Number of dimensions that say something.
+    def watch(
+        self, name: str, kl: Tensor, valid: Tensor, step: int, beta: float
+    ) -> dict[str, Tensor]:
+        """What there is to log: "active_NAME", the number of dimensions that say something.
 
         Args:
             name: of the posterior.
-            kl: (D,) divergence of each dimension from the prior, in nats, a mean over samples.
+            kl: (B, D) divergence of each dimension from the prior, in nats.
+            valid: (B,) bool, samples that have the posterior; none: nothing is logged.
             step: of the training.
             beta: weight of the divergence at this step.
         """
-        near = kl <= COLLAPSED_KL
+        if not valid.any():
+            return {}
+        near = kl.detach()[valid].mean(dim=0) <= COLLAPSED_KL
         if not near.all():
             self.collapsed.discard(name)
         elif name not in self.collapsed and step >= _SETTLING:
             self.collapsed.add(name)
             warnings.warn(
                 f"step {step}: the posterior of {name} has collapsed, its KL divergence is below "
-                f"{COLLAPSED_KL} nats in all {len(kl)} dimensions: lower beta ({beta:.1e} now), or "
-                "look for a loss that drowns in it",
+                f"{COLLAPSED_KL} nats in all {len(near)} dimensions: lower beta ({beta:.1e} now), "
+                "or look for a loss that drowns in it",
                 stacklevel=2,
             )
-        return (~near).sum().float()
+        return {f"active_{name}": (~near).sum().float()}

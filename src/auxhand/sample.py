@@ -320,6 +320,10 @@ class Observation(NamedTuple):
         return Observation(self.value[rows], self.valid[rows], joints)
 
 
+Seen = dict[str, Observation]
+"""What there is of several of them, by their names."""
+
+
 @dataclass(frozen=True)
 class HandPose:
     """What a network says about B crops; what a method does not have is `None`.

@@ -6,9 +6,10 @@ A run lies in one folder, `trainer.default_root_dir`: its settings (`config.yaml
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import warnings
-from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +17,15 @@ from typing import Any
 
 import torch
 import yaml
-from lightning import LightningModule, Trainer
+from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from auxhand.checkpoint import read_checkpoint
 from auxhand.data.augment import Contents
-from auxhand.data.loader import Positions
-from auxhand.data.module import HandDataModule
+from auxhand.data.loader import Positions, in_own_words
 from auxhand.evaluation.report import commit
 from auxhand.files import locked, sweep, writing
 from auxhand.inference.bundle import DESCRIPTION, load_bundle, save_bundle
@@ -40,7 +41,7 @@ class Run(LightningCLI):
     """Trainer, model and data of a configuration, as `trainer`, `model` and `datamodule`."""
 
     model: Any  # a LightningModule with `needs` and `estimator()`
-    datamodule: HandDataModule
+    datamodule: Any  # a LightningDataModule with what HandDataModule says of its data
     trainer: Trainer
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -108,27 +109,46 @@ def assemble(configs: Sequence[Path], settings: Sequence[str] = (), save: bool =
         ValueError: a configuration that does not fit the classes it names, or data that contradict
             what the method needs.
     """
-    # Our own command line is no accident that Lightning should warn of.
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    _quieten()
     files = [argument for config in configs for argument in ("--config", str(config))]
     try:
         run = Run(
             LightningModule,
-            HandDataModule,
+            LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
             run=False,
             auto_configure_optimizers=False,
-            trainer_defaults={"callbacks": [Positions(), Monitor()]},
+            trainer_defaults={
+                "callbacks": [Positions(), Monitor()],
+                "enable_model_summary": False,
+            },
             save_config_callback=SaveSettings if save else None,
             save_config_kwargs={"save_to_log_dir": False},
             args=[*files, *(f"--{entry}" for entry in settings)],
             parser_kwargs={"exit_on_error": False},
         )
-    except (ValueError, ArgumentError) as error:
-        raise ValueError(plainly(error)) from error
+    except OSError:
+        raise
+    except Exception as error:  # the constructors that a configuration names fail in any way
+        raise ValueError(plainly(error) or type(error).__name__) from error
     provide(run.model.needs, run.datamodule)
     return run
+
+
+def _quieten() -> None:
+    """Leave out of the output what says nothing of this training."""
+    # Advertisement, the devices that are not there, what `compare` and `train` say themselves.
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        "LightningCLI's args parameter",  # our own command line is no accident
+        ".*is deprecated",  # PyTorch's notes to Lightning
+        ".*does not have many workers",  # a worker a core: see `leave_cores`
+        ".*is smaller than the logging interval",
+        "Checkpoint directory .* exists and is not empty",  # a run is resumed
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def plainly(error: Exception) -> str:
@@ -142,10 +162,20 @@ def plainly(error: Exception) -> str:
     cause: BaseException = error
     while tried in str(cause) and cause.__cause__ is not None:
         cause = cause.__cause__
-    return str(error) if cause is error else where + str(cause)
+    said = str(error) if cause is error else where + str(cause)
+    if choice := _CHOICE.search(said):
+        name, among, got = choice.groups()
+        return f"{name} is one of {among.replace(chr(39), '')}; not {got}"
+    return said
 
 
-def provide(needs: Contents, data: HandDataModule) -> None:
+_CHOICE = re.compile(
+    r"Parser key [\"']([\w.]+)[\"']:\s+Expected a typing\.Literal\[(.+?)\]\.?\s+Got value:\s+(\S+)"
+)
+"""How jsonargparse says that a value is none of several."""
+
+
+def provide(needs: Contents, data: Any) -> None:
     """Have the data give what a method needs.
 
     Raises:
@@ -216,44 +246,6 @@ def start_from(source: Path, model: Any) -> None:
 
 
 # ---- resume ----
-
-
-def read_checkpoint(file: Path) -> dict[str, Any]:
-    """A training's checkpoint, on the CPU.
-
-    Raises:
-        ValueError: a file that is damaged or something else; names the newest good one beside it.
-    """
-    try:
-        return _read(file)
-    except ValueError as error:
-        others = sorted(file.parent.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
-        for other in reversed(others):
-            if other != file and _is_good(other):
-                raise ValueError(
-                    f"{error}; the newest good checkpoint is {other}: copy it to {file.name} to "
-                    "resume from it, or begin anew with --restart"
-                ) from error
-        raise ValueError(f"{error}; no other is good: --restart begins anew") from error
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        checkpoint = torch.load(file, "cpu", weights_only=True)
-    except Exception as error:  # whatever unpickling makes of a file that is something else
-        raise ValueError(f"checkpoint {file} is damaged, or none") from error
-    parts = {"state_dict", "global_step", "epoch", "loops", "optimizer_states"}
-    if not (isinstance(checkpoint, dict) and parts <= checkpoint.keys()):
-        raise ValueError(f"{file} is no checkpoint of a training")
-    return checkpoint
-
-
-def _is_good(file: Path) -> bool:
-    try:
-        _read(file)
-    except ValueError:
-        return False
-    return True
 
 
 def compare(run: Run, last: Path) -> int:
@@ -374,6 +366,10 @@ def _fit(run: Run, last: Path) -> None:
     except FloatingPointError as error:
         good = f"; the weights before are in {last}" if last.is_file() else ""
         raise FloatingPointError(f"{error}{good}") from error
+    except (ValueError, OSError, RuntimeError) as error:
+        if (plain := in_own_words(error)) is error:
+            raise
+        raise plain from error
     except SystemExit:  # what Lightning makes of Ctrl-C
         print(f"interrupted; the same command resumes from {last}")
         raise KeyboardInterrupt from None

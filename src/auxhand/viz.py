@@ -7,15 +7,14 @@ pixel's centre; no function changes its argument.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
-from mpl_toolkits.mplot3d.art3d import Line3DCollection
+from PIL import Image, ImageDraw, ImageFont
 
 from auxhand.hand.skeleton import BONES, FINGERS, NUM_JOINTS, WRIST
 
@@ -40,6 +39,7 @@ JOINT_COLOURS: tuple[tuple[int, int, int], ...] = tuple(
 """RGB of each joint, and of the bone that ends in it."""
 
 _SHIFT = 6  # cv2 draws in 1/64 pixel
+_CAPTION = 13  # pixels of a caption's letters in a contact sheet
 _FAR = 1 << 20  # pixels beyond which cv2's fixed-point numbers would overflow
 
 
@@ -183,6 +183,44 @@ def _from_camera(points: np.ndarray, reach: float, size: int) -> np.ndarray:
     return pixels
 
 
+class _Panel(NamedTuple):
+    """One of the pictures of a 3D pose, without perspective.
+
+    Attributes:
+        name: where it is seen from.
+        axes: (3, 3), rows: to the right, up and away in the picture, in right, up and away of the
+            camera.
+        labels: of the axes: across and up, or, of a box that is seen at an angle, right, away and
+            up.
+    """
+
+    name: str
+    axes: np.ndarray
+    labels: tuple[str, ...]
+
+
+def _from_upper_right(azimuth: float = 40.0, elevation: float = 25.0) -> np.ndarray:
+    """Axes of a picture from the camera's right and above, degrees; what is upright stays so."""
+    (ca, sa), (ce, se) = ((math.cos(r), math.sin(r)) for r in np.radians([azimuth, elevation]))
+    away = np.array([-sa, 0.0, ca])
+    up = np.array([0.0, 1.0, 0.0])
+    return np.stack([[ca, 0.0, sa], ce * up + se * away, ce * away - se * up])
+
+
+_PANELS = (
+    _Panel("from the camera", np.eye(3), ("x, right [cm]", "up [cm]")),
+    _Panel(
+        "from the side, camera on the left",
+        np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]),
+        ("z, away [cm]", "up [cm]"),
+    ),
+    _Panel(
+        "from the camera's upper right", _from_upper_right(), ("x, right", "z, away", "up [cm]")
+    ),
+)
+_INK, _LINE, _PAPER = (40,) * 3, (215,) * 3, (255,) * 3
+
+
 def draw_pose_3d(xyz: np.ndarray, title: str = "", height: int = 480) -> np.ndarray:
     """The 3D pose from the camera, from the side and from above at an angle, axes equal.
 
@@ -201,60 +239,139 @@ def draw_pose_3d(xyz: np.ndarray, title: str = "", height: int = 480) -> np.ndar
     xyz = np.asarray(xyz, dtype=np.float64)
     if xyz.shape != (NUM_JOINTS, 3) or not np.isfinite(xyz).all():
         raise ValueError(f"xyz must be (21, 3) and finite, got {xyz.shape}")
-    right, down, away = (100 * (xyz - (xyz.max(0) + xyz.min(0)) / 2)).T
-    reach = 1.05 * max(float(np.abs([right, down, away]).max()), 1e-3)
-    limits = (-reach, reach)
-    figure = Figure(figsize=(height / 40, height / 100), dpi=100)
-    canvas = FigureCanvasAgg(figure)
-    flat = {
-        "from the camera": ("x, right [cm]", np.stack([right, -down], 1)),
-        "from the side, camera on the left": ("z, away [cm]", np.stack([away, -down], 1)),
-    }
-    for i, (name, (across, points)) in enumerate(flat.items()):
-        plane = figure.add_subplot(1, 3, i + 1, aspect="equal", xlim=limits, ylim=limits)
-        plane.add_collection(LineCollection(_segments(points), **_bones(height)))
-        plane.scatter(*points.T, **_joints(height))
-        plane.set_title(name, fontsize=9)
-        plane.set_xlabel(across, fontsize=8)
-        plane.set_ylabel("up [cm]", fontsize=8)
-        plane.tick_params(labelsize=7)
-        plane.grid(alpha=0.3)
-    # Matplotlib's third axis points up, and its second away from a viewer at azimuth -90.
-    points = np.stack([right, away, -down], 1)
-    space: Any = figure.add_subplot(1, 3, 3, projection="3d", proj_type="ortho")
-    space.view_init(elev=25, azim=-50)
-    space.add_collection3d(Line3DCollection(_segments(points), **_bones(height)))
-    space.scatter(*points.T, depthshade=False, **_joints(height))
-    space.set(xlim=limits, ylim=limits, zlim=limits, title="from the camera's upper right")
-    space.title.set_fontsize(9)
-    space.set_box_aspect((1, 1, 1))
-    space.set_xlabel("x, right [cm]", fontsize=8)
-    space.set_ylabel("z, away [cm]", fontsize=8)
-    space.set_zlabel("up [cm]", fontsize=8)
-    space.tick_params(labelsize=7, pad=0)
-    figure.suptitle(title, fontsize=10, parse_math=False)
-    figure.subplots_adjust(left=0.05, right=0.95, bottom=0.08, top=0.9, wspace=0.2)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    picture: np.ndarray = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
-    return picture.copy()
+    points = 100 * (xyz - (xyz.max(0) + xyz.min(0)) / 2) * np.array([1, -1, 1])
+    reach = 1.05 * max(float(np.abs(points).max()), 0.1)
+    head = round(0.07 * height)
+    edges = np.linspace(0, 2.5 * height, len(_PANELS) + 1).round().astype(int)
+    panels = [
+        _draw_panel(panel, points, reach, (height - head, int(width)))
+        for panel, width in zip(_PANELS, np.diff(edges), strict=True)
+    ]
+    picture = np.full((height, int(edges[-1]), 3), _PAPER, np.uint8)
+    picture[head:] = np.concatenate(panels, 1)
+    heading = _Text(title, (edges[-1] / 2, head * 0.65), "mm")
+    return _write(picture, [heading], round(height / 32))
 
 
-def _segments(points: np.ndarray) -> list[np.ndarray]:
-    """The bones between (21, 2 or 3) points."""
-    return [points[[a, b]] for a, b in BONES]
+def _draw_panel(
+    panel: _Panel, points: np.ndarray, reach: float, size: tuple[int, int]
+) -> np.ndarray:
+    """A pose (21, 3) in centimetres, right, up and away, in a picture of (height, width)."""
+    height, width = size
+    flat = len(panel.labels) == 2
+    side = min(0.78 * width, 0.78 * height)
+    # A box that is seen at an angle takes more room.
+    scale = side / (2 * reach) * (1 if flat else 0.7)
+    middle = np.array([0.54 * width if flat else 0.5 * width, 0.49 * height])
+
+    def place(xyz: np.ndarray) -> np.ndarray:
+        """(..., 3) right, up and away of the camera -> (..., 2) pixels."""
+        right, up, _ = np.moveaxis(xyz @ panel.axes.T, -1, 0)
+        pixels: np.ndarray = np.stack([right, -up], -1) * scale + middle
+        return pixels
+
+    canvas = np.full((height, width, 3), _PAPER, np.uint8)
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 10**9) if reach / s < 5.5)
+    ticks = np.arange(-math.floor(reach / step), math.floor(reach / step) + 1) * step
+    lines, texts = (_flat_scale if flat else _box_scale)(panel, ticks, reach)
+    for ends in lines:
+        _line(canvas, place(np.array(ends)), _LINE)
+    depth = points @ panel.axes[2]
+    canvas = draw_skeleton(canvas, place(points), depth, width=height / 130)
+    written = [
+        _Text(text, tuple(place(np.array(at)) + shift * np.array(height)), anchor)
+        for text, at, shift, anchor in texts
+    ]
+    name = _Text(panel.name, (middle[0], 0.04 * height), "mm")
+    return _write(canvas, [*written, name], round(height / 38))
 
 
-def _bones(height: int) -> dict[str, Any]:
-    """Style of a collection of lines, one per bone."""
-    return {
-        "colors": [np.array(JOINT_COLOURS[b]) / 255 for _, b in BONES],
-        "linewidths": height / 180,
-    }
+_Ends = tuple[np.ndarray, np.ndarray]
+_Label = tuple[str, np.ndarray, np.ndarray, str]
 
 
-def _joints(height: int) -> dict[str, Any]:
-    """Style of a scatter plot of the joints, above the bones."""
-    return {"c": np.array(JOINT_COLOURS) / 255 * 0.85, "s": height / 20, "zorder": 3}
+def _flat_scale(panel: _Panel, ticks: np.ndarray, reach: float) -> tuple[list[_Ends], list[_Label]]:
+    """Lines and numbers of a panel that is seen along an axis; shifts in heights of the picture."""
+    right, up, _ = panel.axes
+    below, beside = np.array([0, 0.03]), np.array([-0.015, 0])
+    lines: list[_Ends] = []
+    texts: list[_Label] = []
+    for tick in ticks:
+        lines.append((tick * right - reach * up, tick * right + reach * up))
+        lines.append((tick * up - reach * right, tick * up + reach * right))
+        texts.append((f"{tick:g}", tick * right - reach * up, below, "mm"))
+        texts.append((f"{tick:g}", tick * up - reach * right, beside, "rm"))
+    texts.append((panel.labels[0], -reach * up, np.array([0, 0.075]), "mm"))
+    texts.append((panel.labels[1], reach * (up - right), np.array([-0.02, -0.025]), "mm"))
+    return lines, texts
+
+
+def _box_scale(panel: _Panel, ticks: np.ndarray, reach: float) -> tuple[list[_Ends], list[_Label]]:
+    """A floor with its lines, and an upright edge, of a box that is seen at an angle."""
+    right, up, away = np.eye(3)
+    low = -reach * up
+    lines: list[_Ends] = []
+    texts: list[_Label] = []
+    post = low - reach * right - reach * away
+    for tick in ticks:
+        lines.append((low + tick * right - reach * away, low + tick * right + reach * away))
+        lines.append((low + tick * away - reach * right, low + tick * away + reach * right))
+        at = post + (tick + reach) * up
+        lines.append((at, at + 0.06 * reach * right))
+        texts.append((f"{tick:g}", at, np.array([-0.015, 0]), "rm"))
+    lines.append((post, post + 2 * reach * up))
+    across = low - reach * away - 0.1 * reach * right
+    along = low + reach * right + 0.1 * reach * away
+    texts.append((panel.labels[0], across, np.array([-0.03, 0.03]), "mm"))
+    texts.append((panel.labels[1], along, np.array([0.02, 0.03]), "lm"))
+    texts.append((panel.labels[2], post + 2 * reach * up, np.array([0, -0.03]), "mm"))
+    return lines, texts
+
+
+def _line(canvas: np.ndarray, ends: np.ndarray, colour: tuple[int, ...]) -> None:
+    a, b = (ends * (1 << _SHIFT)).round().astype(int).tolist()
+    cv2.line(canvas, a, b, colour, 1, cv2.LINE_AA, shift=_SHIFT)
+
+
+class _Text(NamedTuple):
+    """A line of text, where it is in pixels (x, y), and which of its points lies there (Pillow's
+    anchors)."""
+
+    text: str
+    at: tuple[float, ...]
+    anchor: str = "la"
+
+
+@cache
+def _font(size: int) -> Any:
+    """Matplotlib's font, which knows most alphabets, without importing Matplotlib."""
+    found = find_spec("matplotlib")
+    folder = ((found and found.submodule_search_locations) or [""])[0]
+    try:
+        return ImageFont.truetype(f"{folder}/mpl-data/fonts/ttf/DejaVuSans.ttf", max(size, 1))
+    except OSError:
+        return ImageFont.load_default(max(size, 1))
+
+
+def _write(
+    canvas: np.ndarray, texts: Iterable[_Text], size: int, colour: tuple[int, ...] = _INK
+) -> np.ndarray:
+    """The picture with lines of text of `size` pixels over it."""
+    picture = Image.fromarray(canvas)
+    draw = ImageDraw.Draw(picture)
+    for text, at, anchor in texts:
+        line = " ".join(text.split())
+        draw.text((at[0], at[1]), line, fill=colour, font=_font(size), anchor=anchor)
+    return np.array(picture)
+
+
+def _fitting(text: str, size: int, width: float) -> str:
+    """The text, or as much of its beginning as fits into a width in pixels."""
+    if _font(size).getlength(text) <= width:
+        return text
+    while text and _font(size).getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
 
 
 def grid(
@@ -278,20 +395,21 @@ def grid(
         raise ValueError(f"a sheet of {len(images)} images with {len(labels)} labels")
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = -(-len(images) // columns)
-    gap, foot = 4, 18 if labels else 0
+    gap, foot = 4, _CAPTION + 5 if labels else 0
     pitch = np.array([cell + foot + gap, cell + gap])
     sheet = np.full((*(pitch * (rows, columns) + gap), 3), 32, np.uint8)
-    for i, image in enumerate(images):
-        top, left = pitch * divmod(i, columns) + gap
+    corners = [
+        (int(y), int(x)) for y, x in (pitch * divmod(i, columns) + gap for i in range(len(images)))
+    ]
+    for image, (top, left) in zip(images, corners, strict=True):
         scale = cell / max(image.shape[:2])
         size = [max(1, round(n * scale)) for n in image.shape[:2]]
         how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         shown = cv2.resize(image, (size[1], size[0]), interpolation=how)
         y, x = top + (cell - size[0]) // 2, left + (cell - size[1]) // 2
         sheet[y : y + size[0], x : x + size[1]] = shown
-        if labels:
-            place = (int(left) + 2, int(top) + cell + 13)
-            cv2.putText(
-                sheet, labels[i], place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (230,) * 3, 1, cv2.LINE_AA
-            )
-    return sheet
+    captions = [
+        _Text(_fitting(label, _CAPTION, cell - 4), (left + 2, top + cell + 2))
+        for label, (top, left) in zip(labels, corners, strict=False)
+    ]
+    return _write(sheet, captions, _CAPTION, (235,) * 3)

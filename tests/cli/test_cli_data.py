@@ -7,6 +7,7 @@ import pytest
 import torch
 from miniature import array, assert_like, hand, shown, truncate, write_image, write_json
 
+from auxhand.cli.data import _sheet
 from auxhand.cli.main import main
 from auxhand.data import convert as conversion
 from auxhand.data.columns import decode_image
@@ -43,8 +44,15 @@ def test_check_counts_and_draws(freihand, tmp_path, capsys):
     assert "median 0.000, most 0.000 px" in said
     assert str(sheet) in said
     drawn = decode_image(sheet.read_bytes())
-    assert drawn.shape[1] > 1000
+    assert drawn.shape[1] == 3 * 204 + 4
     assert drawn.std() > 10
+
+
+def test_the_sheet_shows_once_what_any_sample_has():
+    grey = np.full((200, 200, 3), 90, np.uint8)
+    sheet = _sheet([("a", {"joints": grey}), ("b", {"joints": grey, "mask": grey})])
+    assert sheet.shape == (200 + 18 + 8, 4 * 204 + 4, 3)
+    assert [sheet[100, 100 + 204 * column, 0] for column in range(4)] == [90, 0, 90, 90]
 
 
 def test_check_names_what_is_damaged(freihand, tmp_path, capsys):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
-from auxhand.cli import photo, predict
+from auxhand.cli import photo, predict, results
 from auxhand.cli.main import main
 from auxhand.geometry.camera import project
 from auxhand.hand.skeleton import JOINT_NAMES
@@ -66,7 +66,7 @@ def test_a_folder_from_end_to_end(photos, bundle, tmp_path, capsys):
     for name in ("gone.jpg", "text.jpg", "cut.jpg"):
         assert any(name in line for line in errors)
     assert "7 photos: 3 hands found, 1 without a hand, 3 failed" in captured.out
-    assert f"results: {out}" in captured.out
+    assert f"results: {out} (overlays NAME_overlay.png, 3D views NAME_3d.png," in captured.out
     assert "pixel.png: no hand found" in captured.out
     written = {p.name for p in out.iterdir()}
     named = {"turned", "photos_grey", "more_grey"}
@@ -167,7 +167,7 @@ def test_a_second_run_skips_the_first_ones_pictures(photos, bundle, tmp_path, ca
 
 def test_names():
     paths = ["/p/a/x.jpg", "/p/b/X.png", "/p/b/y.jpg", "/p/c/z.png", "/p/c/z.jpg", "/q/c/z.jpg"]
-    assert predict.unique_names([Path(p) for p in paths]) == [
+    assert results.unique_names([Path(p) for p in paths]) == [
         *("a_x", "b_X", "y", "c_z", "c_z_jpg", "c_z_2"),
     ]
 
@@ -324,14 +324,14 @@ def test_a_photo_that_fails_keeps_no_older_result(photos, bundle, tmp_path):
 def test_results_are_written_together_or_not_at_all(
     photos, bundle, tmp_path, capsys, monkeypatch, error
 ):
-    write = photo._write
+    write = photo.write_result
 
     def fail(stem, suffix, data):
         if stem.name == "grey" and suffix == ".json":
             raise error
         write(stem, suffix, data)
 
-    monkeypatch.setattr(photo, "_write", fail)
+    monkeypatch.setattr(photo, "write_result", fail)
     out = tmp_path / "out"
     assert auxhand(photos / "grey.png", photos / "turned.jpg", "--out", out, "--model", bundle,
                    "--threshold", 0) == 1  # fmt: skip

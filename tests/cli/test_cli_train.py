@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from auxhand.cli.main import main
+from auxhand.data.store import shard_path, write_description, write_shard
 from auxhand.inference.bundle import load_bundle
 
 
@@ -122,7 +123,18 @@ def test_the_bundles_command_can_be_pasted(tmp_path, write_config):
     ("options", "message"),
     [
         (["model.init_args.weights.depht=1"], "depht"),
-        (["data.init_args.train=/nowhere"], "/nowhere"),
+        (["data.init_args.train=/nowhere"], "no dataset folder /nowhere; `auxhand synth` makes"),
+        (
+            ["data.init_args.train=/data/rhd"],
+            "`auxhand data convert rhd DOWNLOADED /data/rhd` makes",
+        ),
+        (["data.init_args.val=/data/stb-test"], "`auxhand data convert stb DOWNLOADED"),
+        (["data.init_args.val_count=-3"], "val_count must be at least 1, got -3"),
+        (["data.init_args.batch_size=0"], "batch_size must be at least 1, got 0"),
+        (
+            ["data.init_args.phases=[{epoch: 0, size: 100000}]"],
+            "size of a phase is 1 to 1024 pixels",
+        ),
         (["trainer.max_epochs"], "KEY=VALUE"),
         (["model.init_args.network.init_args.head.class_path=Heatmap"], "needs d"),
     ],
@@ -132,6 +144,45 @@ def test_mistakes_are_one_line(write_config, capsys, options, message):
     *_, error = capsys.readouterr().err.strip().splitlines()
     assert error.startswith("auxhand train: error:")
     assert message in error
+
+
+def test_a_strategy_that_is_none_is_said_in_plain_words(capsys):
+    config = str(FOLDER / "alignment.yaml")
+    assert main(["train", config, "--set", "model.init_args.strategy=S9"]) == 2
+    error = capsys.readouterr().err
+    assert "strategy is one of S1, S2, S3, S4, Spurr; not S9" in error
+    assert error.count("\n") == 1
+
+
+def test_a_training_says_nothing_but_what_is_of_it(write_config, capfd):
+    settings = ["trainer.max_epochs=1", "data.init_args.workers=1"]
+    assert main(["train", str(write_config("run")), "--set", *settings]) == 0
+    said = "".join(capfd.readouterr())
+    for noise in (
+        "Tip",
+        "TPU",
+        "FLOPs",
+        "deprecated",
+        "Params",
+        "`Trainer.fit` stopped",
+        "litlogger",
+    ):
+        assert noise not in said
+
+
+def test_what_is_wrong_with_data_in_a_worker_is_one_line(write_config, capfd, hand_row, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = [hand_row(i) for i in range(8)]
+    write_shard(shard_path(data, 0), [row | {"image": b"no picture"} for row in rows])
+    write_description(data, 8)
+    settings = [f"data.init_args.train={data}", "data.init_args.workers=1"]
+    assert main(["train", str(write_config("run")), "--set", *settings]) == 2
+    said = capfd.readouterr().err
+    *_, error = said.strip().splitlines()
+    assert "Traceback" not in said
+    assert error.startswith(f"auxhand train: error: {data}, row ")
+    assert len(error) < 200
 
 
 def test_a_missing_configuration_is_named(capsys):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from auxhand.data import cloud
-from auxhand.data.cloud import NEAR
+from auxhand.data.cloud import REACH
 from auxhand.data.columns import PARTS, decode_depth, decode_mask, encode_depth, encode_png
 from auxhand.data.stored import Stored
 from auxhand.geometry.camera import project
@@ -58,6 +58,6 @@ def test_without_a_region_the_hand_is_what_is_near_its_joints(hand_row):
     wall = np.where(depth > 0, depth, 1.2).astype(np.float32)  # metres behind the hand
     bare = {**row, "mask": None, "depth": encode_depth(wall)}
     near, joints = surface(bare), torch.tensor(row["joints_xyz"], dtype=torch.float64).view(21, 3)
-    assert torch.cdist(near, joints).amin(1).max() < NEAR
+    assert torch.cdist(near, joints).amin(1).max() < REACH
     assert 0.5 * len(surface(row)) < len(near) <= len(surface(row))
     assert surface({**bare, "joints_xyz": None}) is None

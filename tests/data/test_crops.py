@@ -20,7 +20,7 @@ from auxhand.data.crops import (
 )
 from auxhand.data.stored import Stored
 from auxhand.geometry.camera import project, unproject
-from auxhand.geometry.crop import mirror_K, mirror_uv, mirror_xyz, uv_box
+from auxhand.geometry.crop import mirror_xyz, uv_box
 from auxhand.geometry.warp import warp, warp_depth
 from auxhand.sample import HandSample
 
@@ -171,12 +171,13 @@ def test_evaluation_crop_of_a_rendered_and_of_a_real_row(hand_row):
 
 def test_a_left_hand_is_the_mirrored_right_hand(hand_row):
     right = stored(hand_row(0, side="right"))
+    (fx, skew, cx), (_, fy, cy), _ = right.K.tolist()
     left = HandSample(
         image=right.image.flip(-1),
         mask=right.mask.flip(-1),
-        K=mirror_K(right.K, 128),
+        K=torch.tensor([[fx, -skew, 127 - cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]),
         side="left",
-        joints_uv=mirror_uv(right.joints_uv, 128),
+        joints_uv=torch.stack([127 - right.joints_uv[:, 0], right.joints_uv[:, 1]], dim=1),
         joints_xyz=mirror_xyz(right.joints_xyz),
     )
     a, b = evaluation_crop(right, 80), evaluation_crop(left, 80)

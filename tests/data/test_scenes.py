@@ -11,7 +11,7 @@ from auxhand.data.photo_boxes import LIST, BoxedPhoto
 from auxhand.data.photometric import Photometric
 from auxhand.data.sampler import Key
 from auxhand.data.scene_module import SceneDataModule
-from auxhand.data.scenes import Scene, SceneBatch, SceneMix, Scenes, WholePhotos
+from auxhand.data.scenes import BoxedScene, SceneBatch, SceneMix, Scenes, WholePhotos
 from auxhand.data.store import PreparedDataset
 from auxhand.data.streams import Part
 
@@ -140,8 +140,8 @@ def test_nothing_to_make_a_kind_of_is_refused(photos):
 
 def test_collating_pads_and_flags():
     image = torch.zeros(3, 4, 4)
-    one = Scene(image, torch.ones(2, 4), torch.tensor([1.0, math.nan]))
-    none = Scene(image, torch.zeros(0, 4), torch.zeros(0))
+    one = BoxedScene(image, torch.ones(2, 4), torch.tensor([1.0, math.nan]))
+    none = BoxedScene(image, torch.zeros(0, 4), torch.zeros(0))
     batch = SceneBatch.collate([one, none])
     assert batch.valid.tolist() == [[True, True], [False, False]]
     assert batch.right_known.tolist() == [[True, False], [False, False]]

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -173,6 +174,22 @@ def test_what_is_no_dataset_is_said_plainly(tmp_path):
         PreparedDataset(tmp_path)
     (tmp_path / "dataset.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(ValueError, match="format 1"):
+        PreparedDataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "words"),
+    [
+        ("joints_uv", ["a text"], "column joints_uv holds string, not list<"),
+        ("image", [[1.0]], "column image holds list<"),
+        ("joint_valid", [[1.0] * 21], "column joint_valid holds list<.*>, not list<.*bool>"),
+        ("presence", [True], "column presence holds bool, not double"),
+    ],
+)
+def test_columns_of_other_types_are_named(tmp_path, name, values, words):
+    pq.write_table(pa.table({"index": [0], name: values}), shard_path(tmp_path, 0))
+    write_description(tmp_path, 1)
+    with pytest.raises(ValueError, match=f"data-00000.*{words}"):
         PreparedDataset(tmp_path)
 
 

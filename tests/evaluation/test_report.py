@@ -6,6 +6,7 @@ import time
 import cv2
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from auxhand.evaluation.report import (
     Row,
@@ -110,3 +111,16 @@ def test_curve_files(tmp_path) -> None:
     image = cv2.imread(str(tmp_path / "curve.png"))
     assert image.shape == (600, 825, 3)
     assert (image < 128).any()
+
+
+def test_published_curves_have_styles_of_their_own(tmp_path, monkeypatch):
+    drawn = []
+
+    def keep(figure, path, **_):
+        drawn.extend(figure.axes[0].lines)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    curve = torch.tensor([0.0, 50.0]), torch.tensor([0.0, 1.0])
+    plot_pck(tmp_path / "a.png", {"ours": curve}, {f"their {n}": curve for n in range(30)})
+    styles = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in drawn}
+    assert len(styles) == len(drawn) == 31

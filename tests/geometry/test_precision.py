@@ -14,6 +14,7 @@ UV = project(K, XYZ)
 LOGITS = 9 * torch.rand(2, 21, 32, 32, generator=torch.Generator().manual_seed(2))
 POSE = pose25d.to_25d(UV, XYZ)
 VIEW = crop.view_crop(K, (300.0, 200.0), 90.0, 64, 0.3, mirror=True)
+OTHER_VIEW = crop.view_crop(K, (310.0, 220.0), 70.0, 64)
 
 CALLS = {
     "project": lambda: project(K, XYZ),
@@ -22,13 +23,13 @@ CALLS = {
     "rotation_to_axis": lambda: rotation_to_axis(XYZ),
     "view_crop": lambda: crop.view_crop(K, (300.0, 200.0), 90.0, 64, 0.3).A,
     "plain_crop": lambda: crop.plain_crop((300.0, 200.0), 90.0, 64, 0.3, K).K,
-    "then": lambda: VIEW.then(VIEW).A,
+    "onto": lambda: VIEW.onto(OTHER_VIEW).A,
     "uv_to_crop": lambda: VIEW.uv_to_crop(UV),
     "uv_to_original": lambda: VIEW.uv_to_original(UV),
     "xyz_to_crop": lambda: VIEW.xyz_to_crop(XYZ),
     "xyz_to_original": lambda: VIEW.xyz_to_original(XYZ),
     "depth_scale": lambda: VIEW.depth_scale(),
-    "mirror_K": lambda: crop.mirror_K(K, 640),
+    "mirror_xyz": lambda: crop.mirror_xyz(XYZ),
     "warp_image": lambda: warp.warp_image(LOGITS, torch.eye(3) * 1.0, (32, 32)),
     "soft_argmax": lambda: heatmap.soft_argmax(LOGITS)[0],
     "lift": lambda: pose25d.lift(UV, POSE.d, K, POSE.root_z, POSE.scale),

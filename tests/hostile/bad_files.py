@@ -1,4 +1,4 @@
-"""A seeded generator of bad files: photos, JSON, bundles, shards, pickles, YAML.
+"""A seeded generator of bad files: photos, JSON, bundles, shards, pickles, YAML, checkpoints.
 
 Each maker yields names and contents; the same seed gives the same bytes.
 """
@@ -9,6 +9,7 @@ import pickle
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -109,3 +110,23 @@ def pickles(count: int, seed: int) -> Iterator[bytes]:
     whole = pickle.dumps({0: {"K": np.eye(3), "xyz": np.zeros((42, 3)), "uv_vis": [1.0]}})
     for _ in range(count - 4):
         yield mutated(whole, rng)
+
+
+def yamls(content, count: int, seed: int) -> Iterator[bytes]:
+    """YAML texts: nested too deep, of themselves, of aliases that explode, with code, damaged, with
+    one entry that should not be."""
+    rng = np.random.default_rng(seed)
+    names = [chr(ord("a") + n) for n in range(9)]
+    lines = [f"{b}: &{b} [{', '.join(10 * ['*' + a])}]" for a, b in pairwise(names)]
+    yield b"[" * DEEP
+    yield b"a: &a {b: *a}"
+    yield "\n".join(["a: &a [x, x, x, x, x, x, x, x, x, x]", *lines]).encode()
+    yield b"!!python/object/apply:os._exit [3]"
+    yield b"a: \x00"
+    yield b"a: caf\xe9"
+    whole = json.dumps(content, indent=1)
+    for number in range(count - 6):
+        if number % 4 == 0:
+            yield mutated(whole.encode(), rng)
+        else:
+            yield json.dumps(replaced(content, rng)).encode("utf-8", "surrogatepass")

@@ -11,8 +11,9 @@ from auxhand.geometry.camera import project
 from auxhand.geometry.pose25d import relative
 from auxhand.losses.cloud import chamfer, earth_movers
 from auxhand.methods.alignment import Alignment, Networks, Weights
+from auxhand.methods.alignment.encoding import features_of
 from auxhand.methods.alignment.modalities import CLOUD_UNIT, MODALITIES
-from auxhand.methods.alignment.strategy import parse_pairs
+from auxhand.methods.alignment.strategy import lessons, parse_pairs
 from auxhand.models.gaussian import Gaussian
 from auxhand.monitor import noise as noise_of
 from auxhand.sample import HandBatch, HandSample
@@ -256,7 +257,7 @@ def test_networks_are_given_nothing_that_is_not_there(strategy):
     given = {}
     for kind, networks in (("q", net.encoders), ("p", net.decoders)):
         for letter, module in networks.items():
-            inner = net.features_of(letter) if kind == "q" else module
+            inner = features_of(net.encoders[letter]) if kind == "q" else module
             inner.register_forward_pre_hook(
                 lambda _, args, name=kind + letter: given.update({name: args[0]})
             )
@@ -428,12 +429,12 @@ def test_data_without_a_modality_of_the_strategy_are_refused():
     net, data = method(), batch(("cloud",), ("cloud",))
     seen = net.observe(data)
     for _ in range(49):
-        net.lessons.check(partial(net.teaching, seen))
+        net.lessons.check(partial(lessons, net.strategy, net.pairs, seen))
     with pytest.raises(ValueError, match=r"first 50 batches has C \(point cloud\)"):
-        net.lessons.check(partial(net.teaching, seen))
+        net.lessons.check(partial(lessons, net.strategy, net.pairs, seen))
     resumed = method()  # counts its own batches
     resumed.at = 1000
-    resumed.lessons.check(partial(resumed.teaching, seen))
+    resumed.lessons.check(partial(lessons, resumed.strategy, resumed.pairs, seen))
 
 
 def test_encoders_that_no_sample_can_be_given_to_are_reported():
@@ -446,12 +447,12 @@ def test_encoders_that_no_sample_can_be_given_to_are_reported():
     ):
         seen = net.observe(data)
         for _ in range(49):
-            net.lessons.check(partial(net.teaching, seen))
+            net.lessons.check(partial(lessons, net.strategy, net.pairs, seen))
         with pytest.raises(ValueError, match=lacking):
-            net.lessons.check(partial(net.teaching, seen))
+            net.lessons.check(partial(lessons, net.strategy, net.pairs, seen))
     net = method("S4")  # which learns R2C and C2C from such data, and joins nothing
     for _ in range(60):
-        net.lessons.check(partial(net.teaching, net.observe(apart)))
+        net.lessons.check(partial(lessons, net.strategy, net.pairs, net.observe(apart)))
 
 
 def test_beta_must_be_positive():

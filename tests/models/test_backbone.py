@@ -2,6 +2,7 @@ import time
 
 import huggingface_hub
 import pytest
+import timm
 import torch
 
 from auxhand.models import backbone
@@ -71,3 +72,27 @@ def test_no_network_is_said_at_once(monkeypatch, tmp_path):
         Backbone("resnet10t", pretrained=True)
     assert time.monotonic() - began < 5
     assert huggingface_hub.constants.HF_HUB_OFFLINE is offline
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18"])
+def test_folded_batch_normalisations_change_nothing(name, tmp_path):
+    """Two networks of the same weights and statistics, one folded."""
+    torch.manual_seed(0)
+    source = timm.create_model(name)
+    for module in source.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for value in (module.weight, module.bias, module.running_mean):
+                torch.nn.init.normal_(value, 0.5, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    plain, folded = (
+        Backbone(name, str(tmp_path / "weights.pth"), folded=folded).eval()
+        for folded in (False, True)
+    )
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    image = torch.rand(2, 3, 64, 96)
+    for one, other in zip(plain(image), folded(image), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4 * one.abs().max().item())
+    assert all(parameter.requires_grad for parameter in folded.parameters())
+    # What says so alone has the same tensors.
+    assert Backbone(name, folded=True).state_dict().keys() == folded.state_dict().keys()

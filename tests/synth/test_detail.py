@@ -7,9 +7,10 @@ import numpy as np
 from auxhand.hand.skeleton import TIPS
 from auxhand.synth.build import build_scene, skin_coordinates, skin_maps
 from auxhand.synth.config import FactorConfig, SkinConfig
-from auxhand.synth.detail import Coordinates, Person, nail_distance, relief
+from auxhand.synth.coordinates import Coordinates
 from auxhand.synth.distributions import hand_surface, sample_factors
 from auxhand.synth.raster import render
+from auxhand.synth.relief import Person, nail_distance, relief
 from auxhand.synth.shading import vertex_normals
 
 PIXEL = 0.0006

@@ -51,6 +51,12 @@ def test_two_processes_make_the_same_bytes(made, tmp_path):
     assert digests(tmp_path / "two") == digests(made)
 
 
+def test_one_file_starts_no_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(factory, "_in_parallel", None)
+    job = Job(count=2, seed=3, size=48)
+    assert PreparedDataset(generate(tmp_path / "one", job, workers=2, progress=False)).row(1)
+
+
 def test_resuming_makes_the_same_bytes(made, tmp_path):
     torn = tmp_path / "torn"
     shutil.copytree(made, torn, ignore=shutil.ignore_patterns(".cache"))
@@ -211,13 +217,15 @@ def test_a_full_disk_is_said_and_leaves_no_half_shard(made, tmp_path):
 
 
 def test_errors_of_worker_processes_arrive(tmp_path):
-    out = tmp_path / "out"
-    generate(out, Job(count=1, size=32), 1, progress=False)
-    (out / "data-00000.parquet").unlink()
-    (out / "data-00000.parquet").mkdir()  # nothing can be renamed onto a folder
+    out, job = tmp_path / "out", Job(count=2, size=32, shard_size=1)
+    generate(out, job, 1, progress=False)
+    names = ["data-00000.parquet", "data-00001.parquet"]
+    for name in names:
+        (out / name).unlink()
+        (out / name).mkdir()  # nothing can be renamed onto a folder
     with pytest.raises(OSError, match="cannot write"):
-        generate(out, Job(count=1, size=32), 2, progress=False)
-    assert sorted(p.name for p in out.iterdir()) == ["data-00000.parquet", "dataset.json"]
+        generate(out, job, 2, progress=False)
+    assert sorted(p.name for p in out.iterdir()) == [*names, "dataset.json"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from auxhand.synth.config import FactorConfig
 from auxhand.synth.distributions import draw_shape, kinematics_of
 from auxhand.synth.gestures import FAMILIES, FINGER_STATES, GESTURES, THUMBS
 from auxhand.synth.kinematics import Kinematics
-from auxhand.synth.pose_sampler import KINDS, LIMITS, PoseConfig, crossing, sample_pose
+from auxhand.synth.pose_sampler import INNER_LIMITS, KINDS, PoseConfig, crossing, sample_pose
 
 SURFACE = HandSurface().double()
 REST = SURFACE.rest_joints.numpy()
@@ -153,9 +153,9 @@ def test_solver_stays_inside_the_limits_and_near_the_start():
     start = np.zeros((3, 15, 3))
     start[:, 3:, 0] = 0.7
     start[:, 0, 1] = 0.4
-    angles, misses = touch.solve(KINEMATICS, start, GESTURES["OK"].touches, RADII, LIMITS)
-    assert (angles >= LIMITS[..., 0]).all()
-    assert (angles <= LIMITS[..., 1]).all()
+    angles, misses = touch.solve(KINEMATICS, start, GESTURES["OK"].touches, RADII, INNER_LIMITS)
+    assert (angles >= INNER_LIMITS[..., 0]).all()
+    assert (angles <= INNER_LIMITS[..., 1]).all()
     assert (misses < 1).all()
     np.testing.assert_array_equal(angles[:, 6:], start[:, 6:])  # middle to pinky do not move
 

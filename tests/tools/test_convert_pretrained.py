@@ -6,8 +6,7 @@ import zipfile
 import pytest
 import timm
 import torch
-
-from tools.convert_pretrained import INVERTED, OUTSIDE, SEPARABLE, convert
+from convert_pretrained import INVERTED, OUTSIDE, SEPARABLE, convert
 
 
 def other_names(network):

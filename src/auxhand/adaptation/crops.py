@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from auxhand.adaptation.pictures import Picture, Pictures
-from auxhand.data.columns import Row, make_row
+from auxhand.data.columns import Record, make_row
 from auxhand.data.convert import MARGIN, SIZE, evenly
 from auxhand.data.crops import CropRule, evaluation_crop
 from auxhand.data.store import (
@@ -106,7 +106,7 @@ def _first_then(first: Picture, rest: Iterable[Picture]) -> Iterator[Picture]:
 
 def _found(
     part: Iterable[Picture], estimator: HandPoseEstimator, counts: Counter[str], bar: Any
-) -> Iterator[Row]:
+) -> Iterator[Record]:
     """Rows of the hands in a part's pictures, without numbers."""
     film, last, thumb = "", None, None
     for picture in part:

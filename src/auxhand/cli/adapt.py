@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
-
+from auxhand.cli.arguments import Parser
 from auxhand.cli.main import complain
 
 DIVERGED = 1
@@ -13,9 +13,9 @@ NOT_BETTER = 3
 """Exit code where adaptation did not help; the bundle then has the original weights."""
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Arguments of `auxhand adapt`."""
-    parser = ArgumentParser(
+    parser = Parser(
         description="Fit the shipped model to your own unlabelled photos or videos of hands "
         "(SemiHand, chapter 6; docs/adapt.md). OUT becomes a bundle, with report.html beside it; "
         "nothing is kept outside of it. The same command again goes on where a run was "

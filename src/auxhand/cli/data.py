@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentParser, Namespace
+from auxhand.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from auxhand.data.convert import Bad, Findings
@@ -16,23 +19,30 @@ if TYPE_CHECKING:
 _TILE = 200
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Arguments of `auxhand data`."""
-    parser = ArgumentParser(
+    parser = Parser(
         prog="auxhand data",  # for the usage of its parts, which is made as they are added
         description="Read a dataset in the layout in which it is published (docs/data.md).",
         epilog="example: auxhand data check freihand FreiHAND_pub_v2 --split evaluation",
     )
-    commands = parser.add_subcommands()
-    check = _common("Find what is missing or corrupt, count, and draw a contact sheet.")
+    commands = parser.add_subparsers(dest="subcommand", required=True, metavar="check|convert")
+    check = _common(
+        commands.add_parser,
+        "check",
+        "what is missing or corrupt",
+        "Find what is missing or corrupt, count, and draw a contact sheet.",
+    )
     check.add_argument("--limit", type=int, help="look at this many samples, evenly spaced, alone")
     check.add_argument(
         "--sheet", type=Path, default=Path("check.png"), help="contact sheet of 24 samples"
     )
-    commands.add_subcommand("check", check, help="what is missing or corrupt")
     convert = _common(
+        commands.add_parser,
+        "convert",
+        "write a prepared dataset",
         "Write a prepared dataset, which training and evaluation read. The same command again goes "
-        "on where a run was interrupted."
+        "on where a run was interrupted.",
     )
     convert.add_argument("out", type=Path, help="folder of the prepared dataset")
     convert.add_argument("--size", type=int, default=256, help="side of the stored squares, pixels")
@@ -53,12 +63,11 @@ def parser() -> ArgumentParser:
         action="store_true",
         help="take labels as they are where they cannot be those of a hand in its picture",
     )
-    commands.add_subcommand("convert", convert, help="write a prepared dataset")
     return parser
 
 
-def _common(description: str) -> ArgumentParser:
-    parser = ArgumentParser(description=description)
+def _common(add: Callable[..., Parser], name: str, what: str, description: str) -> Parser:
+    parser = add(name, help=what, description=description)
     parser.add_argument("name", help="dataset: one of the names of docs/data.md")
     parser.add_argument("root", type=Path, help="its folder (folder: of photos, or a video file)")
     parser.add_argument(
@@ -92,14 +101,13 @@ def run(args: Namespace) -> None:
     """
     from auxhand.data.convert import BadSamples, convert
 
-    options = args[args.subcommand]
-    reader, split = _open(options)
-    name = f"{options.name} {split}"
+    reader, split = _open(args)
+    name = f"{args.name} {split}"
     if args.subcommand == "convert":
-        about = {"dataset": options.name, "split": split, "maker": "auxhand data convert"}
-        bad: Bad = "skip" if options.skip_bad else "keep" if options.keep_implausible else "refuse"
+        about = {"dataset": args.name, "split": split, "maker": "auxhand data convert"}
+        bad: Bad = "skip" if args.skip_bad else "keep" if args.keep_implausible else "refuse"
         try:
-            out = convert(reader, options.out, about, options.size, options.margin, bad=bad)
+            out = convert(reader, args.out, about, args.size, args.margin, bad=bad)
         except BadSamples as error:
             print("\n".join(f"  {line}" for line in error.lines), file=sys.stderr)
             raise ValueError(
@@ -110,7 +118,7 @@ def run(args: Namespace) -> None:
         left_out = f" ({skipped} bad ones left out)" if skipped else ""
         print(f"{count} samples of {name}{left_out}: {out}")
         return
-    bad_samples = _check(reader, name, reader.COUNTS.get(split), options.limit, options.sheet)
+    bad_samples = _check(reader, name, reader.COUNTS.get(split), args.limit, args.sheet)
     if bad_samples:
         raise ValueError(
             f"{name}: {bad_samples} samples cannot be read, or their labels cannot be; see above"
@@ -142,7 +150,8 @@ def _open(options: Namespace) -> tuple[Reader, str]:
     if options.name not in READERS:
         raise ValueError(f"no dataset {options.name!r}; there are: {', '.join(READERS)}")
     kind = READERS[options.name]
-    given = {name: options[name] for name in _OPTIONS if options[name] is not None}
+    given = {name: getattr(options, name) for name in _OPTIONS}
+    given = {name: value for name, value in given.items() if value is not None}
     parameters = signature(kind).parameters
     if unknown := given.keys() - parameters.keys():
         raise ValueError(f"{options.name} takes no --{', --'.join(sorted(unknown))}")
@@ -158,26 +167,27 @@ def _check(reader: Reader, name: str, published: int | None, limit: int | None, 
     from tqdm import tqdm
 
     from auxhand.data.convert import Findings, evenly, look
-    from auxhand.viz import grid
 
     indices = evenly(len(reader), limit)
     drawn = {indices[i] for i in evenly(len(indices), 24)}
-    tiles, labels, findings = [], [], Findings()
+    shown: list[tuple[str, dict[str, Any]]] = []
+    findings = Findings()
     looked = look(reader, indices, findings)
     for index, sample, _ in tqdm(looked, total=len(indices), unit="sample"):
         if sample is not None and index in drawn:
-            tiles += _tiles(sample, reader)
-            labels += [sample.source or str(index), sample.side or "", ""]
+            side = f", {sample.side}" if sample.side else ""
+            caption = f"{(sample.source or str(index)).rpartition('/')[2]}{side}"
+            with contextlib.suppress(ValueError):  # labels that cannot be drawn are named below
+                shown.append((caption, _tiles(sample, reader)))
     print(_report(name, len(reader), published, findings))
-    if tiles:
+    if shown:
         from auxhand.data.columns import encode_png
         from auxhand.files import sweep, writing
 
         sheet.parent.mkdir(parents=True, exist_ok=True)
         sweep(sheet.parent, {sheet.name})
         with writing(sheet) as temporary:
-            picture = grid(tiles, columns=12, cell=_TILE, labels=labels)
-            temporary.write_bytes(encode_png(picture))
+            temporary.write_bytes(encode_png(_sheet(shown)))
         print(f"contact sheet: {sheet}")
     return findings.bad
 
@@ -198,8 +208,31 @@ def _report(name: str, count: int, published: int | None, findings: Findings) ->
     return "\n".join(lines)
 
 
-def _tiles(sample: HandSample, reader: Reader) -> list[Any]:
-    """Three pictures of a sample as it would be converted: skeleton, mask and depth."""
+def _sheet(shown: Sequence[tuple[str, dict[str, Any]]]) -> Any:
+    """A contact sheet of samples, by name: of each what any of them has, once."""
+    import numpy as np
+
+    from auxhand.viz import grid
+
+    kinds = [kind for kind in _KINDS if any(kind in pictures for _, pictures in shown)]
+    none = np.zeros((_TILE, _TILE, 3), np.uint8)
+    tiles = [pictures.get(kind, none) for _, pictures in shown for kind in kinds]
+    labels = [
+        name if kind == kinds[0] else kind if kind in pictures else f"no {kind}"
+        for name, pictures in shown
+        for kind in kinds
+    ]
+    columns = min(12 // len(kinds) * len(kinds), len(tiles))
+    return grid(tiles, columns, cell=_TILE, labels=labels)
+
+
+_KINDS = ("joints", "mask", "depth")
+"""Pictures of a sample; the first one shows the photo alone where there are no joints."""
+
+
+def _tiles(sample: HandSample, reader: Reader) -> dict[str, Any]:
+    """Pictures of a sample as it would be converted: with its skeleton, and, where it has them, its
+    mask and its depth."""
     import numpy as np
 
     from auxhand.data.convert import prepare
@@ -207,16 +240,17 @@ def _tiles(sample: HandSample, reader: Reader) -> list[Any]:
 
     row = prepare(sample, reader.CROP, _TILE)
     image, uv = row["image"], row["joints_uv"]
-    pictures = [image, image, np.zeros_like(image)]
+    pictures = {"joints": image}
     if uv is not None:
         valid = np.ones(len(uv), bool) if row["joint_valid"] is None else row["joint_valid"]
         z = None if row["joints_xyz"] is None else row["joints_xyz"][:, 2]
-        pictures[0] = draw_skeleton(image, np.where(valid[:, None], uv, np.nan), z)
+        pictures["joints"] = draw_skeleton(image, np.where(valid[:, None], uv, np.nan), z)
     if row["mask"] is not None:
-        pictures[1] = draw_mask(image, row["mask"])
-    if row["depth"] is not None and (there := row["depth"] > 0).any():
+        pictures["mask"] = draw_mask(image, row["mask"])
+    if row["depth"] is not None:
         depth = row["depth"]
-        near, far = np.percentile(depth[there], [2, 98])
+        there = depth > 0
+        near, far = np.percentile(depth[there], [2, 98]) if there.any() else (0.0, 1.0)
         grey = 255 - 215 * np.clip((depth - near) / max(far - near, 1e-6), 0, 1)
-        pictures[2] = np.repeat(np.where(there, grey, 0).astype(np.uint8)[..., None], 3, 2)
+        pictures["depth"] = np.repeat(np.where(there, grey, 0).astype(np.uint8)[..., None], 3, 2)
     return pictures

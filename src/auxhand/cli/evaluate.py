@@ -6,12 +6,13 @@ import re
 import shlex
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
+from auxhand.cli.arguments import Parser
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 RESULTS, CURVE = "evaluation.json", "pck_curve.png"
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Arguments of `auxhand evaluate`."""
-    parser = ArgumentParser(
+    parser = Parser(
         description="Compare a model's poses with a dataset's labels (docs/evaluation.md).",
         epilog="example: auxhand evaluate default heldout --out results/heldout",
     )
@@ -83,7 +84,6 @@ def run(args: Namespace) -> None:
     )
     from auxhand.files import sweep
     from auxhand.inference.estimator import HandPoseEstimator
-    from auxhand.inference.placement import with_pixels
 
     started = time.monotonic()
     protocol = protocol_named(args.protocol)
@@ -102,7 +102,7 @@ def run(args: Namespace) -> None:
     rule = replace(rule, view=bundle.view)
     crops = EvaluationCrops(data, bundle.input_size, rule)
     values = evaluate(
-        lambda batch: with_pixels(bundle.network(batch.image), batch, rule.joints_fraction),
+        lambda batch: bundle.predict(batch, rule),
         tqdm(crops.batches(), desc="evaluating", unit="batch"),
         metrics,
         device,

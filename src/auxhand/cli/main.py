@@ -1,18 +1,16 @@
 """The `auxhand` command: picks a command's module, runs it, turns mistakes into one line of error.
 
-A command NAME is a module `auxhand.cli.NAME` with `parser()` (its jsonargparse parser) and
-`run(args)`, which returns its exit code, or nothing for 0. The module is imported only when chosen,
-and imports PyTorch only when it runs, so that no `--help` waits for it.
+A command NAME is a module `auxhand.cli.NAME` with `parser()` and `run(args)`, which returns its
+exit code, or nothing for 0. The module is imported only when chosen, and imports what it works with
+only when it runs, so that no `--help` waits for it.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 
 COMMANDS: dict[str, str] = {
     "predict": "3D hand pose in photos: overlay, JSON and 3D view",
@@ -41,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_overview())
         return 0 if arguments else USAGE_ERROR
     if arguments[0] == "--version":
+        from importlib.metadata import version
+
         print(f"auxhand {version('auxhand')}")
         return 0
     name, rest = arguments[0], arguments[1:]
@@ -51,7 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = importlib.import_module(f"auxhand.cli.{name}")
         parser = command.parser()
         parser.prog = f"auxhand {name}"
-        parser.exit_on_error = False
         return command.run(parser.parse_args(rest)) or 0
     except KeyboardInterrupt:
         complain(f"auxhand {name}", "interrupted")
@@ -63,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = "nested too deeply, or refers to itself" if deep else "too large for the memory"
         complain(f"auxhand {name}", f"a file that was read is {what}")
         return USAGE_ERROR
-    except (OSError, ValueError, ModuleNotFoundError, argparse.ArgumentError) as error:
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         if os.environ.get("AUXHAND_TRACEBACK"):
             raise
         complain(f"auxhand {name}", describe(error))

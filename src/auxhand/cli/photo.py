@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jsonargparse import Namespace
 from PIL import Image
 
 from auxhand import viz
-from auxhand.cli.predict import NUMBERS, OVERLAY, VIEW
+from auxhand.cli.results import NUMBERS, OVERLAY, VIEW, write_result
 from auxhand.data.image import Photo, load_photo, printable
-from auxhand.files import writing
 from auxhand.geometry.camera import intrinsics_from_focal, intrinsics_from_fov
 from auxhand.hand.skeleton import JOINT_NAMES, ROOT
 from auxhand.inference.estimator import FOV, HandPoseEstimator
 from auxhand.inference.prediction import Prediction
-
-_BEGINS = b'{\n  "photo":'
-"""How each JSON of results begins."""
 
 
 def predict_photo(
@@ -157,54 +151,11 @@ def write_results(
     text = json.dumps(to_json(path, photo, prediction, args), indent=2, allow_nan=False)
     # The numbers last: where they are, the pictures are.
     for suffix, picture in ((OVERLAY, overlay), (VIEW, view)):
-        _write(stem, suffix, None if picture is None else _png(picture))
-    _write(stem, NUMBERS, (text + "\n").encode())
-
-
-def check_free(stem: Path) -> None:
-    """Check that results may be written: nothing is there, or those of an earlier run.
-
-    Raises:
-        ValueError: a file of the same name that is none of ours.
-    """
-    there = [p for s in (NUMBERS, OVERLAY, VIEW) if os.path.lexists(p := _target(stem, s))]
-    if there and not _is_ours(stem):
-        raise ValueError(
-            f"{printable(there[0])} is there and no result of an earlier run: name another --out"
-        )
-
-
-def remove_results(stem: Path) -> None:
-    """Remove the results of an earlier run, and what has been written of this one."""
-    for suffix in (NUMBERS, OVERLAY, VIEW):
-        with contextlib.suppress(OSError):
-            _target(stem, suffix).unlink()
-
-
-def _target(stem: Path, suffix: str) -> Path:
-    return stem.with_name(stem.name + suffix)
-
-
-def _is_ours(stem: Path) -> bool:
-    """Whether STEM.json is a result of this command."""
-    try:
-        with _target(stem, NUMBERS).open("rb") as file:
-            return file.read(len(_BEGINS)) == _BEGINS
-    except OSError:
-        return False
+        write_result(stem, suffix, None if picture is None else _png(picture))
+    write_result(stem, NUMBERS, (text + "\n").encode())
 
 
 def _png(picture: np.ndarray) -> bytes:
     data = io.BytesIO()
     Image.fromarray(picture).save(data, "PNG", compress_level=3)
     return data.getvalue()
-
-
-def _write(stem: Path, suffix: str, data: bytes | None) -> None:
-    """Write data; no data: no file."""
-    target = stem.with_name(stem.name + suffix)
-    if data is None:
-        target.unlink(missing_ok=True)
-        return
-    with writing(target) as temporary:
-        temporary.write_bytes(data)

@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
-import itertools
 import os
 import re
 import signal
 import sys
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
-from tqdm import tqdm
-
+from auxhand.cli.arguments import Parser
 from auxhand.cli.main import complain, describe
-from auxhand.data.image import photos_in, printable
-from auxhand.files import sweep
+from auxhand.cli.results import NUMBERS, OVERLAY, VIEW, check_free, remove_results, unique_names
 
 if TYPE_CHECKING:
     from auxhand.inference.estimator import HandPoseEstimator
     from auxhand.inference.prediction import Prediction
 
-OVERLAY, VIEW, NUMBERS = "_overlay.png", "_3d.png", ".json"
 PARTLY_FAILED = 1
 """Exit code where some photos could not be read, but not all."""
-LONGEST = 200
-"""Bytes of the longest name of a result before its suffix: file systems allow 255."""
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Arguments of `auxhand predict`."""
-    parser = ArgumentParser(
+    parser = Parser(
         description="Find the hand in each photo and predict its 3D pose. For each photo NAME, "
         "writes NAME_overlay.png, NAME_3d.png and NAME.json (units in the names of its entries; "
         "docs/predict.md). Exit code: 0 all photos were read, with or without a hand; 1 some could "
@@ -114,7 +107,11 @@ def run(args: Namespace) -> int:
     if not photos:
         raise ValueError(f"no JPEG, PNG or WebP photos in {', '.join(args.photos)}")
 
+    from tqdm import tqdm
+
     from auxhand.cli.photo import summary
+    from auxhand.data.image import printable
+    from auxhand.files import sweep
     from auxhand.inference.estimator import HandPoseEstimator
 
     estimator = HandPoseEstimator.load(args.model, args.device)
@@ -138,8 +135,8 @@ def run(args: Namespace) -> int:
         raise ValueError(f"none of the {outcome['failed']} photos could be answered")
     say(
         f"{outcome.total()} photos: {outcome['found']} hands found, {outcome['none']} without a "
-        f"hand, {outcome['failed']} failed\nresults: {printable(args.out)} (NAME{OVERLAY}, "
-        f"NAME{VIEW}, NAME{NUMBERS})"
+        f"hand, {outcome['failed']} failed\nresults: {printable(args.out)} (overlays "
+        f"NAME{OVERLAY}, 3D views NAME{VIEW}, numbers NAME{NUMBERS})"
     )
     return PARTLY_FAILED if outcome["failed"] else 0
 
@@ -152,7 +149,7 @@ def _answer(
     args: Namespace,
 ) -> Prediction | None:
     """Predict one photo and write its results; where that fails there are none, no older ones."""
-    from auxhand.cli.photo import check_free, predict_photo, remove_results, write_results
+    from auxhand.cli.photo import predict_photo, write_results
 
     check_free(stem)
     try:
@@ -166,6 +163,8 @@ def _answer(
 
 def _about(path: Path, error: Exception) -> str:
     """What went wrong with a photo, which is named."""
+    from auxhand.data.image import printable
+
     if isinstance(error, MemoryError):
         return f"{printable(path)}: too large for the memory; scale it down first"
     if isinstance(error, OSError) and error.filename is None:
@@ -175,6 +174,8 @@ def _about(path: Path, error: Exception) -> str:
 
 def say(text: str) -> None:
     """Print a line; where nobody reads it (`| head -1`) or it finds no room, the work goes on."""
+    from tqdm import tqdm
+
     try:
         tqdm.write(text)
         sys.stdout.flush()
@@ -225,6 +226,8 @@ def find_photos(arguments: Sequence[str], out: Path) -> tuple[list[Path], list[s
     Returns:
         The files, and what could not be looked into, a line each.
     """
+    from auxhand.data.image import photos_in, printable
+
     photos: dict[str, Path] = {}
     problems: list[str] = []
 
@@ -253,32 +256,3 @@ def find_photos(arguments: Sequence[str], out: Path) -> tuple[list[Path], list[s
         for p in found:
             photos.setdefault(os.path.realpath(p), p)
     return list(photos.values()), problems
-
-
-def unique_names(photos: Sequence[Path]) -> list[str]:
-    """A name for each photo's results: its own; the folder's before it where two are alike.
-
-    What is alike even then gets the suffix or a number. Upper and lower case count as one, as in
-    some file systems. What is too long for a file system ends in a number made of the whole.
-    """
-    alike = Counter(path.stem.lower() for path in photos)
-    names: dict[str, str] = {}
-    for path in photos:
-        name = path.stem
-        if alike[name.lower()] > 1:
-            name = f"{path.absolute().parent.name}_{name}"
-        name = _short(name)
-        more = (f"{name}_{n}" for n in itertools.count(2))
-        choices = itertools.chain([name, f"{name}_{path.suffix[1:]}"], more)
-        name = next(choice for choice in choices if choice.lower() not in names)
-        names[name.lower()] = name
-    return list(names.values())
-
-
-def _short(name: str) -> str:
-    """A name of at most `LONGEST` bytes."""
-    whole = os.fsencode(name)
-    if len(whole) <= LONGEST:
-        return name
-    number = hashlib.sha256(whole).hexdigest()[:10]
-    return f"{whole[: LONGEST - 11].decode('utf-8', 'ignore')}~{number}"

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from auxhand.cli.arguments import Parser
 
 if TYPE_CHECKING:
-    from auxhand.synth.config import FactorConfig
     from auxhand.synth.factory import Job
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Arguments of `auxhand synth`."""
-    parser = ArgumentParser(
+    parser = Parser(
         description="Render hands with all their labels into a prepared dataset (docs/data.md). "
         "The same command again goes on where a run was interrupted.",
         epilog="example: auxhand synth hands --count 2000 --seed 0",
@@ -77,6 +76,7 @@ def run(args: Namespace) -> None:
         ConnectionError: no cluster at the address.
         OSError: the folder cannot be written to.
     """
+    from auxhand.synth.config_file import load_config
     from auxhand.synth.factory import Job, generate
 
     job = Job(
@@ -153,58 +153,3 @@ def draw_preview(path: Path, job: Job) -> Path:
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
     return path
-
-
-def load_config(*paths: Path) -> FactorConfig:
-    """The `FactorConfig` in YAML files; what none of them says keeps its default.
-
-    Args:
-        paths: a later file wins where two name the same entry.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: no YAML, an unknown factor, or a value of the wrong kind or size; names the file
-            and the entry.
-    """
-    from omegaconf import DictConfig, ListConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    from auxhand.synth.config import FactorConfig
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(FactorConfig)
-    merged: DictConfig | ListConfig = OmegaConf.create({})
-    config = FactorConfig()
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"no configuration {path}: name a YAML file, see configs/synth/"
-            )
-        try:
-            loaded = OmegaConf.load(path)
-            if not OmegaConf.is_dict(loaded):
-                raise ValueError("must hold lines like `left: 0.5`, not a list or a text")
-            # By itself first: entries of the wrong kind cannot be merged.
-            values = OmegaConf.to_container(loaded)
-            _check_groups(FactorConfig, values)
-            parser.parse_object(values)
-            merged = OmegaConf.merge(merged, loaded)
-            parsed = parser.parse_object(OmegaConf.to_container(merged))
-            config = FactorConfig(**parser.instantiate_classes(parsed).as_dict())
-        except (YAMLError, OmegaConfBaseException, ArgumentError, OSError, ValueError) as error:
-            raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
-    return config
-
-
-def _check_groups(kind: Any, values: Any, where: str = "") -> None:
-    """Check that groups hold entries, and that no entry is left empty that must have a value."""
-    for name, hint in get_type_hints(kind).items():
-        value = values.get(name, ...)
-        if is_dataclass(hint) and isinstance(value, dict):
-            _check_groups(hint, value, f"{where}{name}.")
-        elif is_dataclass(hint) and value is not ...:
-            entries = ", ".join(get_type_hints(hint))
-            raise ValueError(f"{where}{name} takes some of {entries}; got {value}")
-        elif value is None and type(None) not in get_args(hint):
-            raise ValueError(f"{where}{name} is empty: give it a value, or leave the line out")

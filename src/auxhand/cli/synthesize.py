@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser, Namespace
+from auxhand.cli.arguments import Parser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,15 +20,18 @@ _REACH = 0.13  # metres: a hand of any pose fits
 _COLUMNS = 8  # samples in a row of the picture
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Arguments of `auxhand synthesize`."""
-    parser = ArgumentParser(
+    parser = Parser(
         prog="auxhand synthesize",  # for the usage of its parts, which is made as they are added
         description="Poses and point clouds that codes of a model's latent space stand for.",
         epilog="example: auxhand synthesize walk a.jpg b.jpg --model runs/alignment/bundle",
     )
-    commands = parser.add_subcommands()
+    commands = parser.add_subparsers(dest="subcommand", required=True, metavar="walk|sample")
     walk = _common(
+        commands.add_parser,
+        "walk",
+        "from one photo to another",
         "From the hand in one photo to that in another, in a straight line (Fig. 5.4).",
         "walk a.jpg b.jpg --model runs/alignment/bundle",
     )
@@ -36,19 +41,23 @@ def parser() -> ArgumentParser:
     walk.add_argument(
         "--side", choices=["auto", "left", "right"], default="auto", help="the person's true hand"
     )
-    commands.add_subcommand("walk", walk, help="from one photo to another")
     sample = _common(
-        "Hands at random, from the prior.", "sample --model runs/alignment/bundle --count 16"
+        commands.add_parser,
+        "sample",
+        "at random",
+        "Hands at random, from the prior.",
+        "sample --model runs/alignment/bundle --count 16",
     )
     sample.add_argument("--count", type=int, default=16, help="hands")
     sample.add_argument("--seed", type=int, default=0, help="of the random codes")
-    commands.add_subcommand("sample", sample, help="at random")
     return parser
 
 
-def _common(description: str, example: str) -> ArgumentParser:
-    parser = ArgumentParser(
-        description=description, epilog=f"example: auxhand synthesize {example}"
+def _common(
+    add: Callable[..., Parser], name: str, what: str, description: str, example: str
+) -> Parser:
+    parser = add(
+        name, help=what, description=description, epilog=f"example: auxhand synthesize {example}"
     )
     parser.add_argument("--model", required=True, help="folder of a bundle with a latent space")
     parser.add_argument("--out", type=Path, default=Path("synthesized"), help="folder of results")
@@ -66,24 +75,23 @@ def run(args: Namespace) -> None:
     from auxhand.inference.estimator import HandPoseEstimator
     from auxhand.inference.latent import LatentSpace, walk
 
-    options = args[args.subcommand]
-    space = LatentSpace(HandPoseEstimator.load(options.model))
-    ends: list[np.ndarray] = []
-    if args.subcommand == "walk":
+    paths = (args.start, args.end) if args.subcommand == "walk" else ()
+    # What costs little to refuse is looked at first.
+    ends = [load_photo(path).pixels for path in paths]
+    if not paths and args.count < 1:
+        raise ValueError(f"--count must be 1 or more, not {args.count}")
+    space = LatentSpace(HandPoseEstimator.load(args.model))
+    if paths:
         codes = []
-        for path in (options.start, options.end):
-            photo = load_photo(path).pixels
-            code = space.encode(photo, options.side)
+        for path, photo in zip(paths, ends, strict=True):
+            code = space.encode(photo, args.side)
             if code is None:
                 raise ValueError(f"{path}: no hand found")
             codes.append(code)
-            ends.append(photo)
-        z = walk(codes[0], codes[1], options.steps)
+        z = walk(codes[0], codes[1], args.steps)
     else:
-        if options.count < 1:
-            raise ValueError(f"--count must be 1 or more, not {options.count}")
-        z = space.sample(options.count, options.seed)
-    _write(space, z, ends, options.out)
+        z = space.sample(args.count, args.seed)
+    _write(space, z, ends, args.out)
 
 
 def _write(space: LatentSpace, z: Tensor, ends: list[np.ndarray], out: Path) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from argparse import Namespace
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
-
+from auxhand.cli.arguments import Parser
 from auxhand.cli.main import complain
 
 DIVERGED = 1
 
 
-def parser() -> ArgumentParser:
+def parser() -> Parser:
     """Arguments of `auxhand train`."""
-    parser = ArgumentParser(
+    parser = Parser(
         description="Train a method from YAML files; run the same command again to resume.",
         epilog="example: auxhand train configs/laptop/supervised.yaml --set trainer.max_epochs=2",
     )
@@ -50,9 +50,12 @@ def run(args: Namespace) -> int:
         FileNotFoundError: no such configuration.
         ValueError: see `training.assemble` and `training.train`.
     """
+    from auxhand.yaml_file import check_yaml
+
     for config in args.config:
         if not config.is_file():
             raise FileNotFoundError(f"no configuration {config}: name YAML files of configs/")
+        check_yaml(config)
     malformed = [entry for entry in args.set if "=" not in entry]
     if malformed:
         raise ValueError(f"--set takes KEY=VALUE, got {malformed[0]!r}")

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auxhand.data.background import Array, Backgrounds, composite
+from auxhand.arrays import Array
+from auxhand.data.background import Backgrounds, composite
 from auxhand.data.cloud import random_surface
 from auxhand.data.crops import USUAL, CropRule, crop_labels, place_crop, to_tensor, upright_angle
 from auxhand.data.natural import paint_hand, take_photo

@@ -9,20 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from auxhand.arrays import Array
 from auxhand.data.camera_effects import color_matrix, standard_noise
 from auxhand.data.rooms import draw_room
 
-Array = npt.NDArray[Any]
 Size = int | tuple[int, int]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 PHOTO_SIDE = 384
 """Shorter side of photos kept in memory: about 0.7 MB each."""
 
@@ -96,9 +94,9 @@ def _load_photos(folder: Path) -> list[Array]:
     """All pictures under `folder`, in the order of their names, as uint8 RGB."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder of backgrounds {folder}")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
     if not paths:
-        raise FileNotFoundError(f"no pictures ({', '.join(SUFFIXES)}) in {folder}")
+        raise FileNotFoundError(f"no pictures ({', '.join(PICTURES)}) in {folder}")
     return [_load_photo(path) for path in paths]
 
 

@@ -6,13 +6,11 @@ Pictures are as in `data.background`: numpy float32 (H, W, 3) RGB in [0, 1].
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from auxhand.arrays import Array
 
 _IDENTITY = np.eye(3)
 _LUMA = np.tile([0.299, 0.587, 0.114], (3, 1))

@@ -12,15 +12,15 @@ from auxhand.data.stored import Stored
 from auxhand.geometry.camera import unproject
 from auxhand.geometry.cloud import random_points
 
-NEAR = 0.04
+REACH = 0.04
 """Metres: points that near to a joint are the hand's where no region is known (as in STB)."""
 
 
 def surface(stored: Stored) -> Tensor | None:
     """All points of the visible hand: (N, 3) metres, in the camera frame of the stored K.
 
-    The hand is that of `Stored.hand`, or else what is within `NEAR` of a joint. None where depth or
-    K is not known or nothing tells where the hand is, or no pixel of it has a depth.
+    The hand is that of `Stored.hand`, or else what is within `REACH` of a joint. None where depth
+    or K is not known or nothing tells where the hand is, or no pixel of it has a depth.
 
     Raises:
         ValueError: bytes that cannot be decoded.
@@ -57,6 +57,6 @@ def _visible(stored: Stored) -> _Visible | None:
     if hand is None:
         assert labels.joints_xyz is not None
         points = unproject(labels.K, uv, z)
-        near = torch.cdist(points, labels.joints_xyz).amin(1) < NEAR
+        near = torch.cdist(points, labels.joints_xyz).amin(1) < REACH
         uv, z = uv[near], z[near]
     return _Visible(uv, z, labels.K) if len(z) else None

@@ -12,15 +12,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from auxhand.arrays import Array
 from auxhand.hand.skeleton import FINGERS, NUM_JOINTS
 from auxhand.sample import MANO_PARAMETERS, SIDES, HandSample
 
-Array = npt.NDArray[Any]
-Row = dict[str, Any]
+Record = dict[str, Any]
+"""A row of a prepared dataset: values by the names of `SCHEMA`'s columns."""
 DEPTH_UNIT = 1e-4
 """Metres per step of a stored depth (16 bits reach 6.55 m); 0 stands for no value."""
 JPEG_QUALITY = 92
@@ -169,7 +169,7 @@ def make_row(
     presence: float | None = None,
     source: str | None = None,
     factors: Mapping[str, Any] | None = None,
-) -> Row:
+) -> Record:
     """Encode one sample as a row of a shard.
 
     Args:
@@ -203,7 +203,7 @@ def make_row(
         "joint_visible": joint_visible,
         "mano": mano,
     }
-    row: Row = {
+    row: Record = {
         "index": index,
         "image": None if image is None else encode_jpeg(image),
         "rgba": None if rgba is None else encode_png(rgba),
@@ -226,7 +226,7 @@ def make_row(
     return row
 
 
-def decode_labels(row: Row, where: str = "") -> HandSample:
+def decode_labels(row: Record, where: str = "") -> HandSample:
     """What a row holds besides images: K, side, joints and their flags, presence, source.
 
     Raises:

@@ -10,27 +10,23 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
-from auxhand.data.columns import Row, make_row
+from auxhand.arrays import Array
+from auxhand.data.columns import Record, make_row
 from auxhand.data.crops import CropRule, crop_labels, place_crop
 from auxhand.data.plausible import problems
 from auxhand.data.readers.reader import Reader
-from auxhand.data.store import claim, is_complete, shard_path, write_shard
+from auxhand.data.store import SHARD_SIZE, claim, is_complete, shard_path, write_shard
 from auxhand.files import locked, sweep
 from auxhand.geometry.camera import project
 from auxhand.geometry.warp import warp, warp_depth
 from auxhand.sample import HandSample
 
-Array = npt.NDArray[Any]
-
 SIZE = 256
 MARGIN = 1.5
 """Side of a stored square over that of the protocol's crop: what rotation and shift look into."""
-
-SHARD_SIZE = 500
 
 Bad = Literal["refuse", "skip", "keep"]
 """What becomes of a sample that cannot be read, or whose labels cannot be: nothing is written until
@@ -49,7 +45,7 @@ class BadSamples(ValueError):
         self.lines = list(lines)
 
 
-def prepare(sample: HandSample, rule: CropRule, size: int = SIZE, margin: float = MARGIN) -> Row:
+def prepare(sample: HandSample, rule: CropRule, size: int = SIZE, margin: float = MARGIN) -> Record:
     """A sample of a reader as columns of a prepared dataset (`columns.make_row`), without an index.
 
     The image is cropped to a square about the hand, neither turned nor mirrored, so that K and

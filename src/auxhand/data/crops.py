@@ -13,11 +13,10 @@ from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-import roma
 import torch
 from torch import Tensor
 
+from auxhand.arrays import Array
 from auxhand.geometry.crop import (
     Crop,
     box_center_side,
@@ -30,8 +29,6 @@ from auxhand.geometry.crop import (
 from auxhand.geometry.warp import warp, warp_depth
 from auxhand.hand.skeleton import ROOT, WRIST
 from auxhand.sample import LEFT, HandSample
-
-Array = npt.NDArray[Any]
 
 CropBy = Literal["joints", "mask", "box"]
 """What a crop is placed by: the box of the hand's turned joints, or of its turned mask; or its box
@@ -249,6 +246,8 @@ def mano_in_crop(mano: Tensor, crop: Crop) -> Tensor:
     The whole hand turns with the camera. A mirrored hand is one of the other side's model, whose
     joints turn by M R M.
     """
+    import roma  # which takes as long to import as PyTorch
+
     turns = roma.rotvec_to_rotmat(mano[:48].view(16, 3))
     turn = crop.R.to(turns)
     if crop.mirrored:

@@ -63,6 +63,18 @@ class EpochLoader(DataLoader[HandSample]):
         self._resumed = Position(**state)
 
 
+def in_own_words(error: Exception) -> Exception:
+    """A worker's error about data without the traceback that PyTorch puts into its text, or what it
+    means that a worker was killed; another error as it is."""
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        return OSError(
+            "a process that makes batches was killed (out of memory?): use fewer "
+            "(data.init_args.workers), or smaller batches"
+        )
+    _, found, said = str(error).rpartition(f"\n{type(error).__name__}: ")
+    return type(error)(said.strip()) if found else error
+
+
 class Positions(Callback):
     """Has the loaders of a resumed run begin where the checkpoint says.
 

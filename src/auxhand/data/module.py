@@ -84,7 +84,8 @@ class HandDataModule(lightning.LightningDataModule):
         seed: of order and augmentation.
 
     Raises:
-        ValueError: phases out of order; more validation or training samples than there are.
+        ValueError: numbers out of range, phases out of order, more validation or training samples
+            than there are.
         FileNotFoundError: (when set up) no such dataset or folder.
     """
 
@@ -109,7 +110,16 @@ class HandDataModule(lightning.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if val is None and not val_count:
+        for name, number, least in (
+            ("val_count", val_count, 1),
+            ("batch_size", batch_size, 1),
+            ("images_per_epoch", images_per_epoch, 1),
+            ("workers", workers, 0),
+            ("cloud_points", cloud_points, 0),
+        ):
+            if number is not None and number < least:
+                raise ValueError(f"{name} must be at least {least}, got {number}")
+        if val is None and val_count is None:
             raise ValueError("give a validation folder `val`, or hold samples out: `val_count`")
         if not train:
             raise ValueError("name a folder, or streams, to train on: `train`")

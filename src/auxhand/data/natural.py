@@ -9,17 +9,14 @@ given, `paint_hand` and `take_photo` take the place of `light_hand`, `cast_shado
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from auxhand.arrays import Array
 from auxhand.data.background import composite
 from auxhand.data.camera_effects import blur, jpeg, sensor_noise
 from auxhand.data.photometric import REFERENCE_SIZE, Natural, Photometric, focus, light_hand
-
-Array = npt.NDArray[Any]
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LEAST, _MOST = 0.22, 0.75

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Part = Literal["train", "val"]
+from auxhand.arrays import Array
+
+Split = Literal["train", "val"]
 
 LIST = "photos.json"
 
@@ -45,7 +45,7 @@ class BoxedPhoto(NamedTuple):
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def read_photos(folder: str | Path, part: Part) -> list[BoxedPhoto]:
+def read_photos(folder: str | Path, part: Split) -> list[BoxedPhoto]:
     """The photos of one part, in the order of the list.
 
     Raises:

@@ -8,13 +8,12 @@ hard. `Photometric` says how strong and how frequent everything is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from auxhand.arrays import Array
 from auxhand.data.camera_effects import (
     blur,
     color_matrix,
@@ -23,8 +22,6 @@ from auxhand.data.camera_effects import (
     motion_blur,
     sensor_noise,
 )
-
-Array = npt.NDArray[Any]
 
 REFERENCE_SIZE = 96
 

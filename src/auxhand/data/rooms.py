@@ -8,13 +8,11 @@ generator.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from auxhand.arrays import Array
 
 _WALLS = np.array(
     [[222, 218, 210], [200, 196, 190], [186, 178, 160], [168, 176, 186], [214, 200, 176],

@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from auxhand.data.augment import Contents
 from auxhand.data.background import Backgrounds
+from auxhand.data.loader import EpochLoader
 from auxhand.data.photo_boxes import BoxedPhoto, read_photos
 from auxhand.data.sampler import Key, KeySampler
-from auxhand.data.scenes import Scene, SceneBatch, SceneMix, Scenes, WholePhotos
+from auxhand.data.scenes import BoxedScene, SceneBatch, SceneMix, Scenes, WholePhotos
 from auxhand.data.store import PreparedDataset
 from auxhand.data.streams import Curriculum, Part, Phase
 from auxhand.data.strengths import Augmentation
@@ -117,36 +118,37 @@ class SceneDataModule(lightning.LightningDataModule):
             raise ValueError(f"{root} has {len(dataset)} hands, val_hands is {self.val_hands}")
         return Part(dataset, range(end, len(dataset)) if validation else range(end))
 
-    def train_dataloader(self) -> DataLoader[SceneBatch]:
+    def train_dataloader(self) -> EpochLoader:
         """Scenes that never come again."""
         sampler = KeySampler(self.images_per_epoch, self.images_per_epoch, self.seed)
-        return self._loader(self.training_set, sampler, drop_last=True)
+        data: Dataset[Any] = self.training_set
+        return EpochLoader(data, sampler, self.batch_size, drop_last=True, **self._options())
 
     def val_dataloader(self) -> list[DataLoader[SceneBatch]]:
         """The same pictures every time."""
         photos, scenes = self.validation_sets
+        sets: list[tuple[Dataset[BoxedScene], Any]] = [
+            (photos, KeySampler(len(photos))),
+            (scenes, _FixedKeys(self.val_scenes)),
+        ]
         return [
-            self._loader(photos, KeySampler(len(photos)), drop_last=False),
-            self._loader(scenes, _FixedKeys(self.val_scenes), drop_last=False),
+            cast(
+                "DataLoader[SceneBatch]",
+                DataLoader(data, self.batch_size, sampler=sampler, **self._options()),
+            )
+            for data, sampler in sets
         ]
 
-    def _loader(
-        self, data: Dataset[Scene], sampler: Any, drop_last: bool
-    ) -> DataLoader[SceneBatch]:
+    def _options(self) -> dict[str, Any]:
         if self.workers == 0:  # else OpenCV's threads take the cores from the network's
             _start_worker(0)
-        loader = DataLoader(
-            data,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            num_workers=self.workers,
-            collate_fn=SceneBatch.collate,
-            drop_last=drop_last,
-            worker_init_fn=_start_worker,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
-        return cast("DataLoader[SceneBatch]", loader)
+        return {
+            "num_workers": self.workers,
+            "collate_fn": SceneBatch.collate,
+            "worker_init_fn": _start_worker,
+            "persistent_workers": self.workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+        }
 
 
 class _FixedKeys(list[Key]):

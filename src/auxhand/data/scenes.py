@@ -10,15 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from auxhand.arrays import Array
 from auxhand.data.augment import generator
 from auxhand.data.background import Backgrounds, composite
 from auxhand.data.crops import to_tensor
@@ -29,8 +29,6 @@ from auxhand.data.sampler import Key
 from auxhand.data.streams import Part
 from auxhand.sample import RIGHT
 
-Array = npt.NDArray[Any]
-
 SEEN = 0.5
 """Of a hand in a scene at least this share lies in the picture, and is not hidden."""
 
@@ -38,7 +36,7 @@ TRIES = 6
 """Places that are tried for a hand, an obstacle or a cut-out of a photo."""
 
 
-class Scene(NamedTuple):
+class BoxedScene(NamedTuple):
     """One picture.
 
     Attributes:
@@ -70,7 +68,7 @@ class SceneBatch(NamedTuple):
     right_known: Tensor
 
     @staticmethod
-    def collate(scenes: Sequence[Scene]) -> SceneBatch:
+    def collate(scenes: Sequence[BoxedScene]) -> SceneBatch:
         """Scenes of one size as a batch; N is at least 1."""
         most = max(1, *(len(scene.boxes) for scene in scenes))
         boxes = torch.zeros(len(scenes), most, 4)
@@ -111,7 +109,7 @@ class SceneMix:
     occluder_share: float = 0.25
 
 
-class Scenes(Dataset[Scene]):
+class Scenes(Dataset[BoxedScene]):
     """Training scenes by `Key`; the key's sample is nothing but a number.
 
     Args:
@@ -151,7 +149,7 @@ class Scenes(Dataset[Scene]):
         self._shares = weights / weights.sum()
         self._counts = np.array(mix.counts) / sum(mix.counts)
 
-    def __getitem__(self, key: Key) -> Scene:
+    def __getitem__(self, key: Key) -> BoxedScene:
         rng = generator(self.seed, *key)
         kind = rng.choice(3, p=self._shares)
         if kind == 0:
@@ -160,7 +158,7 @@ class Scenes(Dataset[Scene]):
             photo = self._mosaic if rng.random() < self.mix.mosaic_share else self._photo
             image, boxes = photo(rng, self.photos if kind == 1 else self.empty)
             sides = [math.nan] * len(boxes)
-        return Scene(
+        return BoxedScene(
             to_tensor(take_picture(image, rng, self.photometric).clip(0, 1)),
             torch.from_numpy(np.asarray(boxes, np.float32).reshape(-1, 4)),
             torch.from_numpy(np.asarray(sides, np.float32)),
@@ -265,7 +263,7 @@ class Scenes(Dataset[Scene]):
         return image, boxes
 
 
-class WholePhotos(Dataset[Scene]):
+class WholePhotos(Dataset[BoxedScene]):
     """Photos as a detector sees them in use: whole, letterboxed, in order; by `Key`."""
 
     def __init__(self, photos: Sequence[BoxedPhoto], size: int) -> None:
@@ -275,11 +273,11 @@ class WholePhotos(Dataset[Scene]):
     def __len__(self) -> int:
         return len(self.photos)
 
-    def __getitem__(self, key: Key) -> Scene:
+    def __getitem__(self, key: Key) -> BoxedScene:
         photo = self.photos[key.sample]
         square, place = letterbox(photo.read(), self.size)
         boxes = torch.from_numpy(place.to_square(photo.boxes).astype(np.float32))
-        return Scene(to_tensor(_unit(square)), boxes, torch.full((len(boxes),), math.nan))
+        return BoxedScene(to_tensor(_unit(square)), boxes, torch.full((len(boxes),), math.nan))
 
 
 def _unit(pixels: Array) -> Array:

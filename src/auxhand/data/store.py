@@ -26,18 +26,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch.utils.data import Dataset
 
-from auxhand.data.columns import SCHEMA, Row
+from auxhand.data.columns import SCHEMA, Record
 from auxhand.data.stored import Stored
 from auxhand.files import is_temporary, writing
 from auxhand.sample import HandSample
 
 _log = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT_VERSION = 1
 DESCRIPTION = "dataset.json"
+SHARD_SIZE = 500
+"""Rows of a shard, where nothing else is asked for."""
 _ROW_GROUP = 128
 
 
-def write_shard(path: str | Path, rows: Iterable[Row]) -> None:
+def write_shard(path: str | Path, rows: Iterable[Record]) -> None:
     """Write rows (see `make_row`) as one Parquet file; the same rows give the same bytes.
 
     Uncompressed (the images are compressed already), without dictionaries and statistics. The file
@@ -80,7 +82,9 @@ def write_description(
             once, one succeeds.
     """
     path = Path(root) / DESCRIPTION
-    text = json.dumps({"format": FORMAT, "count": count, **information}, indent=2, sort_keys=True)
+    text = json.dumps(
+        {"format": FORMAT_VERSION, "count": count, **information}, indent=2, sort_keys=True
+    )
     with writing(path, overwrite) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -95,22 +99,35 @@ def read_description(root: str | Path) -> dict[str, Any]:
     root = Path(root)
     path = root / DESCRIPTION
     if not root.is_dir():
-        raise FileNotFoundError(f"no dataset folder {root}; make one with `auxhand synth`")
+        raise FileNotFoundError(f"no dataset folder {root}; {_how_to_make(root)}")
     if not path.is_file():
         raise FileNotFoundError(
-            f"{root} is no prepared dataset: it has no {DESCRIPTION}; `auxhand synth` and "
-            "`auxhand data convert` make one"
+            f"{root} is no prepared dataset: it has no {DESCRIPTION}; {_how_to_make(root)}"
         )
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); make the dataset anew") from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise ValueError(f"{path} does not describe a prepared dataset of format {FORMAT}")
+    if not isinstance(description, dict) or description.get("format") != FORMAT_VERSION:
+        raise ValueError(f"{path} does not describe a prepared dataset of format {FORMAT_VERSION}")
     count = description.get("count")
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise ValueError(f"{path}: count {str(count)[:80]!r} is no number of samples")
     return dict(description)
+
+
+def _how_to_make(root: Path) -> str:
+    """The command that makes a dataset which is missing; folders of public ones have their names
+    (configs/paper/)."""
+    from auxhand.data.readers import READERS
+
+    name = root.name.partition("-")[0]
+    if name in READERS:
+        return f"`auxhand data convert {name} DOWNLOADED {root}` makes it (docs/data.md)"
+    return (
+        "`auxhand synth` makes one of rendered hands, `auxhand data convert` one of photos or a "
+        "public dataset (docs/data.md)"
+    )
 
 
 def claim(root: Path, description: Mapping[str, Any]) -> None:
@@ -195,7 +212,7 @@ class PreparedDataset(Dataset[HandSample]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def row(self, index: int) -> Row:
+    def row(self, index: int) -> Record:
         """The stored columns of sample `index`, images still encoded."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.root} has samples 0 to {len(self) - 1}, not {index}")
@@ -252,8 +269,30 @@ def _cache(root: Path) -> Path:
 
 
 def _count_rows(shard: Path) -> int:
-    """Number of rows that a Parquet file claims to have."""
+    """Number of rows that a Parquet file claims to have; its columns are of the types of `SCHEMA`,
+    or missing.
+
+    Raises:
+        ValueError: no Parquet file, or one with columns of other types.
+    """
     try:
-        return int(pq.ParquetFile(shard).metadata.num_rows)
-    except (pa.ArrowInvalid, OSError) as error:
+        file = pq.ParquetFile(shard)
+        rows, found = int(file.metadata.num_rows), file.schema_arrow
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{shard} cannot be read as Parquet ({error}); make it anew") from error
+    for name in SCHEMA.names:
+        if len(places := found.get_all_field_indices(name)) > 1:
+            raise ValueError(f"{shard} has {len(places)} columns {name}; make it anew")
+        if places and not _alike(found.field(places[0]).type, SCHEMA.field(name).type):
+            raise ValueError(
+                f"{shard}: column {name} holds {found.field(name).type}, not "
+                f"{SCHEMA.field(name).type}; see docs/data.md"
+            )
+    return rows
+
+
+def _alike(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether two types are the same, whatever the entries of lists are called; or all is null."""
+    if pa.types.is_list(found) and pa.types.is_list(wanted):
+        return bool(found.value_type == wanted.value_type)
+    return bool(found == wanted or pa.types.is_null(found))

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from auxhand.arrays import Array
 from auxhand.data.columns import (
     PARTS,
-    Array,
-    Row,
+    Record,
     decode_depth,
     decode_image,
     decode_labels,
@@ -56,7 +56,7 @@ class Stored:
             column.
     """
 
-    def __init__(self, row: Row, where: str = "") -> None:
+    def __init__(self, row: Record, where: str = "") -> None:
         self.row = row
         self.where = where
 

@@ -26,6 +26,9 @@ from auxhand.sample import HandSample
 
 Viewpoints = Literal["all", "upright"]
 
+LARGEST = 1024
+"""Pixels of the largest crop: a batch of 64 takes 800 MB."""
+
 Use = Literal["labelled", "weak", "unlabelled"]
 """How much of a dataset a stream reads.
 
@@ -48,6 +51,9 @@ class Phase:
         augmentation: instead of a difficulty.
         natural: light and cameras of photos, see `Augmentation.at`.
         second: augmentation of the second view of a visit (`Stream.views`); None: as the first's.
+
+    Raises:
+        ValueError: a size or difficulty out of range.
     """
 
     epoch: int
@@ -57,6 +63,12 @@ class Phase:
     augmentation: Augmentation | None = None
     natural: bool = False
     second: Augmentation | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= LARGEST:
+            raise ValueError(f"size of a phase is 1 to {LARGEST} pixels, got {self.size}")
+        if not 0 <= self.difficulty <= 1:
+            raise ValueError(f"difficulty of a phase is 0 to 1, got {self.difficulty}")
 
 
 class Curriculum:

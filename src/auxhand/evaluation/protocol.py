@@ -35,13 +35,13 @@ from torchmetrics.aggregation import MeanMetric
 from auxhand.data.crops import USUAL, CropRule, evaluation_crop
 from auxhand.data.store import PreparedDataset
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
-from auxhand.metrics import AUC, EPE, PCK, Alignment, PCKCurve, lift_pose
+from auxhand.metrics import AUC, EPE, PCK, AlignBy, PCKCurve, lift_pose
 from auxhand.sample import HandBatch, HandPose, HandSample
 
 Protocol = Literal["known_root_scale", "closed_form_root", "scale_fitted", "procrustes", "centroid"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
-ALIGNMENT: dict[Protocol, Alignment] = {
+ALIGNMENT: dict[Protocol, AlignBy] = {
     "known_root_scale": "root",
     "closed_form_root": "root",
     "scale_fitted": "scale",

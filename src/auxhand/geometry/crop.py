@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from auxhand.arrays import Doubles
 from auxhand.geometry.camera import dehomogenise, rays
 from auxhand.geometry.precision import full_precision
 from auxhand.geometry.shapes import expect
@@ -140,24 +140,9 @@ class Crop:
             K = (self.A.double() @ self.K_original.double() @ R.double().mT).to(self.A.dtype)
         return replace(self, R=R, K=K)
 
-    def then(self, crop: Crop) -> Crop:
-        """This crop followed by a crop of its image: one transform from the original to the last.
-
-        Args:
-            crop: a crop whose original is this one's image, with this one's `K`, if it has any.
-        """
-        A, R = crop.A.double() @ self.A.double(), crop.R.double() @ self.R.double()
-        dtype = torch.promote_types(self.A.dtype, crop.A.dtype)
-        K = crop.K
-        if K is None and self.K_original is not None:
-            K = (A @ self.K_original.double() @ R.mT).to(dtype)
-        mirrored = self.mirrored ^ crop.mirrored
-        return Crop(A.to(dtype), crop.size, R.to(dtype), self.K_original, K, mirrored)
-
     @full_precision
     def onto(self, other: Crop) -> Crop:
-        """From this crop's pixels and camera to another crop's of the same original, exactly:
-        `first.then(first.onto(other))` is `other`."""
+        """From this crop's pixels and camera to another crop's of the same original, exactly."""
         A, R = other.A.double() @ inverse(self.A.double()), other.R.double() @ self.R.double().mT
         mirrored = self.mirrored ^ other.mirrored
         return Crop(A.to(other.A), other.size, R.to(other.R), self.K, other.K, mirrored)
@@ -265,7 +250,7 @@ def view_crop(
     focal, middle = size / side * math.sqrt(stretch), (size - 1) / 2
     K_crop = np.array([[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]])
 
-    def tensor(matrix: npt.NDArray[np.float64]) -> Tensor:
+    def tensor(matrix: Doubles) -> Tensor:
         return torch.from_numpy(matrix).to(device, dtype)
 
     A = tensor(K_crop @ R @ K_inverse)
@@ -316,20 +301,6 @@ def uv_box(uv: Tensor, valid: Tensor | None = None) -> Tensor:
     return torch.cat([corner, high.amax(-2) - corner], dim=-1)
 
 
-def mirror_uv(uv: Tensor, width: int) -> Tensor:
-    """(..., 2) pixels in the mirror image of an image of that width: u' = width - 1 - u."""
-    expect("uv", uv, 2)
-    return torch.stack([width - 1 - uv[..., 0], uv[..., 1]], dim=-1)
-
-
-@full_precision
-def mirror_K(K: Tensor, width: int) -> Tensor:
-    """(..., 3, 3) intrinsics of the mirrored camera, F K M (module docstring)."""
-    expect("K", K, 3, 3)
-    F = K.new_tensor([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    return mirror_xyz(F @ K)
-
-
 def mirror_xyz(xyz: Tensor) -> Tensor:
     """(..., 3) points in the mirrored camera: M xyz."""
     expect("xyz", xyz, 3)
@@ -365,7 +336,7 @@ def inverse(A: Tensor) -> Tensor:
     return inverse.to(A.dtype)
 
 
-def _to_axis(x: float, y: float, z: float) -> npt.NDArray[np.float64]:
+def _to_axis(x: float, y: float, z: float) -> Doubles:
     """`camera.rotation_to_axis` of one ray, in numbers."""
     length = math.hypot(x, y, z)
     x, y, z = x / length, y / length, z / length

@@ -32,7 +32,7 @@ class Pose25D(NamedTuple):
     root_z: Tensor
 
 
-class Lifted(NamedTuple):
+class ClosedForm(NamedTuple):
     """xyz (..., N, 3), root_z (...) and valid (...) bool of `lift_closed_form`."""
 
     xyz: Tensor
@@ -109,7 +109,7 @@ def lift_closed_form(
     bone: tuple[int, int] = REFERENCE_BONE,
     length: float | Tensor = 1.0,
     min_sine: float = 0.2,
-) -> Lifted:
+) -> ClosedForm:
     """3D pose from a 2.5D pose and the length of its reference bone (Iqbal et al. 2018).
 
     With rays r_i at z = 1 and the root at depth Z (in bone lengths), joint i is at (Z + d_i) r_i.
@@ -158,7 +158,7 @@ def lift_closed_form(
     seen = _in_front(root_z, d) & ~_in_front(smaller, d)
     valid = seen & (discriminant >= 0) & (a.sqrt() * root_z >= min_sine)
     unit = torch.as_tensor(length, dtype=d.dtype, device=d.device)
-    return Lifted(r * (z * unit[..., None])[..., None], root_z * unit, valid)
+    return ClosedForm(r * (z * unit[..., None])[..., None], root_z * unit, valid)
 
 
 def _in_front(root_z: Tensor, d: Tensor) -> Tensor:

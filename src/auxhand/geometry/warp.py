@@ -6,21 +6,18 @@ Pixels are as in `geometry.crop`.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
+from auxhand.arrays import Array
 from auxhand.geometry.camera import dehomogenise
 from auxhand.geometry.crop import Crop, inverse, pixel_grid
 from auxhand.geometry.precision import full_precision
 from auxhand.geometry.shapes import expect
-
-Array = npt.NDArray[Any]
 
 
 @full_precision

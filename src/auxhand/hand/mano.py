@@ -16,10 +16,10 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor, nn
 
+from auxhand.arrays import Array
 from auxhand.hand.skeleton import reorder
 from auxhand.hand.unpickle import Chumpy, load_arrays
 
@@ -73,7 +73,7 @@ class ManoModel(nn.Module):
 
     def __init__(
         self,
-        arrays: Mapping[str, NDArray[Any]],
+        arrays: Mapping[str, Array],
         tips: tuple[int, int, int, int, int] = FINGERTIPS,
     ) -> None:
         super().__init__()
@@ -222,7 +222,7 @@ def _shapes(vertices: int, faces: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _check(arrays: Mapping[str, NDArray[Any]], tips: tuple[int, ...]) -> None:
+def _check(arrays: Mapping[str, Array], tips: tuple[int, ...]) -> None:
     missing = sorted(_shapes(0, 0).keys() - arrays.keys())
     if missing:
         raise ValueError(f"there is no {', '.join(missing)}")
@@ -263,7 +263,7 @@ def _side(model: ManoModel) -> Literal["right", "left"]:
     return "right" if toward_back < 0 else "left"
 
 
-def _array(value: Any, name: str) -> NDArray[Any]:
+def _array(value: Any, name: str) -> Array:
     """The array that the file holds, whatever it is wrapped in.
 
     Raises:
@@ -272,7 +272,7 @@ def _array(value: Any, name: str) -> NDArray[Any]:
     if isinstance(value, Chumpy):
         return value.array()
     if sparse.issparse(value):
-        dense: NDArray[Any] = value.toarray()
+        dense: Array = value.toarray()
         return dense
     if not isinstance(value, np.ndarray):
         raise ValueError(f"{name} is a {type(value).__name__}, not an array")

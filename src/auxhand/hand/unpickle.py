@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from auxhand.arrays import Array
 
 _NUMPY = {
     ("multiarray", "_reconstruct"),

@@ -23,7 +23,9 @@ from torch import nn
 from auxhand.data.crops import CropBy, CropRule, View
 from auxhand.files import sweep, writing_folder
 from auxhand.hand.skeleton import JOINT_NAMES
+from auxhand.inference.placement import with_pixels
 from auxhand.models.spec import build, specification
+from auxhand.sample import HandBatch, HandPose
 
 VERSION = 2
 """Version 1 had `fraction` and `view` instead of `crop`, and did not name its weights."""
@@ -76,6 +78,17 @@ class Bundle:
     def view(self) -> View:
         """What its crops do to the viewpoint, see `data.crops.View`."""
         return self.crop.view
+
+    def predict(self, batch: HandBatch, crop: CropRule | None = None) -> HandPose:
+        """What the network says of a batch of crops, with pixels also where it gives 3D alone
+        (`with_pixels`).
+
+        Args:
+            batch: of crops of `input_size`.
+            crop: how they were made; None: as the network's crops are.
+        """
+        fraction = (crop or self.crop).joints_fraction
+        return with_pixels(self.network(batch.image), batch, fraction)
 
 
 def save_bundle(

@@ -15,17 +15,19 @@ import numpy.typing as npt
 import torch
 from numba import njit
 
-FARTHEST = 1e20
+from auxhand.arrays import Singles
+
+LARGEST_COST = 1e20
 """Costs must be smaller than that."""
 
 _FAR = 1e30  # beyond any path
 
 
-def assign(costs: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+def assign(costs: Singles) -> npt.NDArray[np.int64]:
     """For each row the column that is its own, such that the sum of costs is smallest.
 
     Args:
-        costs: (B, N, N), smaller than `FARTHEST`; anything may come of others.
+        costs: (B, N, N), smaller than `LARGEST_COST`; anything may come of others.
 
     Returns:
         (B, N) permutations.
@@ -46,7 +48,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
-def _solve(cost: npt.NDArray[np.float32], column_of: npt.NDArray[np.int64]) -> None:
+def _solve(cost: Singles, column_of: npt.NDArray[np.int64]) -> None:
     """Shortest augmenting paths with dual variables (Jonker & Volgenant 1987; Crouse 2016)."""
     n = cost.shape[0]
     row_of = np.full(n, -1, np.int64)

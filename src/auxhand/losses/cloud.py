@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from auxhand.geometry.precision import full_precision
-from auxhand.losses.assignment import FARTHEST, assign
+from auxhand.losses.assignment import LARGEST_COST, assign
 
 
 @full_precision
@@ -74,7 +74,7 @@ def earth_movers(cloud: Tensor, other: Tensor, distances: Tensor | None = None) 
             f"{tuple(other.shape)}"
         )
     distances = pairwise(cloud, other) if distances is None else distances
-    known = distances.amax(dim=(1, 2)) < FARTHEST  # not so for NaN
+    known = distances.amax(dim=(1, 2)) < LARGEST_COST  # not so for NaN
     if not known.all():
         distances = distances.where(known[:, None, None], 0.0)
     match = torch.from_numpy(assign(distances.cpu().numpy())).to(cloud.device)

@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import generalized_box_iou_loss
 
-SPREAD = 0.1
+DEVIATION = 0.1
 """Standard deviation of a hand's Gaussian along an axis, in lengths of its box."""
 
 NARROWEST = 0.5
 """Least standard deviation, in cells."""
 
-NEAR = 0.3
+LEAST_WEIGHT = 0.3
 """A cell learns a hand's box and side where that hand's Gaussian is at least this."""
 
 
@@ -53,7 +53,7 @@ def cell_targets(boxes: Tensor, valid: Tensor, cells: tuple[int, int], stride: i
     limit = boxes.new_tensor([width - 1, height - 1])
     middle = ((corner + far) / 2 + 0.5) / stride
     middle = middle.floor().clamp(min=torch.zeros_like(limit), max=limit)
-    sigma = (SPREAD * (far - corner) / stride).clamp(min=NARROWEST)
+    sigma = (DEVIATION * (far - corner) / stride).clamp(min=NARROWEST)
     x = torch.arange(width, device=boxes.device, dtype=boxes.dtype)
     y = torch.arange(height, device=boxes.device, dtype=boxes.dtype)
     across = ((x - middle[..., :1]) / sigma[..., :1]).square()
@@ -62,7 +62,7 @@ def cell_targets(boxes: Tensor, valid: Tensor, cells: tuple[int, int], stride: i
     gaussian = torch.where(valid[..., None, None], gaussian, 0.0)
     presence, owner = gaussian.max(dim=1)
     numbers = torch.arange(boxes.shape[1], device=boxes.device)[:, None, None]
-    mine = torch.where((owner[:, None] == numbers) & (gaussian >= NEAR), gaussian, 0.0)
+    mine = torch.where((owner[:, None] == numbers) & (gaussian >= LEAST_WEIGHT), gaussian, 0.0)
     total = mine.sum(dim=(-2, -1), keepdim=True)
     return CellTargets(presence, mine / total.clamp(min=torch.finfo(total.dtype).tiny))
 
@@ -102,7 +102,7 @@ def box_loss(prediction: Tensor, boxes: Tensor, shares: Tensor) -> Tensor:
     return total
 
 
-def side_loss(logits: Tensor, right: Tensor, known: Tensor, shares: Tensor) -> Tensor:
+def side_map_loss(logits: Tensor, right: Tensor, known: Tensor, shares: Tensor) -> Tensor:
     """Binary cross-entropy of the side in nats, mean over hands whose side is known.
 
     Args:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from auxhand.data.augment import Contents
 from auxhand.data.scenes import SceneBatch
 from auxhand.detection_metrics import match, missed_share, threshold_at
-from auxhand.losses.detection import box_loss, cell_targets, centre_focal_loss, side_loss
+from auxhand.losses.detection import box_loss, cell_targets, centre_focal_loss, side_map_loss
 from auxhand.models.detector import STRIDE, DetectionMaps, HandDetector, decode
 from auxhand.optim import Schedule, adam
 
@@ -30,7 +30,7 @@ class DetectionWeights:
     Attributes:
         presence: `centre_focal_loss`.
         box: `box_loss`.
-        side: `side_loss`; a third of it is too little for the side to be learnt.
+        side: `side_map_loss`; a third of it is too little for the side to be learnt.
     """
 
     presence: float = 1.0
@@ -41,8 +41,8 @@ class DetectionWeights:
 class Detector(LightningModule):
     """Trains a `HandDetector` on scenes (`data.scenes`).
 
-    The backbone keeps the statistics of its batch normalisation, and its first stages their
-    weights: they were made with more pictures than there are here.
+    The backbone's first stages keep their weights: they were made with more pictures than there are
+    here.
 
     Args:
         network: the network.
@@ -88,12 +88,6 @@ class Detector(LightningModule):
         """The network, as a bundle holds it."""
         return self.network
 
-    def on_train_epoch_start(self) -> None:
-        """Leave the backbone's batch normalisation as it is."""
-        for module in self.network.backbone.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-
     def training_step(self, batch: SceneBatch, batch_idx: int) -> Tensor:
         """The weighted sum of the terms."""
         terms = self.losses(self(batch.image), batch)
@@ -114,7 +108,7 @@ class Detector(LightningModule):
         return {
             "presence": centre_focal_loss(maps.presence, targets.presence),
             "box": box_loss(maps.boxes, batch.boxes, targets.shares),
-            "side": side_loss(maps.side, batch.right, batch.right_known, targets.shares),
+            "side": side_map_loss(maps.side, batch.right, batch.right_known, targets.shares),
         }
 
     def validation_step(self, batch: SceneBatch, batch_idx: int, dataloader_idx: int = 0) -> None:

@@ -18,6 +18,7 @@ from huggingface_hub import get_session
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import FeatureInfo
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from auxhand.models.spec import recorded
 
@@ -77,6 +78,7 @@ class Backbone(nn.Module):
             False for random ones.
         strides: image pixels per cell of the maps wanted, ascending.
         channels: of the image.
+        folded: take the batch normalisations into the convolutions before them, see `fold`.
 
     Raises:
         ValueError: a name that timm does not have, or a network without maps at these strides.
@@ -89,9 +91,12 @@ class Backbone(nn.Module):
         pretrained: bool | str = False,
         strides: Sequence[int] = STRIDES,
         channels: int = 3,
+        folded: bool = False,
     ) -> None:
         super().__init__()
         self.network = _create(name, pretrained, channels)
+        if folded:
+            fold(self.network, channels)
         self.normalise = _normalisation(self.network) if channels == 3 else nn.Identity()
         info: FeatureInfo = self.network.feature_info  # type: ignore[assignment]
         reductions = info.reduction()
@@ -111,6 +116,61 @@ class Backbone(nn.Module):
         """(B, channels, H, W) -> one (B, C, H / stride, W / stride) per stride."""
         maps = self.network(self.normalise(image))
         return [maps[i] for i in self._chosen]
+
+
+def fold(network: nn.Module, channels: int = 3) -> None:
+    """Take each batch normalisation that follows a convolution into that convolution, in place.
+
+    Exact where statistics are kept: gamma (W x - mean) / s + beta = (gamma / s) W x + beta -
+    gamma mean / s, with s the standard deviation. A pretrained network is trained on a third faster
+    so, and cannot change its statistics. What timm applies after the normalisation stays.
+
+    Args:
+        network: convolutions and batch normalisations in any order.
+        channels: of its images.
+    """
+    made: dict[int, nn.Conv2d] = {}
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    kept: list[Tensor] = []  # a tensor that is freed would lend its identity to another one
+
+    def convolved(module: nn.Module, _: Any, output: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)
+        made[id(output)] = module
+        kept.append(output)
+
+    def normalised(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, nn.BatchNorm2d)
+        if id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])], module))
+
+    hooks = [
+        module.register_forward_hook(convolved)
+        if isinstance(module, nn.Conv2d)
+        else module.register_forward_pre_hook(normalised)
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
+    ]
+    training = network.training
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, channels, 64, 64))
+    network.train(training)
+    for hook in hooks:
+        hook.remove()
+    names = {module: name for name, module in network.named_modules()}
+    for conv, norm in pairs:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        weight, bias = fuse_conv_bn_weights(
+            conv.weight,
+            conv.bias,
+            norm.running_mean,
+            norm.running_var,
+            norm.eps,
+            norm.weight,
+            norm.bias,
+        )
+        conv.weight, conv.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+        network.set_submodule(names[norm], getattr(norm, "act", nn.Identity()))
 
 
 @recorded

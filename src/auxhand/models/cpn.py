@@ -26,7 +26,7 @@ class FeaturePyramid(Body):
     Args:
         backbone: a timm network.
         width: channels of the decoder.
-        pretrained: see `auxhand.models.backbone.Backbone`.
+        pretrained, folded: see `auxhand.models.backbone.Backbone`.
     """
 
     stride = STRIDES[0]
@@ -34,10 +34,14 @@ class FeaturePyramid(Body):
     stages = 1
 
     def __init__(
-        self, backbone: str = "regnetx_002", width: int = 64, pretrained: bool | str = False
+        self,
+        backbone: str = "regnetx_002",
+        width: int = 64,
+        pretrained: bool | str = False,
+        folded: bool = False,
     ) -> None:
         super().__init__()
-        self.backbone = Backbone(backbone, pretrained)
+        self.backbone = Backbone(backbone, pretrained, folded=folded)
         self.channels = width
         self.context_channels = self.backbone.channels[-1]
         self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in self.backbone.channels)

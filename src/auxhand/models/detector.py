@@ -63,7 +63,8 @@ class HandDetector(nn.Module):
     """All hands of an RGB picture, in one pass.
 
     The backbone ends with its deepest map that is looked at (efficientnet-lite0 without its stages
-    at stride 32 costs half); its two maps are added up at the finer one's size.
+    at stride 32 costs half); its two maps are added up at the finer one's size. Its batch
+    normalisations are folded: their statistics were made with more pictures than there are here.
 
     Args:
         backbone: a timm network of the EfficientNet family.
@@ -80,7 +81,7 @@ class HandDetector(nn.Module):
         width: int = 64,
     ) -> None:
         super().__init__()
-        self.backbone = Backbone(backbone, pretrained, (STRIDE, DEEPEST))
+        self.backbone = Backbone(backbone, pretrained, (STRIDE, DEEPEST), folded=True)
         _shorten(self.backbone.network)
         fine, deep = self.backbone.channels
         self.fine = nn.Conv2d(fine, width, 1)

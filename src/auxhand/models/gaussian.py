@@ -65,6 +65,33 @@ def product(experts: Sequence[Gaussian], present: Sequence[Tensor]) -> Gaussian:
         return Gaussian(joint_mu.where(known, 0.0), joint_logvar.where(known, 0.0))
 
 
+class Posterior(NamedTuple):
+    """q(z | .) of B samples, and for which of them it is known, (B,) bool; N(0, I), the prior, for
+    the others."""
+
+    q: Gaussian
+    valid: Tensor
+
+    @classmethod
+    def of(cls, q: Gaussian, valid: Tensor) -> Posterior:
+        """From the Gaussians of the valid samples alone, as many as `valid` has."""
+        if bool(valid.all()):
+            return cls(q, valid)
+        place = valid.nonzero()[:, 0]
+        spread = (t.new_zeros(len(valid), t.shape[1]).index_copy(0, place, t) for t in q)
+        return cls(Gaussian(*spread), valid)
+
+    @classmethod
+    def product(cls, experts: Sequence[Posterior]) -> Posterior:
+        """GProd (see `product`) of the experts that each sample has."""
+        valid = [expert.valid for expert in experts]
+        return cls(product([expert.q for expert in experts], valid), torch.stack(valid).any(dim=0))
+
+    def detached(self) -> Posterior:
+        """Without gradient."""
+        return Posterior(Gaussian(self.q.mu.detach(), self.q.logvar.detach()), self.valid)
+
+
 @recorded
 class GaussianEncoder(nn.Module):
     """Features, then two fully connected layers, to mean and log-variance (Ch. 5.4.2).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import roma
 from torch import Tensor, nn
 
 from auxhand.geometry.precision import full_precision
@@ -51,5 +50,7 @@ class ViewpointDecoder(nn.Module):
 
     @full_precision
     def forward(self, z: Tensor) -> Tensor:
+        import roma  # which takes as long to import as PyTorch
+
         R: Tensor = roma.special_gramschmidt(self.layers(z))
         return R

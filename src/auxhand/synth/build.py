@@ -9,20 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from auxhand.arrays import Doubles, Singles
 from auxhand.data.columns import PARTS
 from auxhand.hand.skeleton import FINGERS, WRIST
 from auxhand.hand.surface import FOREARM
 from auxhand.sample import LEFT
 from auxhand.synth.collision import radii
-from auxhand.synth.detail import Coordinates
+from auxhand.synth.coordinates import Coordinates
 from auxhand.synth.distributions import hand_surface, kinematics_of
 from auxhand.synth.factors import CameraFactors, Factors, ShapeFactors, WristFactors
 from auxhand.synth.occluders import held, in_front
 from auxhand.synth.raster import joint_thickness
 from auxhand.synth.scene import Detail, Light, Scene
 from auxhand.synth.skin import SkinMaps, coat, dress, join, paint
-
-Array = NDArray[np.float64]
 
 _FLESH = 0.01
 """Metres of flesh about the joints that the hand's box takes in."""
@@ -33,7 +32,7 @@ _SLEEVE_EDGE = 0.006
 
 
 @dataclass(frozen=True)
-class Labels:
+class SceneLabels:
     """What is known about a scene without rendering it.
 
     Attributes:
@@ -44,10 +43,10 @@ class Labels:
         side: "right" or "left".
     """
 
-    K: Array
-    joints_xyz: Array
-    joints_uv: Array
-    thickness: NDArray[np.float32]
+    K: Doubles
+    joints_xyz: Doubles
+    joints_uv: Doubles
+    thickness: Singles
     side: str
 
 
@@ -58,7 +57,7 @@ def skin_maps() -> SkinMaps:
 
 
 @cache
-def skin_coordinates() -> NDArray[np.float32]:
+def skin_coordinates() -> Singles:
     """(V, 12) columns of `Coordinates` on the mesh, computed once per process."""
     return np.stack(Coordinates.of(hand_surface(), skin_maps()), 1)
 
@@ -81,13 +80,13 @@ def face_parts() -> NDArray[np.uint8]:
 
 
 @cache
-def _thickness() -> NDArray[np.float32]:
+def _thickness() -> Singles:
     """(21,) metres of flesh at each joint of the mean hand."""
     surface = hand_surface()
     return joint_thickness(surface.template.numpy(), surface.rest_joints.numpy())
 
 
-def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
+def build_scene(factors: Factors, size: int) -> tuple[Scene, SceneLabels]:
     """The scene of `factors` in a square image of `size` pixels, and its labels.
 
     Left hands are mirror images of right ones, with what they hold and what hides them; the light
@@ -152,7 +151,7 @@ def build_scene(factors: Factors, size: int) -> tuple[Scene, Labels]:
         detail=_detail(factors, len(vertices)),
     )
     uv = joints[:, :2] / joints[:, 2:] * K[0, 0] + K[:2, 2]
-    return scene, Labels(K, joints, uv, _thickness(), factors.side)
+    return scene, SceneLabels(K, joints, uv, _thickness(), factors.side)
 
 
 def _detail(factors: Factors, count: int) -> Detail | None:
@@ -167,7 +166,7 @@ def _detail(factors: Factors, count: int) -> Detail | None:
     return Detail(coordinates, factors.skin.pattern, factors.skin.detail)
 
 
-def _posed(factors: Factors) -> tuple[Array, Array]:
+def _posed(factors: Factors) -> tuple[Doubles, Doubles]:
     """Vertices (V, 3) and joints (21, 3) of a right hand, hand frame."""
     surface = hand_surface()
     shape = shape_tensors(factors.shape)
@@ -181,7 +180,7 @@ def _posed(factors: Factors) -> tuple[Array, Array]:
     return vertices[0].double().numpy(), joints[0].double().numpy()
 
 
-def _bone_radii(shape: ShapeFactors) -> Array:
+def _bone_radii(shape: ShapeFactors) -> Doubles:
     """(21,) metres: half the thickness of each bone of a hand of that shape."""
     return radii(kinematics_of(shape).rest, np.array(shape.finger_width))
 
@@ -205,7 +204,7 @@ def shape_tensors(shape: ShapeFactors) -> tuple[torch.Tensor, torch.Tensor, torc
     )
 
 
-def _forearm_rotation(wrist: WristFactors) -> Array:
+def _forearm_rotation(wrist: WristFactors) -> Doubles:
     """(3, 3) rotation of the forearm against the hand, about the wrist.
 
     The hand keeps its frame, so the forearm turns the other way: a flexed wrist (Rx(flexion) takes
@@ -216,21 +215,21 @@ def _forearm_rotation(wrist: WristFactors) -> Array:
     )
     flexion = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     deviation = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    forearm: Array = (deviation @ flexion).T
+    forearm: Doubles = (deviation @ flexion).T
     return forearm
 
 
-def _moved_off(vertices: Array, axis: Array, offset: Array) -> Array:
+def _moved_off(vertices: Doubles, axis: Doubles, offset: Doubles) -> Doubles:
     """Vertices (V, 3) moved away from the forearm's axis (3,) through the wrist by offset (V,)."""
     radial = vertices - np.outer(vertices @ axis, axis)
     radial /= np.maximum(np.linalg.norm(radial, axis=1, keepdims=True), 1e-6)
-    moved: Array = vertices + offset[:, None] * radial
+    moved: Doubles = vertices + offset[:, None] * radial
     return moved
 
 
 def _frame(
-    joints: Array, nearest: float, camera: CameraFactors, place: Array, size: int
-) -> tuple[Array, Array]:
+    joints: Doubles, nearest: float, camera: CameraFactors, place: Doubles, size: int
+) -> tuple[Doubles, Doubles]:
     """K (3, 3) and the translation (3,) that put the hand's box at `place` (2,) in the image.
 
     The principal point is the image's centre. The box is that of the projected joints, grown by the
@@ -242,7 +241,7 @@ def _frame(
     distance = max(camera.distance, middle - nearest + _ROOM)
     shift = np.array([0.0, 0.0, distance - middle])
 
-    def seen() -> tuple[Array, float]:
+    def seen() -> tuple[Doubles, float]:
         """Middle and extent of the box, in focal lengths."""
         xy = (joints + shift)[:, :2] / (depths + shift[2])[:, None]
         return (xy.min(0) + xy.max(0)) / 2, np.ptp(xy, axis=0).max() + 2 * _FLESH / distance

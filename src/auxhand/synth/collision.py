@@ -12,11 +12,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from auxhand.arrays import Doubles
 from auxhand.hand.skeleton import FINGERS, PARENTS, ROOT, TIPS, WRIST
 
-Array = NDArray[np.float64]
-
-RADII: Array = np.array(
+JOINT_RADII: Doubles = np.array(
     [
         *(0.0, 0.0, 0.0130, 0.0098, 0.0081),  # wrist; thumb: carpal, metacarpal, phalanges
         *(0.0105, 0.0096, 0.0086, 0.0070),  # index: palm, proximal, middle, distal
@@ -29,14 +28,14 @@ RADII: Array = np.array(
 median distance of the template's vertices to the bone (palm: less, where fingers sink in)."""
 
 
-PALM = 0.090
-"""Metres from wrist to middle MCP of the hand that `RADII` are measured on."""
+MEASURED_PALM = 0.090
+"""Metres from wrist to middle MCP of the hand that `JOINT_RADII` are measured on."""
 
 
-def radii(rest: Array, finger_width: Array) -> Array:
-    """(21,) metres: `RADII` for a hand with joints `rest` (21, 3) and finger widths (5,)."""
-    size = float(np.linalg.norm(rest[ROOT] - rest[WRIST])) / PALM
-    scaled: Array = size * RADII * np.concatenate([[1.0], np.repeat(finger_width, 4)])
+def radii(rest: Doubles, finger_width: Doubles) -> Doubles:
+    """(21,) metres: `JOINT_RADII` for a hand with joints `rest` (21, 3) and finger widths (5,)."""
+    size = float(np.linalg.norm(rest[ROOT] - rest[WRIST])) / MEASURED_PALM
+    scaled: Doubles = size * JOINT_RADII * np.concatenate([[1.0], np.repeat(finger_width, 4)])
     return scaled
 
 
@@ -67,7 +66,7 @@ _PARENTS = np.array(PARENTS)
 _TIPS = np.array(TIPS)
 
 
-def overlap(xyz: Array, radii: Array, pairs: NDArray[np.int64] = PAIRS) -> Array:
+def overlap(xyz: Doubles, radii: Doubles, pairs: NDArray[np.int64] = PAIRS) -> Doubles:
     """(n, P) metres by which the capsules of each pair overlap (negative: a gap).
 
     Args:
@@ -85,7 +84,7 @@ def overlap(xyz: Array, radii: Array, pairs: NDArray[np.int64] = PAIRS) -> Array
     return result
 
 
-def penetration(xyz: Array, rest: Array, radii: Array) -> Array:
+def penetration(xyz: Doubles, rest: Doubles, radii: Doubles) -> Doubles:
     """(n,) metres of the deepest overlap beyond what the same pair has in the rest pose.
 
     Args:
@@ -93,18 +92,18 @@ def penetration(xyz: Array, rest: Array, radii: Array) -> Array:
         rest: (21, 3) joints of the same hand at rest.
         radii: (21,) as for `overlap`.
     """
-    deepest: Array = (overlap(xyz, radii) - tolerated(rest, radii)).max(-1)
+    deepest: Doubles = (overlap(xyz, radii) - tolerated(rest, radii)).max(-1)
     return deepest
 
 
-def tolerated(rest: Array, radii: Array, pairs: NDArray[np.int64] = PAIRS) -> Array:
+def tolerated(rest: Doubles, radii: Doubles, pairs: NDArray[np.int64] = PAIRS) -> Doubles:
     """(P,) metres by which each pair overlaps in the rest pose: no collision."""
-    at_rest: Array = np.maximum(overlap(rest[None], radii, pairs)[0], 0)
+    at_rest: Doubles = np.maximum(overlap(rest[None], radii, pairs)[0], 0)
     return at_rest
 
 
 @njit(cache=True, inline="always", error_model="numpy")
-def segment_distance(p0: Array, p1: Array, q0: Array, q1: Array) -> float:
+def segment_distance(p0: Doubles, p1: Doubles, q0: Doubles, q1: Doubles) -> float:
     """Smallest distance between the segments p0-p1 and q0-q1 in space, each end (3,).
 
     The closest points of the lines, clamped to the segments (Ericson, "Real-Time Collision
@@ -129,7 +128,7 @@ def segment_distance(p0: Array, p1: Array, q0: Array, q1: Array) -> float:
 
 @njit(cache=True, error_model="numpy")
 def _overlap(
-    start: Array, end: Array, radii: Array, pairs: NDArray[np.int64], result: Array
+    start: Doubles, end: Doubles, radii: Doubles, pairs: NDArray[np.int64], result: Doubles
 ) -> None:
     for n in range(len(start)):
         for k in range(len(pairs)):

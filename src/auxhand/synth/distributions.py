@@ -12,8 +12,8 @@ from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from auxhand.arrays import Doubles
 from auxhand.hand.skeleton import BONES
 from auxhand.hand.surface import HandSurface
 from auxhand.sample import LEFT, RIGHT
@@ -47,7 +47,6 @@ from auxhand.synth.kinematics import Kinematics
 from auxhand.synth.pose_sampler import PoseConfig, sample_pose
 from auxhand.synth.skin import Skin
 
-Array = NDArray[np.float64]
 GROUPS = (
     *("side", "shape", "pose", "wrist", "view", "camera", "light", "skin", "sleeve"),
     *("background", "sensor", "occluders"),
@@ -139,7 +138,7 @@ def _uniform(rng: np.random.Generator, limits: Range) -> float:
     return round(float(rng.uniform(*limits)), _DECIMALS)
 
 
-def _normal(rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> Array:
+def _normal(rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> Doubles:
     """Standard normal numbers, cut off at 2.2."""
     return np.clip(rng.standard_normal(size), -2.2, 2.2)
 

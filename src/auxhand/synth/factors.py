@@ -13,11 +13,10 @@ from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
-from numpy.typing import NDArray
 
+from auxhand.arrays import Doubles
 from auxhand.synth.skin import Skin
 
-Array = NDArray[np.float64]
 Colour = tuple[float, float, float]
 
 
@@ -83,7 +82,7 @@ class ViewFactors:
     pitch: float
     yaw: float
 
-    def rotation(self) -> Array:
+    def rotation(self) -> Doubles:
         """(3, 3) from the hand frame to the camera's."""
         (cz, cx, cy), (sz, sx, sy) = (
             [f(angle) for angle in (self.roll, self.pitch, self.yaw)] for f in (np.cos, np.sin)
@@ -91,7 +90,7 @@ class ViewFactors:
         roll = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
         pitch = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
         yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-        rotation: Array = roll @ pitch @ yaw
+        rotation: Doubles = roll @ pitch @ yaw
         return rotation
 
 

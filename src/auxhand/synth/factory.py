@@ -30,8 +30,8 @@ import torch
 from tqdm import tqdm
 
 from auxhand.data.background import Backgrounds, composite
-from auxhand.data.columns import Row, make_row
-from auxhand.data.store import DESCRIPTION, claim, is_complete, shard_path, write_shard
+from auxhand.data.columns import Record, make_row
+from auxhand.data.store import DESCRIPTION, SHARD_SIZE, claim, is_complete, shard_path, write_shard
 from auxhand.files import locked, sweep
 from auxhand.synth.cluster import check_cluster, on_cluster
 from auxhand.synth.config import BackgroundConfig, FactorConfig
@@ -40,7 +40,6 @@ from auxhand.synth.factors import Factors
 from auxhand.synth.modalities import Renderer, render_hand
 from auxhand.synth.sensor import photograph
 
-SHARD_SIZE = 500
 MAKER = "auxhand synth"
 LARGEST = 4096
 """Side of the largest image, pixels: its samples take a few GB."""
@@ -131,7 +130,7 @@ def _fingerprint(backgrounds: Backgrounds) -> str | None:
     return digest.hexdigest()
 
 
-def make_sample(job: Job, index: int) -> Row:
+def make_sample(job: Job, index: int) -> Record:
     """Sample `index` as a row of a prepared dataset."""
     row = render_factors(
         sample_factors(job.config, job.seed, index),
@@ -152,7 +151,7 @@ def render_factors(
     *,
     index: int = 0,
     source: str = "",
-) -> Row:
+) -> Record:
     """Render one hand with all its labels as a row of a prepared dataset."""
     hand = render_hand(factors, size, renderer)
     labels, rendering = hand.labels, hand.rendering
@@ -208,7 +207,8 @@ def generate(
     Args:
         out: folder of the dataset; made if it is not there.
         job: what to make.
-        workers: processes; 1 works in this one. The result does not depend on it.
+        workers: processes; for 1, or where one file is to be made, this one. The result does not
+            depend on it.
         progress: show a progress bar.
         share: (i, n): make the shards i, i + n, i + 2 n, ... alone, so that n machines that share
             `out`, or copy their shards together, make the dataset.
@@ -269,7 +269,7 @@ def _make_missing(
             absolute = replace(job, backgrounds=job.backgrounds and job.backgrounds.resolve())
             work = partial(_work_on_cluster, absolute, out.resolve())
             made = on_cluster(work, missing, cluster, workers)
-        elif workers == 1:
+        elif min(workers, len(missing)) <= 1:  # processes take seconds to start
             made = (make_shard(job, out, shard) for shard in missing)
         else:
             made = _in_parallel(job, out, missing, workers)
@@ -286,7 +286,7 @@ def _in_parallel(job: Job, out: Path, shards: list[int], workers: int) -> Iterat
     if "forkserver" in methods:
         context.set_forkserver_preload([__name__])
     stop = context.Event()
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (stop,))
+    pool = ProcessPoolExecutor(min(workers, len(shards)), context, _start_worker, (stop,))
     try:
         # Not `concurrent.futures.wait`: interrupted there, futures can stay locked for good.
         finished: SimpleQueue[Future[int]] = SimpleQueue()

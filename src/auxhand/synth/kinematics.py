@@ -11,12 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from auxhand.arrays import Doubles
 from auxhand.hand.anatomy import THUMB_BASE
 from auxhand.hand.skeleton import FINGERS, NUM_JOINTS, ROOT, WRIST
-
-Array = NDArray[np.float64]
 
 _CHAINS = np.array(list(FINGERS.values()))
 _ABDUCTION_SIGN = np.array([1.0, 1.0, 1.0, -1.0, -1.0])
@@ -31,8 +29,8 @@ class Posed(NamedTuple):
             the thumb), y (out of the back of the finger), z (toward the fingertip).
     """
 
-    xyz: Array
-    frames: Array
+    xyz: Doubles
+    frames: Doubles
 
 
 class Kinematics:
@@ -48,7 +46,7 @@ class Kinematics:
             turn toward the thumb, off the hand frame's -y.
     """
 
-    def __init__(self, rest: Array) -> None:
+    def __init__(self, rest: Doubles) -> None:
         self.rest = np.ascontiguousarray(rest, np.float64)
         bones = self.rest[_CHAINS[:, 1:]] - self.rest[_CHAINS[:, :-1]]
         self.lengths = np.linalg.norm(bones, axis=-1)
@@ -57,7 +55,7 @@ class Kinematics:
         self.metacarpals = np.rad2deg(np.arctan2(palm[:, 0], -palm[:, 1]))
         self._base = _base_frames(self.rest)
 
-    def __call__(self, angles: Array) -> Posed:
+    def __call__(self, angles: Doubles) -> Posed:
         """Joints and bone frames at angles (n, 15, 3) in radians: flexion, abduction, twist."""
         xyz = np.empty((len(angles), NUM_JOINTS, 3))
         frames = np.empty((len(angles), 5, 3, 3, 3))
@@ -65,7 +63,7 @@ class Kinematics:
         _pose(angles, self.rest, self.lengths, self._base, xyz, frames)
         return Posed(xyz, frames)
 
-    def rotations(self, angles: Array) -> Array:
+    def rotations(self, angles: Doubles) -> Doubles:
         """(21, 3, 3) relative rotations for `HandSurface.forward` at angles (15, 3) in radians."""
         posed, rest = self(angles[None]).frames[0], self(self._rest_angles()[None]).frames[0]
         turned = posed @ rest.swapaxes(-1, -2)  # of each bone since the rest pose
@@ -74,7 +72,7 @@ class Kinematics:
         rotations[_CHAINS[:, 1:3]] = turned[:, :2].swapaxes(-1, -2) @ turned[:, 1:]
         return rotations
 
-    def _rest_angles(self) -> Array:
+    def _rest_angles(self) -> Doubles:
         """(15, 3) angles of the rest pose."""
         angles = np.zeros((5, 3, 3))
         for k in range(3):
@@ -86,7 +84,7 @@ class Kinematics:
         return angles.reshape(15, 3)
 
 
-def _base_frames(rest: Array) -> Array:
+def _base_frames(rest: Doubles) -> Doubles:
     """(5, 3, 3) frames (columns x, y, z) of each finger's first bone at angles zero."""
     palm = rest[_CHAINS[1:, 0]] - rest[WRIST]
     dorsal = np.cross(palm[3], palm[0])
@@ -101,7 +99,7 @@ def _base_frames(rest: Array) -> Array:
 
 @njit(cache=True)
 def _pose(
-    angles: Array, rest: Array, lengths: Array, base: Array, xyz: Array, frames: Array
+    angles: Doubles, rest: Doubles, lengths: Doubles, base: Doubles, xyz: Doubles, frames: Doubles
 ) -> None:
     """Fill xyz (n, 21, 3) and frames (n, 5, 3, 3, 3): each bone's frame is that of the bone before
     it times Rx(flexion) Ry(abduction) Rz(twist)."""

@@ -24,7 +24,7 @@ from auxhand.geometry.heatmap import gaussian_heatmap, pixels_to_cells
 from auxhand.hand.skeleton import ROOT
 from auxhand.sample import LEFT
 from auxhand.synth import pathtrace, raster
-from auxhand.synth.build import Labels, build_scene, face_parts
+from auxhand.synth.build import SceneLabels, build_scene, face_parts
 from auxhand.synth.factors import Factors
 from auxhand.synth.raster import Rendering, visible_joints
 from auxhand.synth.scene import Scene
@@ -46,7 +46,7 @@ class Modalities:
 
     factors: Factors
     scene: Scene
-    labels: Labels
+    labels: SceneLabels
     rendering: Rendering
 
     @cached_property

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from auxhand.arrays import Doubles
 from auxhand.hand.skeleton import BONES, FINGERS, TIPS
 from auxhand.synth.factors import OccluderFactors
-
-Array = NDArray[np.float64]
 
 _RINGS, _SEGMENTS = 15, 24
 _SMALLEST_ROOM = 0.004
@@ -33,7 +32,7 @@ _MIDDLES = [FINGERS[name][2] for name in _FINGERS]
 class Mesh(NamedTuple):
     """A closed mesh: vertices (V, 3) and faces (F, 3), counter-clockwise from outside."""
 
-    vertices: Array
+    vertices: Doubles
     faces: NDArray[np.int32]
 
 
@@ -66,11 +65,11 @@ def superellipsoid(radii: tuple[float, float, float], roundness: tuple[float, fl
     return Mesh(vertices, np.concatenate(faces).astype(np.int32))
 
 
-def _power(value: Array, exponent: float) -> Array:
+def _power(value: Doubles, exponent: float) -> Doubles:
     return np.sign(value) * np.abs(value) ** exponent
 
 
-def held(factors: OccluderFactors, joints: Array, radii: Array) -> Mesh | None:
+def held(factors: OccluderFactors, joints: Doubles, radii: Doubles) -> Mesh | None:
     """The thing in a hand, in the hand's frame; None where the hand leaves no room for one.
 
     Args:
@@ -86,7 +85,7 @@ def held(factors: OccluderFactors, joints: Array, radii: Array) -> Mesh | None:
     return Mesh(center + factors.place + room * thing.vertices @ turn.T, thing.faces)
 
 
-def hollow(joints: Array, radii: Array) -> tuple[Array, float]:
+def hollow(joints: Doubles, radii: Doubles) -> tuple[Doubles, float]:
     """Middle (3,) and radius of the largest ball, of some that are tried, that fits into the hand.
 
     Balls are tried between the knuckles and the middles and tips of the fingers. The radius is 0
@@ -105,7 +104,7 @@ def hollow(joints: Array, radii: Array) -> tuple[Array, float]:
     return centers[best], float(rooms[best])
 
 
-def in_front(factors: OccluderFactors, joints: Array) -> Mesh:
+def in_front(factors: OccluderFactors, joints: Doubles) -> Mesh:
     """The thing before a hand, in the camera's frame.
 
     Args:

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from auxhand.arrays import Doubles
 from auxhand.data.background import linear_to_srgb
 from auxhand.synth.raster import NEAR, Rendering, label
 from auxhand.synth.scene import Scene
 from auxhand.synth.shading import RELIEF_CELLS, noise_at, vertex_normals
-
-Array = NDArray[np.float64]
 
 SAMPLES = 16
 """Paths a pixel; those of independent samples would be four times as many for as little noise."""
@@ -82,7 +81,7 @@ def _mitsuba() -> Any:
     return mitsuba
 
 
-def environment(scene: Scene) -> Array:
+def environment(scene: Scene) -> Doubles:
     """(h, w, 3) linear radiance that comes from each direction, as Mitsuba's `envmap` has them.
 
     The ambient light goes from the ground's radiance straight below to the sky's straight above. A
@@ -190,7 +189,7 @@ def _levels(scene: Scene) -> int:
     return int(np.clip(np.rint(np.log2(max(pixels, 1e-6))), 0, _MOST_LEVELS))
 
 
-def subdivide(attributes: Array, faces: NDArray[np.int32]) -> tuple[Array, NDArray[np.int32]]:
+def subdivide(attributes: Doubles, faces: NDArray[np.int32]) -> tuple[Doubles, NDArray[np.int32]]:
     """Split every face in four at the middles of its edges; the surface stays where it is.
 
     Args:

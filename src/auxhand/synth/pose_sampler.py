@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from auxhand.arrays import Doubles
 from auxhand.hand.anatomy import ANGLE_LIMITS
 from auxhand.hand.skeleton import FINGERS, WRIST
 from auxhand.synth import collision, touch
@@ -22,9 +22,9 @@ from auxhand.synth.gestures import FAMILIES, FINGER_STATES, GESTURES, THUMBS, Ge
 from auxhand.synth.kinematics import Kinematics
 from auxhand.synth.limits import WEIGHT, check_number
 
-Array = NDArray[np.float64]
-
-LIMITS: Array = ANGLE_LIMITS.numpy() + np.deg2rad(np.array([[0.2, -0.2], [0.2, -0.2], [0.0, 0.0]]))
+INNER_LIMITS: Doubles = ANGLE_LIMITS.numpy() + np.deg2rad(
+    np.array([[0.2, -0.2], [0.2, -0.2], [0.0, 0.0]])
+)
 """(15, 3, 2) radians: the anatomical limits, a little inside, so that rounding does not matter."""
 
 _CANDIDATES = 12
@@ -111,7 +111,7 @@ class Pose(NamedTuple):
 
     kind: str
     name: str
-    angles: Array
+    angles: Doubles
     penetration: float
 
 
@@ -127,7 +127,7 @@ class Plan(NamedTuple):
     """
 
     name: str
-    draw: Callable[[int], Array]
+    draw: Callable[[int], Doubles]
     touches: Sequence[Touch] = ()
     candidates: int = _CANDIDATES
     crossed: bool = False
@@ -137,14 +137,16 @@ class Hand(NamedTuple):
     """The hand that a pose is for: its kinematics and the radii (21,) of its bones, metres."""
 
     kinematics: Kinematics
-    radii: Array
+    radii: Doubles
 
-    def solve(self, angles: Array, touches: Sequence[Touch]) -> tuple[Array, Array]:
+    def solve(self, angles: Doubles, touches: Sequence[Touch]) -> tuple[Doubles, Doubles]:
         """Angles (n, 15, 3) in radians within the limits, with the contacts, and by how many
         tolerances those are missed, (n,)."""
         if not touches:
-            return np.clip(angles, LIMITS[..., 0], LIMITS[..., 1]), np.zeros(len(angles))
-        return touch.solve(self.kinematics, angles, touches, self.radii, LIMITS)
+            return np.clip(angles, INNER_LIMITS[..., 0], INNER_LIMITS[..., 1]), np.zeros(
+                len(angles)
+            )
+        return touch.solve(self.kinematics, angles, touches, self.radii, INNER_LIMITS)
 
     @property
     def thickness(self) -> float:
@@ -163,7 +165,7 @@ class Hand(NamedTuple):
 
 
 def sample_pose(
-    config: PoseConfig, rng: np.random.Generator, kinematics: Kinematics, finger_width: Array
+    config: PoseConfig, rng: np.random.Generator, kinematics: Kinematics, finger_width: Doubles
 ) -> Pose:
     """Draw one pose of a right hand.
 
@@ -199,7 +201,7 @@ def sample_pose(
     return chosen
 
 
-def crossing(xyz: Array) -> tuple[Array, Array]:
+def crossing(xyz: Doubles) -> tuple[Doubles, Doubles]:
     """How the tips of index and middle finger lie.
 
     Args:
@@ -249,9 +251,9 @@ def _between(config: PoseConfig, hand: Hand, rng: np.random.Generator) -> Plan:
         start = _gesture(GESTURES[name], hand, rng, _SOLVED_CANDIDATES, config.variation)
         ends.append(np.rad2deg(hand.solve(np.deg2rad(start), GESTURES[name].touches)[0]))
 
-    def draw(count: int) -> Array:
+    def draw(count: int) -> Doubles:
         a, b = (end[rng.integers(len(end), size=count)] for end in ends)
-        between: Array = a + rng.uniform(0.15, 0.85, (count, 1, 1)) * (b - a)
+        between: Doubles = a + rng.uniform(0.15, 0.85, (count, 1, 1)) * (b - a)
         return between
 
     return Plan(f"{first} > {second}", draw)
@@ -270,7 +272,7 @@ def _grasp(config: PoseConfig, hand: Hand, rng: np.random.Generator) -> Plan:
     flexion = half[:, :-1] + half[:, 1:]
     open_hand = Gesture("EEEE", thumb, 11 if ball else 2)
 
-    def draw(count: int) -> Array:
+    def draw(count: int) -> Doubles:
         angles = _gesture(open_hand, hand, rng, count, config.variation)
         # A hand seldom closes fully on a thing, nor all its fingers alike.
         closing = rng.uniform(0.6, 1.0, (count, 1, 1)) + 0.06 * rng.standard_normal((count, 4, 1))
@@ -294,7 +296,7 @@ def _random(config: PoseConfig, hand: Hand, rng: np.random.Generator) -> Plan:
     thumbs = [str(rng.choice(list(THUMBS))) for _ in range(2)]
     pair = [Gesture(states(), thumb, rng.uniform(0, 14)) for thumb in thumbs]
 
-    def draw(count: int) -> Array:
+    def draw(count: int) -> Doubles:
         ends = [_gesture(g, hand, rng, count, 1.4 * config.variation) for g in pair]
         way = 0.5 * rng.random((count, 1, 1))
         return ends[0] + way * (ends[1] - ends[0])
@@ -312,7 +314,7 @@ KINDS: dict[str, Callable[[PoseConfig, Hand, np.random.Generator], Plan]] = {
 
 def _gesture(
     gesture: Gesture, hand: Hand, rng: np.random.Generator, count: int, variation: float
-) -> Array:
+) -> Doubles:
     """Angles (count, 15, 3) in degrees of a gesture, before limits and contacts.
 
     Fingers deviate together as well as each by itself; a DIP follows its PIP by 2/3 (Rijpkema and
@@ -349,5 +351,5 @@ def _gesture(
     noise = variation * thumb.deviation * rng.standard_normal((count, 4))
     angles[:, 0, 0, :2] = noise[:, :2] + [thumb.cmc_flexion, thumb.cmc_abduction]
     angles[:, 0, 1:, 0] = noise[:, 2:] + [thumb.mcp_flexion, thumb.ip_flexion]
-    drawn: Array = angles.reshape(count, 15, 3)
+    drawn: Doubles = angles.reshape(count, 15, 3)
     return drawn

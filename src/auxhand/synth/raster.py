@@ -17,10 +17,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from auxhand.arrays import Doubles, Singles
 from auxhand.hand.skeleton import NUM_JOINTS, PARENTS, TIPS
 from auxhand.synth import sampling, shading
 from auxhand.synth.detail import detail_maps
-from auxhand.synth.scene import Array, Scene
+from auxhand.synth.scene import Scene
 
 NEAR = 0.02
 """Nothing nearer to the camera than this is drawn (metres along z)."""
@@ -43,7 +44,7 @@ class Rendering(NamedTuple):
     """
 
     rgba: NDArray[np.uint8]
-    depth: Array
+    depth: Singles
     mask: NDArray[np.bool_]
     face: NDArray[np.int32]
 
@@ -56,7 +57,7 @@ class Layer(NamedTuple):
         face: (h, w) int32, -1 = none.
     """
 
-    nearness: Array
+    nearness: Singles
     face: NDArray[np.int32]
 
 
@@ -128,7 +129,7 @@ def _rendering(rgba: NDArray[np.uint8], centres: Layer) -> Rendering:
 
 
 def visible_joints(
-    joints: NDArray[np.floating], depth: Array, K: NDArray[np.floating], thickness: Array
+    joints: NDArray[np.floating], depth: Singles, K: NDArray[np.floating], thickness: Singles
 ) -> NDArray[np.bool_]:
     """Which joints are seen, judged by a rendered depth map.
 
@@ -159,7 +160,7 @@ def visible_joints(
     return visible
 
 
-def joint_thickness(vertices: NDArray[np.floating], joints: NDArray[np.floating]) -> Array:
+def joint_thickness(vertices: NDArray[np.floating], joints: NDArray[np.floating]) -> Singles:
     """How thick the hand is at each joint, roughly: 2.5 times the distance to the nearest vertex.
 
     That is a little more than the diameter of a finger, since joints lie nearer to its back. A
@@ -172,21 +173,21 @@ def joint_thickness(vertices: NDArray[np.floating], joints: NDArray[np.floating]
     Returns:
         (21,) float32, metres.
     """
-    distance: Array = np.linalg.norm(vertices[:, None] - joints[None], axis=-1).min(0)
+    distance: Singles = np.linalg.norm(vertices[:, None] - joints[None], axis=-1).min(0)
     origin = [PARENTS[joint] if joint in TIPS else joint for joint in range(NUM_JOINTS)]
     return 2.5 * distance[origin].astype(np.float32)
 
 
-def _scaled(K: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
+def _scaled(K: Doubles, factor: int) -> Doubles:
     """The camera of an image resized by `factor`: u -> (u + 0.5) factor - 0.5."""
     shift = 0.5 * factor - 0.5
     return np.array([[factor, 0, shift], [0, factor, shift], [0, 0, 1.0]]) @ K
 
 
 def _camera_layer(
-    vertices: NDArray[np.float64],
+    vertices: Doubles,
     faces: NDArray[np.int32],
-    K: NDArray[np.float64],
+    K: Doubles,
     height: int,
     width: int,
 ) -> Layer:
@@ -197,7 +198,7 @@ def _camera_layer(
 
 
 def _lighting(
-    scene: Scene, vertices: NDArray[np.float64], centres: Layer, surface: Array
+    scene: Scene, vertices: Doubles, centres: Layer, surface: Singles
 ) -> shading.Lighting:
     casting = np.array([light.shadow for light in scene.lights], np.bool_)
     transforms = np.empty((casting.sum(), 3, 4))
@@ -221,12 +222,12 @@ def _lighting(
 
 
 def _shadow(
-    vertices: NDArray[np.float64],
+    vertices: Doubles,
     faces: NDArray[np.int32],
-    K: NDArray[np.float64],
+    K: Doubles,
     size: tuple[int, int],
-    direction: Array,
-) -> tuple[NDArray[np.float64], Array]:
+    direction: Singles,
+) -> tuple[Doubles, Singles]:
     """The depths at which a light leaves the mesh, seen from the light.
 
     Casters are the faces turned away from the light: what the light falls on is then never its own
@@ -299,7 +300,7 @@ def _rasterise(
     near: float,
     height: int,
     width: int,
-) -> tuple[Array, NDArray[np.int32]]:
+) -> tuple[Singles, NDArray[np.int32]]:
     """Draw triangles into a z-buffer, at the pixel centres (integer coordinates).
 
     Args:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from auxhand.arrays import Doubles, Singles
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Light:
             does not is a broad fill light.
     """
 
-    direction: Array
-    colour: Array
+    direction: Singles
+    colour: Singles
     shadow: bool = False
 
 
@@ -35,12 +35,12 @@ class Detail:
     """What the fine relief of the skin is a function of (`detail.py`).
 
     Attributes:
-        coordinates: (V, 12) float32, the columns of `detail.Coordinates` at the scene's vertices.
+        coordinates: (V, 12) float32, columns of `coordinates.Coordinates` at the scene's vertices.
         pattern: seed of the person.
         strength: 1 as in life.
     """
 
-    coordinates: Array
+    coordinates: Singles
     pattern: int
     strength: float
 
@@ -70,17 +70,17 @@ class Scene:
         detail: fine relief of the skin, for the rasteriser; None: none.
     """
 
-    vertices: Array
+    vertices: Singles
     faces: NDArray[np.int32]
-    rest: Array
-    albedo: Array
-    bump: Array
-    roughness: Array
-    K: NDArray[np.float64]
+    rest: Singles
+    albedo: Singles
+    bump: Singles
+    roughness: Singles
+    K: Doubles
     size: tuple[int, int]
     lights: tuple[Light, ...]
-    sky: Array
-    ground: Array
+    sky: Singles
+    ground: Singles
     occlusion: float = 0.5
     noise_seed: int = 0
     detail: Detail | None = None

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from auxhand.arrays import Array
 from auxhand.data.background import linear_to_srgb, srgb_to_linear
 from auxhand.data.camera_effects import blur, jpeg, sensor_noise
 from auxhand.synth.factors import SensorFactors
-
-Array = npt.NDArray[Any]
 
 
 def photograph(image: Array, sensor: SensorFactors) -> Array:

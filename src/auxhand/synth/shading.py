@@ -15,6 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from auxhand.arrays import Doubles, Singles
+
 Floats = NDArray[np.floating]
 Indices = NDArray[np.integer]
 Flags = NDArray[np.bool_]
@@ -53,14 +55,14 @@ class Lighting(NamedTuple):
         exposure: (h, w) share of the ambient light that reaches each pixel.
     """
 
-    directions: NDArray[np.float64]
-    colours: NDArray[np.float64]
+    directions: Doubles
+    colours: Doubles
     shadow_of: NDArray[np.int64]
-    transforms: NDArray[np.float64]
-    casters: NDArray[np.float32]
-    sky: NDArray[np.float64]
-    ground: NDArray[np.float64]
-    exposure: NDArray[np.float32]
+    transforms: Doubles
+    casters: Singles
+    sky: Doubles
+    ground: Doubles
+    exposure: Singles
 
 
 @njit(cache=True, error_model="numpy")
@@ -140,7 +142,7 @@ def ambient_exposure(
     surface: Floats,
     K_inverse: Floats,
     strength: float,
-) -> NDArray[np.float32]:
+) -> Singles:
     """How much of the ambient light reaches each pixel.
 
     Points around a pixel hide light as far as they rise above its tangent plane and are near.
@@ -326,7 +328,7 @@ def shade(
     detail: Floats,
     samples: int,
     seed: int,
-) -> NDArray[np.float32]:
+) -> Singles:
     """Radiance of the wanted samples.
 
     Args:
@@ -427,7 +429,7 @@ def shade(
 
 
 @njit(cache=True, error_model="numpy")
-def noise_at(points: Floats, cell: float, seed: int) -> NDArray[np.float64]:
+def noise_at(points: Floats, cell: float, seed: int) -> Doubles:
     """Gradient noise with cells of a size (metres) at (N, 3) points: (N,) about -0.5..0.5."""
     values = np.empty(points.shape[0])
     for i in range(points.shape[0]):

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.spatial import cKDTree
 
+from auxhand.arrays import Doubles, Singles
 from auxhand.hand.anatomy import ARTICULATED, joint_angles, rotations_from_angles
 from auxhand.hand.skeleton import FINGERS, ROOT
 from auxhand.hand.surface import HandSurface
-from auxhand.synth.scene import Array
 from auxhand.synth.shading import noise_at, vertex_normals
 
 TONES_SRGB: tuple[tuple[int, int, int], ...] = (
@@ -69,9 +69,9 @@ PROXIMAL_CREASE = 0.47
 class Paint(NamedTuple):
     """Vertex attributes of a `Scene`: albedo (V, 3) linear RGB, bump (V,), roughness (V,)."""
 
-    albedo: Array
-    bump: Array
-    roughness: Array
+    albedo: Singles
+    bump: Singles
+    roughness: Singles
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,15 @@ class SkinMaps:
         vein: veins of the back of the hand.
     """
 
-    rest: Array
-    forearm_distance: Array
-    palmar: Array
-    crease: Array
-    knuckle: Array
-    nail: Array
-    nail_fold: Array
-    pad: Array
-    vein: Array
+    rest: Singles
+    forearm_distance: Singles
+    palmar: Singles
+    crease: Singles
+    knuckle: Singles
+    nail: Singles
+    nail_fold: Singles
+    pad: Singles
+    vein: Singles
 
     @classmethod
     def of(cls, surface: HandSurface) -> Self:
@@ -163,18 +163,18 @@ class Bone(NamedTuple):
     and above its axis on the side of the palm, all in metres."""
 
     length: float
-    palmar: NDArray[np.float64]
-    along: NDArray[np.float64]
-    across: NDArray[np.float64]
-    height: NDArray[np.float64]
+    palmar: Doubles
+    along: Doubles
+    across: Doubles
+    height: Doubles
 
     @classmethod
     def of(
         cls,
-        vertices: NDArray[np.float64],
-        start: NDArray[np.float64],
-        end: NDArray[np.float64],
-        palm_direction: NDArray[np.float64],
+        vertices: Doubles,
+        start: Doubles,
+        end: Doubles,
+        palm_direction: Doubles,
     ) -> Self:
         length = float(np.linalg.norm(end - start))
         axis = (end - start) / length
@@ -184,7 +184,7 @@ class Bone(NamedTuple):
         return cls(length, palmar, offset @ axis, offset @ np.cross(axis, palmar), offset @ palmar)
 
 
-def palm_directions(joints: NDArray[np.float64]) -> dict[int, NDArray[np.float64]]:
+def palm_directions(joints: Doubles) -> dict[int, Doubles]:
     """Where each articulated bone of a right hand at rest moves when it flexes."""
     rest = torch.from_numpy(joints)
     angles = joint_angles(rest)
@@ -193,7 +193,7 @@ def palm_directions(joints: NDArray[np.float64]) -> dict[int, NDArray[np.float64
     return {j: (rotations[j] - np.eye(3)) @ (joints[j + 1] - joints[j]) for j in ARTICULATED}
 
 
-def _nail(bone: Bone, tip: NDArray[np.float64]) -> NDArray[np.float64]:
+def _nail(bone: Bone, tip: Doubles) -> Doubles:
     """How far outside the nail a vertex is: below 1 inside it, 1 on its border."""
     on_tip = tip > 0.6
     end = bone.along[on_tip].max()
@@ -204,13 +204,11 @@ def _nail(bone: Bone, tip: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(on_tip & (bone.height < 0), outside, 9.0)
 
 
-def distance(
-    points: NDArray[np.float64], curve: tuple[tuple[float, float], ...]
-) -> NDArray[np.float64]:
+def distance(points: Doubles, curve: tuple[tuple[float, float], ...]) -> Doubles:
     """Distance of (N, 2) points to a smooth curve through some points."""
     spline = CubicSpline(np.arange(len(curve)), np.array(curve))
     along = spline(np.linspace(0, len(curve) - 1, 80))
-    nearest: NDArray[np.float64] = cKDTree(along).query(points)[0]
+    nearest: Doubles = cKDTree(along).query(points)[0]
     return nearest
 
 
@@ -220,7 +218,7 @@ def _step(start: float, end: float, value: NDArray[np.floating]) -> NDArray[np.f
     return np.asarray(t * t * (3 - 2 * t))
 
 
-def _bell(value: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+def _bell(value: Doubles, width: float) -> Doubles:
     return np.exp(-((value / width) ** 2))
 
 
@@ -331,7 +329,7 @@ def join(first: Paint, second: Paint) -> Paint:
     return Paint(*(np.concatenate(pair) for pair in zip(first, second, strict=True)))
 
 
-def _reflectance(tone: float, warmth: float) -> NDArray[np.float64]:
+def _reflectance(tone: float, warmth: float) -> Doubles:
     """(3,) linear RGB of a skin tone."""
     encoded = np.array(TONES_SRGB, np.float64) / 255
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
@@ -341,9 +339,9 @@ def _reflectance(tone: float, warmth: float) -> NDArray[np.float64]:
 
 
 def _cover(
-    values: NDArray[np.float64],
+    values: Doubles,
     share: NDArray[np.floating],
-    value: float | tuple[float, float, float] | NDArray[np.float64] | None,
+    value: float | tuple[float, float, float] | Doubles | None,
 ) -> None:
     """Lay a value over a vertex attribute, in place."""
     share = share[:, None] if values.ndim == 2 else share

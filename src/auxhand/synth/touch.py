@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from auxhand.arrays import Doubles
 from auxhand.hand.skeleton import FINGERS
 from auxhand.synth import collision
 from auxhand.synth.gestures import Touch
 from auxhand.synth.kinematics import Kinematics, Posed
-
-Array = NDArray[np.float64]
 
 _NAMES = tuple(FINGERS)
 _BONES = ("proximal", "middle", "distal")
@@ -53,11 +51,11 @@ _ITERATIONS = 6
 
 def solve(
     kinematics: Kinematics,
-    start: Array,
+    start: Doubles,
     touches: Sequence[Touch],
-    radii: Array,
-    limits: Array,
-) -> tuple[Array, Array]:
+    radii: Doubles,
+    limits: Doubles,
+) -> tuple[Doubles, Doubles]:
     """Poses near `start` in which the thumb's pad touches.
 
     Args:
@@ -76,7 +74,7 @@ def solve(
     prior = np.concatenate([_THUMB_PRIOR, *[_FINGER_PRIOR] * len(touches)])
     tolerated = collision.tolerated(kinematics.rest, radii, _PAIRS)
 
-    def residuals(angles: Array) -> Array:
+    def residuals(angles: Doubles) -> Doubles:
         return _residuals(kinematics(angles), touches, radii, tolerated)
 
     angles = np.clip(start, low, high)
@@ -96,7 +94,7 @@ def solve(
     return angles, np.abs(residuals(angles)[:, : len(touches)]).max(-1)
 
 
-def _unit_steps(touches: Sequence[Touch]) -> Array:
+def _unit_steps(touches: Sequence[Touch]) -> Doubles:
     """(columns, 15, 3) change of the angles per radian of each moving angle."""
     steps = np.zeros((len(_THUMB) + len(_FINGER) * len(touches), 15, 3))
     for column, (joint, kind) in enumerate(_THUMB):
@@ -116,7 +114,9 @@ def _unit_steps(touches: Sequence[Touch]) -> Array:
     return steps
 
 
-def _residuals(posed: Posed, touches: Sequence[Touch], radii: Array, tolerated: Array) -> Array:
+def _residuals(
+    posed: Posed, touches: Sequence[Touch], radii: Doubles, tolerated: Doubles
+) -> Doubles:
     """(n, R) errors in standard deviations: first by how much each of the touches is missed.
 
     Then, for each touch, the way from the thumb's bone to the finger's should leave the thumb by
@@ -139,7 +139,7 @@ def _residuals(posed: Posed, touches: Sequence[Touch], radii: Array, tolerated: 
     return np.concatenate([np.stack(gaps, -1), *directions, excess], -1)
 
 
-def _place(posed: Posed, touch: Touch) -> tuple[Array, Array]:
+def _place(posed: Posed, touch: Touch) -> tuple[Doubles, Doubles]:
     """Point (n, 3) on the bone's axis under the skin that `touch` names, and that skin's normal."""
     finger, bone = _NAMES.index(touch.finger), _BONES.index(touch.bone)
     base = FINGERS[touch.finger][bone]

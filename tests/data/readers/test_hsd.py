@@ -10,7 +10,9 @@ from miniature import (
     write_image,
     write_json,
 )
+from PIL import ExifTags, Image
 
+from auxhand.data.plausible import problems
 from auxhand.data.readers.hsd import Hsd
 
 
@@ -43,6 +45,25 @@ def test_samples_come_back(root):
     np.testing.assert_allclose(test[12].joints_uv, array(hand(2).uv), atol=1e-3)
     assert sample.joint_valid.all()
     assert sample.side is None
+
+
+def test_a_joint_that_is_no_number_is_named(root):
+    path = root / "sequence1" / "camera1" / "xyz.json"
+    poses = [array(hand(0).xyz).tolist() for _ in range(2)]
+    poses[1][12] = [0.0, None, 1.0]
+    write_json(path, poses)
+    train = Hsd(root, "train")
+    assert problems(train[0]) == []
+    assert "middle_tip: 3D position is not a number" in problems(train[1])
+
+
+def test_a_picture_that_has_been_turned_is_refused(root):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = root / "sequence1" / "camera1" / "rgb" / "00000000.jpg"
+    Image.fromarray(hand(0).image).save(path, exif=exif)
+    with pytest.raises(ValueError, match=r"00000000\.jpg is turned by its EXIF orientation \(6\)"):
+        Hsd(root, "train")[0]
 
 
 def test_what_is_missing_or_damaged_is_named(root):

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from miniature import (
 )
 from scipy.spatial.transform import Rotation
 
+from auxhand.data.plausible import problems
 from auxhand.data.readers.interhand import InterHand
 
 REAL = Path(__file__).parents[3] / "../shared/realdata/dataset-samples/interhand2.6m"
@@ -54,6 +56,19 @@ def root(tmp_path):
     write_json(folder / "InterHand2.6M_val_joint_3d.json", joints)
     write_image(tmp_path / "images" / "val" / FILE, one.image)
     return tmp_path
+
+
+def test_a_joint_that_is_not_labelled_may_be_no_number_and_another_is_named(root):
+    path = root / "annotations" / "val" / "InterHand2.6M_val_joint_3d.json"
+    content = json.loads(path.read_text())
+    world = content["0"]["7"]["world_coord"]
+    world[21 + INTERHAND.index(MISSING)] = [None, float("nan"), 1]
+    world[INTERHAND.index("ring_dip")] = [None] * 3
+    write_json(path, content)
+    right, left, _ = InterHand(root, "val")
+    assert left.joints_xyz.isfinite().all()
+    assert left.joints_uv.isfinite().all()
+    assert "ring_dip: 3D position is not a number" in problems(right)
 
 
 def test_two_hands_are_two_samples(root):

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from auxhand.data.crops import CropRule
-from auxhand.data.readers.files import entry, numbers, read_json, read_labelled, require
+from auxhand.data.readers.files import entries, entry, numbers, read_json, read_labelled, require
 from auxhand.hand.skeleton import FINGERS, NUM_JOINTS, ORDERS
 from auxhand.sample import LEFT, RIGHT, SIDES, HandSample
 
@@ -167,13 +167,13 @@ def _hands(content: Any, where: str) -> Iterator[_Hand]:
         ValueError: no COCO file, an image named twice.
     """
     images: dict[str, dict[str, Any]] = {}
-    for image in _list(content, "images", where):
+    for image in entries(content, "images", where):
         key = str(entry(image, "id", where))
         if key in images:
             raise ValueError(f"{where}: image id {key} occurs twice: number the images anew")
         images[key] = image
     kinds = _categories(content)
-    for index, annotation in enumerate(_list(content, "annotations", where)):
+    for index, annotation in enumerate(entries(content, "annotations", where)):
         image_of = images.get(str(entry(annotation, "image_id", where)))
         name = str(annotation.get("id", index))
         if (found := list(_whole_body(annotation))) or "lefthand_kpts" in annotation:
@@ -181,12 +181,6 @@ def _hands(content: Any, where: str) -> Iterator[_Hand]:
                 yield _Hand(annotation, image_of, points, side, f"{name}_{side}")
         elif kinds.get(str(annotation.get("category_id")), True):
             yield _Hand(annotation, image_of, annotation.get("keypoints"), None, name)
-
-
-def _list(content: Any, name: str, where: str) -> list[Any]:
-    if not isinstance(values := entry(content, name, where), list):
-        raise ValueError(f"{where}: {name!r} is no list")
-    return values
 
 
 def _categories(content: dict[str, Any]) -> dict[str, bool]:

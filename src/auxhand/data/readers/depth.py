@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from auxhand.data.readers.files import Array, read_pixels
+from auxhand.arrays import Array
+from auxhand.data.readers.files import read_pixels
 
 
 def read_red_green(path: Path) -> tuple[Array, Array]:

@@ -10,13 +10,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from auxhand.arrays import Array
 from auxhand.data.image import load_stored, printable, upright
-
-Array = npt.NDArray[Any]
 
 
 def require(root: Path, needed: Collection[str], layout: str) -> None:
@@ -38,14 +36,14 @@ def require(root: Path, needed: Collection[str], layout: str) -> None:
 
 
 def read_image(path: Path) -> Tensor:
-    """A colour image as (3, H, W) float32 RGB in [0, 1], its EXIF orientation ignored: labels of
-    published datasets are for the stored pixels.
+    """A colour image as (3, H, W) float32 RGB in [0, 1]. Published pictures are not turned by EXIF;
+    one that is has been changed since, and nothing tells whether its labels fit it.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is no image, or a truncated one.
+        ValueError: a file that is no image, a truncated or turned one.
     """
-    return to_tensor(load_stored(_there(path))[0])
+    return read_labelled(path, None)
 
 
 def read_labelled(path: Path, size: tuple[int, int] | None) -> Tensor:
@@ -76,7 +74,7 @@ def read_labelled(path: Path, size: tuple[int, int] | None) -> Tensor:
             f"{printable(path)} is turned by its EXIF orientation ({orientation}), and its size "
             "does not tell whether its labels are too: save it without, as labelled"
         )
-    return to_tensor(fits[0])
+    return image_tensor(fits[0])
 
 
 def _there(path: Path) -> Path:
@@ -86,7 +84,7 @@ def _there(path: Path) -> Path:
     return path
 
 
-def to_tensor(image: Array) -> Tensor:
+def image_tensor(image: Array) -> Tensor:
     """(H, W, 3) uint8 RGB -> (3, H, W) float32 in [0, 1]."""
     return torch.from_numpy(image).permute(2, 0, 1).to(torch.float32).div_(255)
 
@@ -163,6 +161,23 @@ def _fits(values: Any, shape: tuple[int, ...]) -> bool:
     if not isinstance(values, (list, tuple)) or len(values) != shape[0]:
         return False
     return all(_fits(value, shape[1:]) for value in values)
+
+
+def told(joints: Tensor, valid: Tensor) -> Tensor:
+    """(21, 3) of which joints that are not valid and no numbers lie where they disturb no
+    computation: before the camera, at 1."""
+    return joints.where(valid[:, None] | joints.isfinite(), joints.new_tensor([0.0, 0.0, 1.0]))
+
+
+def entries(record: Any, name: str, where: str) -> list[Any]:
+    """The list `record[name]`.
+
+    Raises:
+        ValueError: no dictionary, or it has no such entry, or that is no list.
+    """
+    if not isinstance(values := entry(record, name, where), list):
+        raise ValueError(f"{where}: {name!r} is no list, but {brief(values)}")
+    return values
 
 
 def one_of(split: str, splits: Collection[str], dataset: str) -> str:

@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
+from auxhand.arrays import Array
 from auxhand.data.crops import CropRule
 from auxhand.data.image import VIDEOS, load_stored, photos_in, printable, upright
-from auxhand.data.readers.files import Array, to_tensor
+from auxhand.data.readers.files import image_tensor
 from auxhand.sample import HandSample
 
 
@@ -71,7 +72,7 @@ or a video: .mp4, .avi, .mov, .mkv, .webm, .m4v"""
             pixels = cv2.cvtColor(self._video.read(frame), cv2.COLOR_BGR2RGB)
             source = f"{printable(self._root.name)}/{frame}"
         return HandSample(
-            image=to_tensor(pixels),
+            image=image_tensor(pixels),
             source=f"{self.NAME}/{source}",
         )
 

@@ -55,11 +55,11 @@ HSD/
         self._xyz: dict[str, Tensor] = {}
         for part in parts:
             files = self._root / part / "K.json", self._root / part / "xyz.json"
-            self._K[part] = numbers(read_json(files[0]), (3, 3), str(files[0]))
+            self._K[part] = numbers(read_json(files[0]), (3, 3), str(files[0]), finite=False)
             poses = read_json(files[1])
             if not isinstance(poses, list):
                 raise ValueError(f"{files[1]} is no list of poses; expected:\n{self.LAYOUT}")
-            self._xyz[part] = numbers(poses, (len(poses), 21, 3), str(files[1]))
+            self._xyz[part] = numbers(poses, (len(poses), 21, 3), str(files[1]), finite=False)
             self._frames += [(part, frame) for frame in range(len(poses))]
 
     def __len__(self) -> int:

@@ -19,12 +19,14 @@ import torch
 
 from auxhand.data.crops import CropRule
 from auxhand.data.readers.files import (
+    entries,
     entry,
     numbers,
     one_of,
     read_image,
     read_json,
     require,
+    told,
 )
 from auxhand.geometry.camera import project
 from auxhand.hand.skeleton import NUM_JOINTS, reorder
@@ -76,10 +78,10 @@ InterHand2.6M/
 
 def _pairs(data: Any, where: str) -> Iterator[tuple[Any, Any, str]]:
     """Image and annotation, and what to call them."""
-    images = {entry(image, "id", where): image for image in entry(data, "images", where)}
-    for annotation in entry(data, "annotations", where):
+    images = {str(entry(image, "id", where)): image for image in entries(data, "images", where)}
+    for annotation in entries(data, "annotations", where):
         place = f"{where}, annotation {entry(annotation, 'id', where)}"
-        image = images.get(entry(annotation, "image_id", place))
+        image = images.get(str(entry(annotation, "image_id", place)))
         if image is None:
             raise ValueError(f"{place}: there is no image {annotation['image_id']}")
         yield image, annotation, place
@@ -98,7 +100,7 @@ def _hands(
         for key, shape in (("campos", (3,)), ("camrot", (3, 3)), ("focal", (2,)), ("princpt", (2,)))
     )
     at_frame = entry(entry(joints, capture, place), frame, place)
-    world = numbers(entry(at_frame, "world_coord", place), (2 * NUM_JOINTS, 3), place)
+    world = numbers(entry(at_frame, "world_coord", place), (2 * NUM_JOINTS, 3), place, finite=False)
     flags = numbers(entry(annotation, "joint_valid", place), (2 * NUM_JOINTS, 1), place)
     K = torch.diag(torch.cat([focal, focal.new_ones(1)]))
     K[:2, 2] = centre
@@ -108,7 +110,7 @@ def _hands(
         valid = reorder(flags[hand] > 0, "interhand")[:, 0]
         if not bool(valid.any()):
             continue
-        ours = reorder(xyz[hand], "interhand")
+        ours = told(reorder(xyz[hand], "interhand"), valid)
         labels = HandSample(
             K=K.float(),
             side=side,

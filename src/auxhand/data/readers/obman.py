@@ -32,12 +32,11 @@ from typing import Any, ClassVar, Final
 import cv2
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from auxhand.arrays import Array
 from auxhand.data.crops import CropRule
 from auxhand.data.readers.files import (
-    Array,
     entry,
     numbers,
     one_of,
@@ -104,11 +103,11 @@ obman/
         name = self._names[index]
         path = self._folder / "meta" / f"{name}.pkl"
         meta, where = load_arrays(path), str(path)
-        xyz = numbers(entry(meta, "coords_3d", where), (21, 3), where)
+        xyz = numbers(entry(meta, "coords_3d", where), (21, 3), where, finite=False)
         xyz = xyz * torch.tensor(EXTRINSIC, dtype=torch.float64)
-        uv = numbers(entry(meta, "coords_2d", where), (21, 2), where)
+        uv = numbers(entry(meta, "coords_2d", where), (21, 2), where, finite=False)
         side = entry(meta, "side", where)
-        if side not in _HAND_VALUES:
+        if not isinstance(side, str) or side not in _HAND_VALUES:
             raise ValueError(f"{where}: side is {side!r}, expected 'right' or 'left'")
         image = read_image(self._folder / "rgb" / f"{name}.jpg")
         segments = self._channel("segm", name, image)
@@ -151,6 +150,8 @@ def _mano(model: ManoModel, meta: Any, xyz: Tensor, where: str) -> Tensor:
     rest = (model.joint_regressor @ model.template)[list(_RIGID)].double().numpy()
     ours = [ORDERS["mano"].index(joint) for joint in _RIGID]
     seen = xyz[ours].numpy()
+    from scipy.spatial.transform import Rotation  # nearly a second to import
+
     turn, _ = Rotation.align_vectors(seen[1:] - seen[0], rest[1:] - rest[0])
     whole = torch.from_numpy(turn.as_rotvec()).float()
     return torch.cat([whole, fingers, torch.zeros(10)])

@@ -84,16 +84,18 @@ class RHD:
         if not isinstance(annotation, dict) or not {"uv_vis", "xyz", "K"} <= annotation.keys():
             raise ValueError(f"{where}: expected uv_vis, xyz and K")
         hand = slice(_FIRST[side], _FIRST[side] + NUM_JOINTS)
-        uv_vis = reorder(numbers(annotation["uv_vis"], (42, 3), where)[hand], "rhd")
+        uv_vis = reorder(numbers(annotation["uv_vis"], (42, 3), where, finite=False)[hand], "rhd")
         depth = self.folder / "depth" / f"{number:05d}.png"
         red, green = read_red_green(depth)
         metres = same_size(image, (256 * red + green) * (_FARTHEST / 65535), depth)
         return HandSample(
             image=image,
-            K=numbers(annotation["K"], (3, 3), where),
+            K=numbers(annotation["K"], (3, 3), where, finite=False),
             side=side,
             joints_uv=uv_vis[:, :2].contiguous(),
-            joints_xyz=reorder(numbers(annotation["xyz"], (42, 3), where)[hand], "rhd"),
+            joints_xyz=reorder(
+                numbers(annotation["xyz"], (42, 3), where, finite=False)[hand], "rhd"
+            ),
             joint_valid=torch.ones(NUM_JOINTS, dtype=torch.bool),
             joint_visible=uv_vis[:, 2] > 0.5,
             depth=torch.from_numpy(metres.astype(np.float32)),

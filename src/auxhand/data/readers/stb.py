@@ -22,7 +22,6 @@ from typing import ClassVar, Literal, get_args
 import cv2
 import numpy as np
 import torch
-from scipy.io import loadmat
 
 from auxhand.data.crops import CropRule
 from auxhand.data.readers.depth import read_red_green, register
@@ -124,12 +123,15 @@ def _read_labels(path: Path) -> torch.Tensor:
         ValueError: no MATLAB file with handPara of (3, 21, N).
     """
     try:
+        from scipy.io import loadmat
+
         joints = loadmat(path)["handPara"]
+        count = joints.shape[2]
     except Exception as error:  # a damaged file can fail in any way
         raise ValueError(
             f"{path} is no MATLAB file with handPara ({error}): copy it anew"
         ) from error
-    joints = numbers(joints, (3, NUM_JOINTS, joints.shape[-1]), str(path)) * _MILLIMETRE
+    joints = numbers(joints, (3, NUM_JOINTS, count), str(path), finite=False) * _MILLIMETRE
     xyz = reorder(joints.permute(2, 1, 0), "stb").contiguous()
     xyz[:, WRIST] = 2 * xyz[:, WRIST] - xyz[:, ROOT]
     return xyz

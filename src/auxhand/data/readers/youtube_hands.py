@@ -23,7 +23,15 @@ import torch
 from torch import Tensor
 
 from auxhand.data.crops import CropRule
-from auxhand.data.readers.files import entry, numbers, one_of, read_image, read_json, require
+from auxhand.data.readers.files import (
+    entries,
+    entry,
+    numbers,
+    one_of,
+    read_image,
+    read_json,
+    require,
+)
 from auxhand.hand.mano import ManoModel, load_mano
 from auxhand.hand.skeleton import reorder
 from auxhand.sample import LEFT, RIGHT, HandSample
@@ -95,10 +103,10 @@ data/
 
 
 def _hands(content: Any, model: ManoModel | None, where: str) -> list[_Hand]:
-    images = {entry(i, "id", where): i for i in entry(content, "images", where)}
+    images = {str(entry(i, "id", where)): i for i in entries(content, "images", where)}
     hands = []
-    for annotation in entry(content, "annotations", where):
-        image = images.get(entry(annotation, "image_id", where))
+    for annotation in entries(content, "annotations", where):
+        image = images.get(str(entry(annotation, "image_id", where)))
         place = f"{where}, annotation {entry(annotation, 'id', where)}"
         if image is None:
             raise ValueError(f"{place}: there is no image {annotation['image_id']}")
@@ -109,13 +117,24 @@ def _hands(content: Any, model: ManoModel | None, where: str) -> list[_Hand]:
         hands.append(
             _Hand(
                 name=str(entry(image, "name", where)),
-                size=(int(entry(image, "width", where)), int(entry(image, "height", where))),
+                size=_size(image, where),
                 side=LEFT if entry(annotation, "is_left", place) else RIGHT,
                 identity=str(annotation["id"]),
                 uv=uv,
             )
         )
     return hands
+
+
+def _size(image: Any, where: str) -> tuple[int, int]:
+    """Width and height of a frame as labelled."""
+    width, height = (
+        numbers(entry(image, name, where), (), f"{where}, {name}").item()
+        for name in ("width", "height")
+    )
+    if not (width >= 1 and height >= 1):
+        raise ValueError(f"{where}: a frame of {width:g} x {height:g} pixels")
+    return round(width), round(height)
 
 
 def _joints(vertices: Tensor, model: ManoModel) -> Tensor:

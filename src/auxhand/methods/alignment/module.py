@@ -5,35 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from auxhand.data.augment import Contents
 from auxhand.losses.elbo import annealed, elbo, kl_between, kl_to_prior
 from auxhand.losses.pose import masked_mean
+from auxhand.methods.alignment.encoding import (
+    decoders_of,
+    encoded,
+    encoded_jointly,
+    encoders_of,
+    joint_heads,
+)
 from auxhand.methods.alignment.modalities import CLOUD_UNIT, MODALITIES, Networks, Weights
-from auxhand.methods.alignment.strategy import Strategy, parse_pairs
+from auxhand.methods.alignment.strategy import Strategy, lessons, parse_pairs
 from auxhand.metrics import ValidationMetrics
-from auxhand.models.gaussian import Gaussian, GaussianEncoder, GaussianHeads, product
+from auxhand.models.gaussian import GaussianEncoder, Posterior
 from auxhand.models.latent_pose import LatentPoseNet
 from auxhand.monitor import Lessons, Posteriors, noise
 from auxhand.optim import Parts, Schedule, adam
-from auxhand.sample import HandBatch, HandPose, Observation
+from auxhand.sample import HandBatch, HandPose, Seen
 
 JOINT = "joint"
-
-
-class Posterior(NamedTuple):
-    """q(z | .) of B samples, and for which of them it is known, (B,) bool."""
-
-    q: Gaussian
-    valid: Tensor
-
-
-Seen = dict[str, Observation]
 
 
 class Alignment(LightningModule):
@@ -91,21 +88,10 @@ class Alignment(LightningModule):
         self.schedule = schedule or Schedule()
         self.parts = parts or Parts()
         self.seed = seed
-        self.encoders, self.decoders = nn.ModuleDict(), nn.ModuleDict()
-        for letter in self.pairs.encoded:
-            features = MODALITIES[letter].encode
-            assert features is not None  # as `parse_pairs` has seen
-            self.encoders[letter] = features(self.networks)
-            if strategy != "S3" or letter == self.pairs.encoded[0]:  # it has a posterior of its own
-                encoder = GaussianEncoder(self.encoders[letter], self.networks.latent)
-                self.encoders[letter] = encoder
-        for letter in self.pairs.decoded:
-            decoder = MODALITIES[letter].decode
-            assert decoder is not None
-            self.decoders[letter] = decoder(self.networks)
+        self.encoders = encoders_of(self.pairs, strategy, self.networks)
+        self.decoders = decoders_of(self.pairs, self.networks)
         if strategy == "S3":
-            widths = [int(self.features_of(letter).features) for letter in self.encoders]  # type: ignore[arg-type]
-            self.joint = GaussianHeads(sum(widths), self.networks.latent)
+            self.joint = joint_heads(self.encoders, self.networks)
         self.validation = ValidationMetrics()
         self.lessons, self.posteriors = Lessons(), Posteriors()
         self.terms: dict[str, Tensor] = {}
@@ -134,44 +120,11 @@ class Alignment(LightningModule):
 
     def encode(self, letter: str, seen: Seen) -> Posterior:
         """q(z | x) of one modality; N(0, I), and not valid, for samples that lack it."""
-        encoder = self.encoders[letter]
-        assert isinstance(encoder, GaussianEncoder)
-        features, valid = self.features(letter, seen)
-        return Posterior(_spread(encoder.heads(features), valid), valid)
-
-    def features_of(self, letter: str) -> nn.Module:
-        """The network from a modality to features."""
-        encoder = self.encoders[letter]
-        return encoder.features if isinstance(encoder, GaussianEncoder) else encoder
-
-    def features(self, letter: str, seen: Seen) -> tuple[Tensor, Tensor]:
-        """Features (B', F) of the B' samples that have the modality, and which of the B these are.
-
-        Others are not given to the encoder: zeros would count in its batch normalisation.
-        """
-        value, valid = seen[letter].value, seen[letter].complete
-        features = self.features_of(letter)
-        if not valid.any():
-            return value.new_zeros(0, int(features.features)), valid  # type: ignore[arg-type]
-        return features(value if valid.all() else value[valid]), valid
+        return encoded(self.encoders[letter], seen[letter])
 
     def encode_jointly(self, seen: Seen) -> tuple[Posterior, Posterior]:
-        """q(z | x) of the first modality and q(z | x, w) of all, from concatenated features.
-
-        The joint encoder of Eq. 5.3, which the chapter leaves open: the encoders' features side by
-        side, then two fully connected layers. Of complete samples only.
-        """
-        first = self.pairs.encoded[0]
-        features = {letter: self.features(letter, seen) for letter in self.pairs.encoded}
-        complete = torch.stack([valid for _, valid in features.values()]).all(dim=0)
-        parts = [f[complete[valid]].float() for f, valid in features.values()]
-        encoder = self.encoders[first]
-        assert isinstance(encoder, GaussianEncoder)
-        alone, valid = features[first]
-        return (
-            Posterior(_spread(encoder.heads(alone), valid), valid),
-            Posterior(_spread(self.joint(torch.cat(parts, dim=1)), complete), complete),
-        )
+        """q(z | x) of the first modality and q(z | x, w) of all (Eq. 5.3)."""
+        return encoded_jointly(self.encoders, self.joint, seen)
 
     def posterior(self, seen: Seen, inputs: str) -> Posterior:
         """q(z | inputs), as tested: of one modality, or of several as the strategy joins them.
@@ -190,13 +143,7 @@ class Alignment(LightningModule):
             return self.encode_jointly(seen)[1]
         if self.strategy != "S4":
             raise ValueError(f"{self.strategy} cannot be given {inputs} together")
-        return self.product([self.encode(letter, seen) for letter in inputs])
-
-    @staticmethod
-    def product(experts: list[Posterior]) -> Posterior:
-        """GProd (Eq. 5.5) of the experts that each sample has."""
-        q = product([expert.q for expert in experts], [expert.valid for expert in experts])
-        return Posterior(q, torch.stack([expert.valid for expert in experts]).any(dim=0))
+        return Posterior.product([self.encode(letter, seen) for letter in inputs])
 
     # ---- objectives, to be minimised: each the negative of its equation ----
 
@@ -236,7 +183,7 @@ class Alignment(LightningModule):
     def product_alignment(self, seen: Seen) -> Tensor:
         """Eq. 5.4: the ELBO of each modality, and the likelihood under the product of them all."""
         experts = {letter: self.encode(letter, seen) for letter in self.pairs.encoded}
-        joint = self.product(list(experts.values()))
+        joint = Posterior.product(list(experts.values()))
         # Where one expert is all there is, the product is that expert over again.
         several = torch.stack([expert.valid for expert in experts.values()]).sum(dim=0) > 1
         joint = joint._replace(valid=several)
@@ -296,10 +243,8 @@ class Alignment(LightningModule):
         kl = kl_to_prior(*posterior.q)
         total = masked_mean(kl.sum(dim=1), posterior.valid)
         self.record(f"kl_{name}", total)
-        if posterior.valid.any():
-            means = kl.detach()[posterior.valid].mean(dim=0)
-            active = self.posteriors.watch(name, means, self.global_step, self.beta)
-            self.record(f"active_{name}", active)
+        valid, step = posterior.valid, self.global_step
+        self.terms |= self.posteriors.watch(name, kl, valid, step, self.beta)
         return total
 
     def record(self, name: str, value: Tensor) -> None:
@@ -321,26 +266,13 @@ class Alignment(LightningModule):
             ValueError: the data has nothing of a modality that is to be learnt.
         """
         seen = self.observe(batch)
-        self.lessons.check(partial(self.teaching, seen))
+        self.lessons.check(partial(lessons, self.strategy, self.pairs, seen))
         self.terms = {}
         loss = self.objective(seen)
         self.log_dict({f"train/{k}": v for k, v in self.terms.items()}, batch_size=len(batch))
         self.log("train/beta", self.beta, batch_size=len(batch))
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch))
         return loss
-
-    def teaching(self, seen: Seen) -> dict[str, Tensor]:
-        """What the parts of the strategy learn from, in words, and which samples have it, (B,)."""
-        samples = {}
-        for letter in self.pairs.decoded:
-            samples[f"{letter} ({MODALITIES[letter].name})"] = seen[letter].valid
-        for letter in self.pairs.encoded:
-            whole = "" if seen[letter].joints is None else " with all its joints"
-            samples[f"{letter} ({MODALITIES[letter].name}){whole}"] = seen[letter].complete
-        if self.strategy == "S3":
-            complete = torch.stack([seen[letter].complete for letter in self.pairs.encoded])
-            samples[f"{' and '.join(self.pairs.encoded)} together"] = complete.all(dim=0)
-        return samples
 
     @torch.no_grad()
     def predict(self, batch: HandBatch, inputs: str = "R") -> HandPose:
@@ -374,11 +306,3 @@ class Alignment(LightningModule):
         """Adam with the schedule, stepped once an optimiser step."""
         groups = self.parts.groups(self, self.learning_rate)
         return adam(groups, self.learning_rate, self.schedule, self.steps, betas=self.betas)
-
-
-def _spread(q: Gaussian, valid: Tensor) -> Gaussian:
-    """Posteriors of the valid ones of B samples, at their places among them; N(0, I) elsewhere."""
-    if bool(valid.all()):
-        return q
-    place = valid.nonzero()[:, 0]
-    return Gaussian(*(t.new_zeros(len(valid), t.shape[1]).index_copy(0, place, t) for t in q))

@@ -6,7 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from auxhand.methods.alignment.modalities import MODALITIES
+from auxhand.sample import Seen
 
 Strategy = Literal["S1", "S2", "S3", "S4", "Spurr"]
 """S1 to S4 are those of Table 5.1, "Spurr" the baseline of Eq. 3.6."""
@@ -59,6 +63,20 @@ def parse_pairs(pairs: str, strategy: Strategy) -> Pairs:
     if problem is not None:
         raise ValueError(f"strategy {strategy} takes {problem}; not {pairs}")
     return Pairs(encoded, decoded)
+
+
+def lessons(strategy: Strategy, pairs: Pairs, seen: Seen) -> dict[str, Tensor]:
+    """What the parts of the strategy learn from, in words, and which samples have it, (B,)."""
+    samples = {}
+    for letter in pairs.decoded:
+        samples[f"{letter} ({MODALITIES[letter].name})"] = seen[letter].valid
+    for letter in pairs.encoded:
+        whole = "" if seen[letter].joints is None else " with all its joints"
+        samples[f"{letter} ({MODALITIES[letter].name}){whole}"] = seen[letter].complete
+    if strategy == "S3":
+        complete = torch.stack([seen[letter].complete for letter in pairs.encoded])
+        samples[f"{' and '.join(pairs.encoded)} together"] = complete.all(dim=0)
+    return samples
 
 
 def _aligns(encoded: str, algorithm: str) -> str | None:

@@ -13,11 +13,10 @@ from torch import Tensor
 from auxhand.data.augment import Contents
 from auxhand.losses.elbo import kl_to_prior, weighted_elbo
 from auxhand.losses.pose import masked_mean
-from auxhand.methods.dvae.posterior import Posterior, encoded, others
+from auxhand.methods.dvae.posterior import encoded, others
 from auxhand.methods.dvae.variables import (
     VARIABLES,
     Networks,
-    Seen,
     joined,
     labels_alone,
     viewpoints_alone,
@@ -25,10 +24,10 @@ from auxhand.methods.dvae.variables import (
 from auxhand.methods.dvae.variant import VARIANTS, VariantName, Weights
 from auxhand.metrics import ValidationMetrics
 from auxhand.models.disentangled import DisentangledNet
-from auxhand.models.gaussian import Gaussian
+from auxhand.models.gaussian import Gaussian, Posterior
 from auxhand.monitor import Lessons, Posteriors, noise
 from auxhand.optim import Schedule, adam
-from auxhand.sample import HandBatch, HandPose
+from auxhand.sample import HandBatch, HandPose, Seen
 
 LABELLED, UNPAIRED, WEAK = "labelled", "unpaired", "weak"
 """Names of the streams: all is told; poses without their images; images with viewpoints alone."""
@@ -268,14 +267,10 @@ class DisentangledVAE(LightningModule):
         mean over the samples that have it."""
         total = torch.zeros((), device=self.device)
         for factor, (q, valid) in posteriors.items():
-            kl = kl_to_prior(*q)
-            mean = masked_mean(kl.sum(dim=1), valid)
-            self.record(f"kl_{source}_{factor}", mean)
-            if valid.any():
-                name, means = f"{source}_{factor}", kl.detach()[valid].mean(dim=0)
-                active = self.posteriors.watch(name, means, self.global_step, self.beta)
-                self.record(f"active_{name}", active)
-            total = total + mean
+            kl, name = kl_to_prior(*q), f"{source}_{factor}"
+            total = total + (mean := masked_mean(kl.sum(dim=1), valid))
+            self.terms[f"kl_{name}"] = mean.detach()
+            self.terms |= self.posteriors.watch(name, kl, valid, self.global_step, self.beta)
         return total
 
     def record(self, name: str, value: Tensor) -> None:

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from auxhand.models.gaussian import Gaussian
+from auxhand.models.gaussian import Gaussian, Posterior
 from auxhand.sample import Observation
-
-
-class Posterior(NamedTuple):
-    """q of B samples, and for which of them it is known, (B,) bool; N(0, I) for the others."""
-
-    q: Gaussian
-    valid: Tensor
-
-    def detached(self) -> Posterior:
-        """Without gradient."""
-        return Posterior(Gaussian(self.q.mu.detach(), self.q.logvar.detach()), self.valid)
 
 
 def encoded(encoder: Callable[[Tensor], Gaussian], seen: Observation, dimensions: int) -> Posterior:
@@ -29,13 +17,10 @@ def encoded(encoder: Callable[[Tensor], Gaussian], seen: Observation, dimensions
     valid = seen.complete
     if valid.all():
         return Posterior(encoder(seen.value), valid)
-    shape = len(valid), dimensions
-    mu, logvar = seen.value.new_zeros(shape), seen.value.new_zeros(shape)
     if valid.any():
-        place = valid.nonzero()[:, 0]
-        q = encoder(seen.value[valid])
-        mu, logvar = mu.index_copy(0, place, q.mu), logvar.index_copy(0, place, q.logvar)
-    return Posterior(Gaussian(mu, logvar), valid)
+        return Posterior.of(encoder(seen.value[valid]), valid)
+    prior = seen.value.new_zeros(len(valid), dimensions)
+    return Posterior(Gaussian(prior, prior), valid)
 
 
 def others(valid: Tensor, noise: torch.Generator) -> Tensor:

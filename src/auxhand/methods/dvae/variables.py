@@ -17,7 +17,7 @@ from auxhand.models.backbone import ImageFeatures
 from auxhand.models.dcgan import DCGANDecoder
 from auxhand.models.mlp import PoseDecoder, PoseFeatures
 from auxhand.models.viewpoint import ViewpointDecoder, ViewpointFeatures
-from auxhand.sample import HandBatch, Observation
+from auxhand.sample import HandBatch, Observation, Seen
 
 IMAGE_UNIT = 1 / 255
 """What counts as 1 in the likelihood of images. The chapter names none, but only in steps of 8-bit
@@ -48,10 +48,6 @@ class Networks:
     layers: int = 6
     cells: int = 64
     map_width: int = 64
-
-
-Seen = dict[str, Observation]
-"""Variables by name."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ SOURCE, TARGET = "source", "target"
 the plain crop, and one with diversity augmentation."""
 
 Stage = Literal["pretrain", "finetune"]
-Pose = tuple[Tensor, Tensor]
+UVD = tuple[Tensor, Tensor]
 """uv (B, 21, 2) pixels of the crop and d (B, 21) in reference lengths."""
 
 
@@ -103,9 +103,9 @@ class Predicted(NamedTuple):
     """
 
     numbers: Tensor
-    pose: Pose
+    pose: UVD
     K: Tensor
-    perturbed: Pose
+    perturbed: UVD
     T: Tensor
     size: int
 
@@ -313,7 +313,7 @@ class SemiHand(LightningModule):
         pose, perturbed = ((p.uv.float().cpu(), p.d.float().cpu()) for p in (seen, moved))
         return Predicted(batch.index.cpu(), pose, _cameras(batch).cpu(), perturbed, T, size)
 
-    def judged(self, pose: Pose, seen: Predicted) -> Labels:
+    def judged(self, pose: UVD, seen: Predicted) -> Labels:
         """p^ with r = P(p^) and C(p^) (Eq. 6.5, 6.8)."""
         r = corrected(*pose, seen.K, self.template)
         correction = (r.uv, r.d) if self.objective.registration else pose

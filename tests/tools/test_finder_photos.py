@@ -1,21 +1,11 @@
 """Which photos `tools/finder_photos.py` keeps for reports."""
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
 
+import finder_photos
 import pytest
-
-
-@pytest.fixture
-def tool():
-    path = Path(__file__).parents[1] / "tools" / "finder_photos.py"
-    spec = importlib.util.spec_from_file_location("finder_photos", path)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -33,16 +23,16 @@ def pool(tmp_path):
     return tmp_path
 
 
-def test_reported_photos_are_left_out(tool, pool):
-    taken = {int(Path(entry["file"]).stem) for entry in tool.with_boxes(pool)}
+def test_reported_photos_are_left_out(pool):
+    taken = {int(Path(entry["file"]).stem) for entry in finder_photos.with_boxes(pool)}
     fifth, odd = set(range(4, 60, 5)), set(range(1, 30, 2))
     assert taken == set(range(60)) - fifth - odd
-    empty = {int(Path(entry["file"]).stem) for entry in tool.without_hands(pool)}
+    empty = {int(Path(entry["file"]).stem) for entry in finder_photos.without_hands(pool)}
     assert empty == set(range(0, 20, 2))
 
 
-def test_parts_and_boxes(tool, pool):
-    entries = tool.with_boxes(pool)
-    assert [e["part"] for e in entries].count("val") == -(-len(entries) // tool.VALIDATED)
+def test_parts_and_boxes(pool):
+    entries = finder_photos.with_boxes(pool)
+    assert [e["part"] for e in entries].count("val") == -(-len(entries) // finder_photos.VALIDATED)
     assert entries[0]["boxes"] == [[0.5, 1.5, 3, 4]]
-    assert all(not entry["boxes"] for entry in tool.without_hands(pool))
+    assert all(not entry["boxes"] for entry in finder_photos.without_hands(pool))

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from auxhand.losses.detection import (
+    DEVIATION,
+    LEAST_WEIGHT,
     NARROWEST,
-    NEAR,
-    SPREAD,
     box_loss,
     cell_targets,
     centre_focal_loss,
-    side_loss,
+    side_map_loss,
 )
 
 STRIDE = 8
@@ -28,7 +28,7 @@ def test_target_is_one_in_the_cell_of_the_centre_and_a_gaussian_about_it():
     # 80 x 40 pixels about pixel (59.5, 27.5), which cell (3, 7) holds.
     targets = cell_targets(*one(19.5, 7.5, 99.5, 47.5), (8, 16), STRIDE)
     assert targets.presence[0, 3, 7] == 1
-    sigma = SPREAD * 80 / STRIDE, max(SPREAD * 40 / STRIDE, NARROWEST)
+    sigma = DEVIATION * 80 / STRIDE, max(DEVIATION * 40 / STRIDE, NARROWEST)
     expected = math.exp(-((2 / sigma[0]) ** 2) / 2 - (1 / sigma[1]) ** 2 / 2)
     assert targets.presence[0, 4, 9].item() == pytest.approx(expected, rel=1e-12)
     assert (targets.presence == 1).sum() == 1
@@ -58,8 +58,8 @@ def test_targets_are_those_of_a_loop(seed):
     for n, (x0, y0, x1, y1) in enumerate(boxes):
         column = min(int(((x0 + x1) / 2 + 0.5) // STRIDE), 11)
         row = min(int(((y0 + y1) / 2 + 0.5) // STRIDE), 9)
-        sx = max(SPREAD * (x1 - x0) / STRIDE, NARROWEST)
-        sy = max(SPREAD * (y1 - y0) / STRIDE, NARROWEST)
+        sx = max(DEVIATION * (x1 - x0) / STRIDE, NARROWEST)
+        sy = max(DEVIATION * (y1 - y0) / STRIDE, NARROWEST)
         for r in range(10 if valid[n] else 0):
             for c in range(12):
                 gaussians[n, r, c] = math.exp(
@@ -67,7 +67,9 @@ def test_targets_are_those_of_a_loop(seed):
                 )
     np.testing.assert_allclose(targets.presence[0], gaussians.max(0), atol=1e-12)
     shares = np.where(
-        (gaussians.argmax(0) == np.arange(3)[:, None, None]) & (gaussians >= NEAR), gaussians, 0
+        (gaussians.argmax(0) == np.arange(3)[:, None, None]) & (gaussians >= LEAST_WEIGHT),
+        gaussians,
+        0,
     )
     sums = shares.sum((1, 2), keepdims=True)
     np.testing.assert_allclose(targets.shares[0], shares / np.maximum(sums, 1e-300), atol=1e-12)
@@ -117,7 +119,7 @@ def test_losses_without_hands_are_zero_with_a_gradient():
     logits = torch.zeros(1, 2, 2, requires_grad=True)
     shares, nobody = torch.zeros(1, 1, 2, 2), torch.tensor([[False]])
     total = box_loss(prediction, torch.zeros(1, 1, 4), shares)
-    total = total + side_loss(logits, torch.zeros(1, 1), nobody, shares)
+    total = total + side_map_loss(logits, torch.zeros(1, 1), nobody, shares)
     total.backward()
     assert total == 0
     assert prediction.grad is not None
@@ -128,9 +130,9 @@ def test_side_loss_asks_only_where_the_side_is_known():
     logits = torch.tensor([[[2.0, -1.0]]], dtype=torch.float64)
     shares = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]], dtype=torch.float64)
     right = torch.tensor([[1.0, math.nan]], dtype=torch.float64)
-    loss = side_loss(logits, right, torch.tensor([[True, False]]), shares)
+    loss = side_map_loss(logits, right, torch.tensor([[True, False]]), shares)
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-2)), rel=1e-12)
-    both = side_loss(logits, torch.ones(1, 2).double(), torch.tensor([[True, True]]), shares)
+    both = side_map_loss(logits, torch.ones(1, 2).double(), torch.tensor([[True, True]]), shares)
     mean = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 2
     assert both.item() == pytest.approx(mean, rel=1e-12)
 
@@ -142,7 +144,7 @@ def test_gradients():
     targets = cell_targets(boxes, torch.tensor([[True]]), (3, 4), STRIDE)
     assert gradcheck(lambda x: centre_focal_loss(x, targets.presence), logits)
     right, known = torch.ones(1, 1, dtype=torch.float64), torch.tensor([[True]])
-    assert gradcheck(lambda x: side_loss(x, right, known, targets.shares), logits)
+    assert gradcheck(lambda x: side_map_loss(x, right, known, targets.shares), logits)
     corner = torch.rand(1, 3, 4, 2, dtype=torch.float64)
     prediction = torch.cat([corner, corner + 15 + torch.rand_like(corner)], -1).requires_grad_()
     assert gradcheck(lambda x: box_loss(x, boxes, targets.shares), prediction)
