@@ -15,7 +15,7 @@ from torch import Tensor
 from auxhand.geometry.camera import project
 from auxhand.geometry.pose25d import lift_closed_form
 from auxhand.geometry.precision import full_precision
-from auxhand.hand.anatomy import BONE_RANGES
+from auxhand.hand.anatomy import BONE_RANGES, bone_lengths
 from auxhand.hand.registration import correct, register
 from auxhand.hand.skeleton import BONES, REFERENCE_BONE, ROOT
 from auxhand.losses.consistency import DEPTH_WEIGHT, pose_distance
@@ -83,6 +83,30 @@ def _through_space(
         torch.where(valid[..., None], depth, d),
         valid,
     )
+
+
+def typical_lengths(poses: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """(20,) median lengths of `skeleton.BONES`, in reference lengths, of the poses that can be
+    lifted: a template of hands whose proportions nobody has measured.
+
+    Args:
+        poses: batches of uv (B, 21, 2) and d (B, 21) with the crops' intrinsics (B, 3, 3).
+
+    Raises:
+        ValueError: no pose can be lifted.
+    """
+    lengths = []
+    for uv, d, K in poses:
+        lifted = lift_closed_form(uv, d, K, REFERENCE_BONE)
+        lengths.append(bone_lengths(lifted.xyz)[lifted.valid])
+    known = torch.cat(lengths)
+    if not len(known):
+        raise ValueError(
+            "no prediction on the unlabelled images shows bone 9-10 well enough to estimate a "
+            "hand's proportions: pre-train longer, or give a template"
+        )
+    median = known.median(dim=0).values
+    return median / median[REFERENCE]
 
 
 def confidence(

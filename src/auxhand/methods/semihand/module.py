@@ -23,11 +23,9 @@ from torch import Tensor
 
 from auxhand.data.augment import Contents
 from auxhand.data.perturbation import Perturbation
-from auxhand.geometry.pose25d import lift_closed_form
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
-from auxhand.hand.anatomy import bone_lengths
-from auxhand.hand.skeleton import BONES, REFERENCE_BONE
+from auxhand.hand.skeleton import BONES
 from auxhand.losses.consistency import (
     DEPTH_WEIGHT,
     OUTPUT_CELLS,
@@ -39,8 +37,8 @@ from auxhand.losses.consistency import (
     view_consistency,
 )
 from auxhand.losses.pose import mask_loss, masked_mean
-from auxhand.losses.pseudo_labels import REFERENCE, confidence, corrected, renewed
-from auxhand.losses.supervision import labelled_joints, relative_pose
+from auxhand.losses.pseudo_labels import confidence, corrected, renewed, typical_lengths
+from auxhand.losses.supervision import TERMS, labelled_joints, relative_pose
 from auxhand.methods.semihand.labels import Labels, PseudoLabels
 from auxhand.metrics import ValidationMetrics
 from auxhand.models.pose_net import PoseNet
@@ -73,6 +71,8 @@ class Objective:
         difficulties: trusted samples are shown with diversity augmentation, the others with
             perturbation (Ch. 6.3.4); without, all of them are perturbed.
         detached: the side of L_vc without a gradient.
+        presence, side: weights of what a network says besides, which L_sup then teaches too, so
+            that a model which finds hands does not forget it; the chapter's network says neither.
     """
 
     depth: float = DEPTH_WEIGHT
@@ -85,6 +85,8 @@ class Objective:
     registration: bool = True
     difficulties: bool = True
     detached: Detached = "neither"
+    presence: float = 0.0
+    side: float = 0.0
 
 
 class Predicted(NamedTuple):
@@ -183,12 +185,16 @@ class SemiHand(LightningModule):
         return total
 
     def mixed(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
-        """The weighted terms of Eq. 6.1; f(x) of both streams is one pass."""
+        """The weighted terms of Eq. 6.1; f(x) of both streams is one pass. Crops that are known to
+        show no hand have no pose that could be consistent."""
         weights, count = self.objective, len(source)
         image = torch.cat([source.image, target.first.image])
         size = image.shape[-1]
         stages = self.network.stages(_channels_last(image))
-        seen = _pose_and_mask(stages[-1])
+        empty = source.valid["presence"] & (source.presence == 0)
+        hand = torch.cat([~empty, torch.ones_like(target.first.valid["image"])])
+        image = image[hand]
+        seen = PoseAndMask(*(value[hand] for value in _pose_and_mask(stages[-1])))
         terms = {"supervised": self.supervised([_first(s, count) for s in stages], source)}
         T = self.perturbation.draw(len(image), size, noise(self.seed, self, "cpu")).to(image)
         moved = self._read(warp_image(image, T, (size, size), padding="border"))
@@ -199,8 +205,9 @@ class SemiHand(LightningModule):
             cross = cross_modal_consistency(seen.uv, seen.mask, size).mean()
             terms["cross_modal"] = weights.consistency * cross
         if weights.pseudo_labels:
-            perturbed = PoseAndMask(*(value[count:] for value in moved))
-            terms["pseudo_labels"] = self._unsupervised(target, perturbed, T[count:])
+            perturbed = PoseAndMask(*(value[-len(target.first) :] for value in moved))
+            pseudo = self._unsupervised(target, perturbed, T[-len(target.first) :])
+            terms["pseudo_labels"] = pseudo
         return terms
 
     def supervised(self, stages: Iterable[HandPose], batch: HandBatch) -> Tensor:
@@ -213,7 +220,11 @@ class SemiHand(LightningModule):
             p = _pose_and_mask(pose)
             distance = joint_distance((p.uv, p.d), truth, unit, self.objective.depth)
             mask = mask_loss(p.mask, batch.mask, batch.valid["mask"])
-            losses.append(masked_mean(distance, valid) + self.objective.mask * mask)
+            loss = masked_mean(distance, valid) + self.objective.mask * mask
+            for name in ("presence", "side"):
+                if weight := getattr(self.objective, name):
+                    loss = loss + weight * TERMS[name](pose, batch)
+            losses.append(loss)
         return torch.stack(losses).mean()
 
     def _unsupervised(self, target: Views, perturbed: PoseAndMask, T: Tensor) -> Tensor:
@@ -280,7 +291,7 @@ class SemiHand(LightningModule):
         if first:
             self.labels = PseudoLabels(1 + max(int(seen.numbers.max()) for seen in found))
             if not self.given:
-                self.template = _typical(found)
+                self.template = typical_lengths([(*seen.pose, seen.K) for seen in found])
         for seen in found:
             pose = seen.pose
             if not first:
@@ -341,26 +352,6 @@ def _of_all_processes(own: list[Predicted]) -> list[Predicted]:
     shares: list[list[Predicted]] = [[] for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather_object(shares, own)
     return [seen for share in shares for seen in share]
-
-
-def _typical(found: Sequence[Predicted]) -> Tensor:
-    """(20,) median lengths of bones, in reference lengths, of predictions that can be lifted.
-
-    Raises:
-        ValueError: none can.
-    """
-    lengths = []
-    for seen in found:
-        lifted = lift_closed_form(*seen.pose, seen.K, REFERENCE_BONE)
-        lengths.append(bone_lengths(lifted.xyz)[lifted.valid])
-    known = torch.cat(lengths)
-    if not len(known):
-        raise ValueError(
-            "no prediction on the unlabelled images shows bone 9-10 well enough to estimate a "
-            "hand's proportions: pre-train longer, or give a template"
-        )
-    median = known.median(dim=0).values
-    return median / median[REFERENCE]
 
 
 def _pose_and_mask(pose: HandPose) -> PoseAndMask:
