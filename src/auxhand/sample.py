@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from auxhand.geometry.camera import CROP_FOV, intrinsics_from_fov
 from auxhand.geometry.crop import Crop
 from auxhand.hand.skeleton import NUM_JOINTS
 
@@ -179,6 +180,19 @@ class HandBatch:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def cameras(self) -> Tensor:
+        """(B, 3, 3) intrinsics; where none are told, as from far away (`camera.CROP_FOV`)."""
+        size = self.image.shape[-1]
+        far = intrinsics_from_fov(CROP_FOV, size, size).to(self.K)
+        return torch.where(self.valid["K"][:, None, None], self.K, far)
+
+    @property
+    def turned(self) -> Tensor:
+        """(B,) bool, whether the crop's camera looks elsewhere than the image's: two such crops of
+        an image differ by more than a similarity of their pixels."""
+        return self.valid["crop"] & (self.crop.R[:, 2, 2] < 1 - 1e-6)
 
     @property
     def shown_left(self) -> Tensor:

@@ -191,10 +191,10 @@ def test_a_missing_configuration_is_named(capsys):
 
 
 FOLDER = Path(__file__).parents[2] / "configs" / "laptop"
-OTHER_DATA = ("finder", "semihand")
+OTHER_DATA = ("finder", "semihand", "dual_modality", "dual_modality_pretrain", "comparators")
 LAPTOP = sorted(path for path in FOLDER.rglob("*.yaml") if path.stem not in OTHER_DATA)
-"""All that learn from one folder of crops; the finder learns from whole photos, SemiHand from two
-streams, in two stages (see the end of this file)."""
+"""All that learn from one folder of crops; the finder learns from whole photos, SemiHand, the
+dual-modality network and its comparators from several streams (see the end of this file)."""
 
 
 @pytest.mark.parametrize("config", LAPTOP, ids=lambda path: path.stem)
@@ -215,7 +215,8 @@ def test_every_laptop_configuration_trains(config, tmp_path, hand_dataset):
     load_bundle(tmp_path / "bundle")
 
 
-def test_semihand_trains_in_two_stages(tmp_path, hand_dataset):
+@pytest.mark.parametrize("method", ["semihand", "dual_modality"])
+def test_methods_of_two_stages_train_in_both(tmp_path, hand_dataset, method):
     first, second = tmp_path / "first", tmp_path / "second"
     options = {
         "trainer.accelerator": "cpu",
@@ -225,20 +226,50 @@ def test_semihand_trains_in_two_stages(tmp_path, hand_dataset):
         "data.init_args.images_per_epoch": 4,
         "data.init_args.workers": 0,
         "data.init_args.batch_size": 2,
-        "trainer.default_root_dir": first,
-        "data.init_args.train": hand_dataset,
     }
-    given = [f"{k}={v}" for k, v in options.items()]
-    assert main(["train", str(FOLDER / "semihand_pretrain.yaml"), "--set", *given]) == 0
-    del options["data.init_args.train"]
-    options |= {
+    if method == "dual_modality":
+        options["model.init_args.network.init_args.backbone"] = "test_resnet"
+    streams = {"semihand": "train", "dual_modality": "train.source.roots"}
+    given = {
+        "trainer.default_root_dir": first,
+        f"data.init_args.{streams[method]}": hand_dataset,
+        **options,
+    }
+    settings = [f"{k}={v}" for k, v in given.items()]
+    assert main(["train", str(FOLDER / f"{method}_pretrain.yaml"), "--set", *settings]) == 0
+    given = {
         "trainer.default_root_dir": second,
         "start_from": first,
         "data.init_args.train.source.roots": hand_dataset,
         "data.init_args.train.target.roots": hand_dataset,
         "data.init_args.train.source.batch_size": 2,
         "data.init_args.train.target.batch_size": 2,
+        **options,
     }
-    given = [f"{k}={v}" for k, v in options.items()]
-    assert main(["train", str(FOLDER / "semihand.yaml"), "--set", *given]) == 0
+    settings = [f"{k}={v}" for k, v in given.items()]
+    assert main(["train", str(FOLDER / f"{method}.yaml"), "--set", *settings]) == 0
     load_bundle(second / "bundle")
+
+
+@pytest.mark.parametrize("comparator", ["CCSSL", "AnimalDA", "RegDA"])
+def test_comparators_train(tmp_path, hand_dataset, comparator):
+    options = {
+        "start_from": "null",
+        "trainer.default_root_dir": tmp_path,
+        "trainer.accelerator": "cpu",
+        "trainer.max_epochs": 1,
+        "model.class_path": f"auxhand.methods.comparators.{comparator}",
+        "model.init_args.network.init_args.body.init_args.backbone": "test_resnet",
+        "data.init_args.val": "null",
+        "data.init_args.val_count": 2,
+        "data.init_args.images_per_epoch": 8,
+        "data.init_args.workers": 0,
+        "data.init_args.batch_size": 2,
+        "data.init_args.train.source.roots": hand_dataset,
+        "data.init_args.train.target.roots": hand_dataset,
+        "data.init_args.train.source.batch_size": 2,
+        "data.init_args.train.target.batch_size": 2,
+    }
+    settings = [f"{k}={v}" for k, v in options.items()]
+    assert main(["train", str(FOLDER / "comparators.yaml"), "--set", *settings]) == 0
+    load_bundle(tmp_path / "bundle")

@@ -358,3 +358,12 @@ def test_translation_is_uniform_and_as_large_as_stated(hand_row):
     moved = torch.stack(moved)
     assert moved.abs().max() < 0.115  # view correction moves a box's middle a little
     np.testing.assert_allclose(moved.std(0), 0.1 / 3**0.5, rtol=0.15)
+
+
+def test_a_share_of_the_crops_is_as_in_evaluation(hand_row):
+    turned = replace(BARE, any_rotation_share=1.0, translation=0.05, still_share=0.4)
+    row, rule = hand_row(0), CropRule("joints", 0.7, "plain")
+    still = augment(row, 64, generator(0), Augmentation(), PLAIN, crop=rule).joints_uv
+    found = [augment(row, 64, generator(i), turned, PLAIN, crop=rule) for i in range(200)]
+    same = [torch.allclose(sample.joints_uv, still) for sample in found]
+    assert sum(same) / len(same) == pytest.approx(0.4, abs=0.1)

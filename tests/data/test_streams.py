@@ -32,6 +32,7 @@ def test_a_phase_may_have_an_augmentation_of_its_own():
         ({"use": "weak"}, "told is for weak streams"),
         ({"told": ["K"]}, "told is for weak streams"),
         ({"views": 3}, "1 or 2 views"),
+        ({"same_place": True}, "same_place is for streams with two views"),
     ],
 )
 def test_streams_that_cannot_be_are_refused(options, message):

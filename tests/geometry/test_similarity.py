@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import affine_transform
 
-from auxhand.geometry.similarity import for_cells, move_maps, move_uv, similarity
+from auxhand.geometry.similarity import compose, for_cells, move_maps, move_uv, similarity
 from auxhand.geometry.warp import warp_image
 
 
@@ -60,3 +60,12 @@ def test_maps_are_differentiable():
     maps = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(3)).double()
     A = similarity(6, torch.tensor([0.1, math.pi]).double(), shifts([1, 0], [0, 0.5]))
     assert torch.autograd.gradcheck(lambda m: move_maps(A, m, 6)[0], maps.requires_grad_())
+
+
+def test_half_precision_does_not_move_joints():
+    A = similarity(64, torch.tensor([0.3]), torch.zeros(1, 2))
+    uv = 64 * torch.rand(1, 21, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        moved, twice = move_uv(A, uv), compose(A, A)
+    assert torch.equal(moved, move_uv(A, uv))
+    torch.testing.assert_close(move_uv(twice, uv), move_uv(A, moved), rtol=0, atol=1e-4)

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 
 from auxhand.geometry.camera import project
 from auxhand.geometry.pose25d import lift_closed_form, to_25d
-from auxhand.hand.anatomy import bone_lengths
+from auxhand.hand.anatomy import bone_lengths, feasible
 from auxhand.hand.surface import HandSurface
 from auxhand.losses.consistency import pose_distance
 from auxhand.losses.pseudo_labels import (
@@ -15,6 +15,7 @@ from auxhand.losses.pseudo_labels import (
     confidence,
     corrected,
     pseudo_label_loss,
+    rectified,
     renewed,
 )
 
@@ -63,6 +64,35 @@ def test_where_the_bone_points_at_the_camera_nothing_is_corrected():
     assert found.valid.tolist() == [False, True]
     torch.testing.assert_close(found.uv[0], uv[0])
     torch.testing.assert_close(found.d[0], d[0])
+
+
+def test_a_rectified_pose_is_feasible_and_a_feasible_one_stays():
+    uv, d = pose_of(hands(6))
+    assert feasible(lift_closed_form(uv, d, K).xyz).all()
+    found = rectified(uv, d, K)
+    assert found.valid.all()
+    torch.testing.assert_close(found.uv, uv, rtol=0, atol=1e-5)
+    noisy = uv + 3 * torch.randn(uv.shape, generator=torch.Generator().manual_seed(2)).double()
+    assert not feasible(lift_closed_form(noisy, d, K).xyz).all()
+    found = rectified(noisy, d, K)
+    assert found.valid.all()
+    assert feasible(lift_closed_form(found.uv, found.d, K).xyz).all()
+
+
+def test_half_precision_does_not_correct_what_is_right():
+    uv, d = (value.float() for value in pose_of(hands(6)))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = rectified(uv, d, K.float())
+    torch.testing.assert_close(found.uv, uv, rtol=0, atol=1e-3)
+
+
+def test_ranges_of_one_hand_make_its_lengths():
+    uv, d = pose_of(hands(6))
+    lengths = bone_lengths(REST) / bone_lengths(REST)[9]
+    noisy = uv + torch.randn(uv.shape, generator=torch.Generator().manual_seed(2)).double()
+    found = rectified(noisy, d, K, lengths[:, None].repeat(1, 2))
+    lifted = lift_closed_form(found.uv, found.d, K)
+    torch.testing.assert_close(bone_lengths(lifted.xyz), lengths.expand(6, -1))
 
 
 def test_gradients_are_finite_where_nothing_is_corrected_too():

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "data": "check a public dataset on disk, or convert it",
     "synth": "make a labelled, multi-modal dataset of rendered hands",
     "train": "train a method from a configuration file",
+    "adapt": "fit the model to your own photos or videos, without labels",
     "evaluate": "EPE, PCK and AUC of a model on a dataset",
     "synthesize": "hands from a model's latent space: between two photos, or at random",
 }

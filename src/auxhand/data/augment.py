@@ -71,6 +71,7 @@ def augment(
     augmentation: Augmentation,
     backgrounds: Backgrounds,
     contents: Contents,
+    painter: np.random.Generator | None = None,
 ) -> HandSample:
     """One training picture of a stored row.
 
@@ -87,15 +88,17 @@ def augment(
         augmentation: strengths.
         backgrounds: where backgrounds come from.
         contents: what the sample holds, and how it is cropped.
+        painter: randomness of what is seen in the crop, where that is not `rng` too: with another
+            one the same place is painted anew.
 
     Raises:
         ValueError: bytes that cannot be decoded, a row with neither joints nor any picture.
     """
-    u = rng.random()
+    u, painter = rng.random(), painter or rng
     if u < augmentation.absent_share:
-        return _background(size, rng, augmentation.photometric, backgrounds)
+        return _background(size, painter, augmentation.photometric, backgrounds)
     placed = place(stored, size, rng, augmentation, contents, u)
-    painted = paint(stored, placed.crop, rng, augmentation.photometric, backgrounds)
+    painted = paint(stored, placed.crop, painter, augmentation.photometric, backgrounds)
     return label(stored, placed, painted, rng, contents)
 
 
@@ -261,7 +264,10 @@ def _random_crop(
     augmentation: Augmentation,
     rule: CropRule,
 ) -> Crop:
-    """A crop about the hand, turned, scaled and shifted at random."""
+    """A crop about the hand, turned, scaled and shifted at random, or as in evaluation."""
+    box = stored.box if rule.by == "box" else None
+    if augmentation.still_share and rng.random() < augmentation.still_share:
+        return place_crop(labels, size, rule, image_size=stored.size, box=box)
     angle = math.radians(rng.normal(0, augmentation.rotation))
     fraction = rng.uniform(augmentation.smallest, augmentation.largest)
     room = augmentation.shift * (1 - fraction) / 2
@@ -273,7 +279,6 @@ def _random_crop(
     elif upright and labels.joints_uv is not None:
         angle += upright_angle(labels.joints_uv)
     rule = replace(rule, fraction=fraction)
-    box = stored.box if rule.by == "box" else None
     return place_crop(labels, size, rule, angle, tuple(shift), stored.size, box)
 
 

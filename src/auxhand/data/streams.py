@@ -114,6 +114,8 @@ class Stream:
         batch_size: samples a batch and process; None: that of the data module.
         start, count: `count` samples (None: all) from number `start` on, of all roots together.
         views: pictures of each visit, 1 or 2; two are `Views` of the same stored hand.
+        same_place: the two views are of one crop, painted twice: of `Phase.second` the
+            photometric part alone counts.
 
     Raises:
         ValueError: values that are none of these.
@@ -127,6 +129,7 @@ class Stream:
     start: int = 0
     count: int | None = None
     views: int = 1
+    same_place: bool = False
 
     def __post_init__(self) -> None:
         if self.use not in get_args(Use):
@@ -137,6 +140,8 @@ class Stream:
             raise ValueError(f"told is for weak streams, which need it; this one is {self.use}")
         if self.views not in (1, 2):
             raise ValueError(f"a stream has 1 or 2 views, not {self.views}")
+        if self.same_place and self.views == 1:
+            raise ValueError("same_place is for streams with two views")
 
 
 class Part(NamedTuple):
@@ -224,19 +229,29 @@ class TrainingSet(Dataset[HandSample | tuple[HandSample, HandSample]]):
     def _view(self, stored: Stored, key: Key, view: int) -> HandSample:
         """One picture of a visit."""
         phase = self.curriculum.number(key.epoch)
-        own = (self.number, view) if self.number or view else ()
+        augmentations = self.curriculum.augmentations[phase]
+        rng, augmentation, painter = self._randomness(key, view), augmentations[view], None
+        if view and self.stream.same_place:
+            rng, painter = self._randomness(key, 0), rng
+            augmentation = replace(augmentations[0], photometric=augmentation.photometric)
         sample = augment(
             stored,
             self.curriculum.phases[phase].size,
-            generator(self.seed, *key, *own),
-            self.curriculum.augmentations[phase][view],
+            rng,
+            augmentation,
             self.backgrounds,
             self.contents,
+            painter,
         )
         if self.stream.use != "labelled":
             silent: dict[str, Any] = dict.fromkeys(set(TELLING) - set(self.stream.told))
             sample = replace(sample, **silent)
         return replace(sample, index=key.sample)
+
+    def _randomness(self, key: Key, view: int) -> np.random.Generator:
+        """Of one picture."""
+        own = (self.number, view) if self.number or view else ()
+        return generator(self.seed, *key, *own)
 
 
 def taken(parts: Sequence[Part], start: int, count: int | None) -> list[Part]:

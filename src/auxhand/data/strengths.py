@@ -15,6 +15,7 @@ class Augmentation:
     """How much, and how often; `EASY` and `HARD` are the two ends of `Augmentation.at`.
 
     Attributes:
+        still_share: probability of a crop as in evaluation: not turned, scaled or moved.
         upright_share: probability that the hand is first turned upright (wrist to middle MCP up).
         rotation: deviation of the in-plane rotation, degrees.
         any_rotation_share: probability of a rotation in -180..180 degrees instead.
@@ -27,6 +28,7 @@ class Augmentation:
         photometric: light, obstacles and camera.
     """
 
+    still_share: float = 0.0
     upright_share: float = 0.0
     rotation: float = 0.0
     any_rotation_share: float = 0.0

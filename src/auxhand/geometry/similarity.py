@@ -9,9 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from auxhand.geometry.precision import full_precision
 from auxhand.geometry.warp import warp_image
 
 
+@full_precision
 def similarity(size: int, angle: Tensor, shift: Tensor, scale: float | Tensor = 1.0) -> Tensor:
     """Turn about the centre of a crop, scale, then shift.
 
@@ -33,11 +35,19 @@ def similarity(size: int, angle: Tensor, shift: Tensor, scale: float | Tensor = 
     return torch.cat([top, top.new_tensor([[0.0, 0.0, 1.0]]).expand(*top.shape[:-2], 1, 3)], -2)
 
 
+@full_precision
+def compose(second: Tensor, first: Tensor) -> Tensor:
+    """(..., 3, 3) of pixels: `first`, a similarity or a camera's matrix, and then `second`."""
+    return second @ first
+
+
+@full_precision
 def move_uv(A: Tensor, uv: Tensor) -> Tensor:
     """(..., N, 2) pixels through similarities (..., 3, 3)."""
     return uv @ A[..., :2, :2].mT + A[..., None, :2, 2]
 
 
+@full_precision
 def for_cells(A: Tensor, size: int, cells: int) -> Tensor:
     """The same similarity between maps of `cells` x `cells` over crops of `size` x `size` pixels.
 

@@ -162,6 +162,15 @@ class MultiModal(NamedTuple):
         """The same without gradients."""
         return MultiModal(*(value.detach() for value in self))
 
+    def rows(self, rows: slice) -> MultiModal:
+        """Those crops alone."""
+        return MultiModal(*(value[rows] for value in self))
+
+    @property
+    def p(self) -> tuple[Tensor, Tensor]:
+        """The 2.5D pose."""
+        return self.uv, self.d
+
 
 def multimodal_distance(
     first: MultiModal,
@@ -196,6 +205,7 @@ def self_distillation(
     detached: Literal["neither", "rgb", "fusion"] = "neither",
     mask_weight: float = 100.0,
     map_weight: float = 50.0,
+    depth_weight: float = DEPTH_WEIGHT,
 ) -> Tensor:
     """L_f = M(y_RGB, y_F), a mean over samples (Eq. 7.9).
 
@@ -204,7 +214,7 @@ def self_distillation(
 
     Args:
         rgb, fusion: what the two branches say of the same crops.
-        size, mask_weight, map_weight: of `multimodal_distance`.
+        size, mask_weight, map_weight, depth_weight: of `multimodal_distance`.
         detached: the side that gets no gradient.
     """
     match detached:
@@ -212,4 +222,4 @@ def self_distillation(
             rgb = rgb.detach()
         case "fusion":
             fusion = fusion.detach()
-    return multimodal_distance(rgb, fusion, size, mask_weight, map_weight).mean()
+    return multimodal_distance(rgb, fusion, size, mask_weight, map_weight, depth_weight).mean()

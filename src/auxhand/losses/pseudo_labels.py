@@ -6,7 +6,7 @@ A pseudo-label is a 2.5D pose: uv (..., 21, 2) pixels of a crop, d (..., 21) in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from auxhand.geometry.camera import project
 from auxhand.geometry.pose25d import lift_closed_form
-from auxhand.hand.registration import register
+from auxhand.geometry.precision import full_precision
+from auxhand.hand.anatomy import BONE_RANGES, bone_lengths
+from auxhand.hand.registration import correct, register
 from auxhand.hand.skeleton import BONES, REFERENCE_BONE, ROOT
 from auxhand.losses.consistency import DEPTH_WEIGHT, pose_distance
 
@@ -44,8 +46,34 @@ def corrected(uv: Tensor, d: Tensor, K: Tensor, template: Tensor) -> Corrected:
     Returns:
         r; where the closed form has no solution, p^ itself, marked as not valid.
     """
+    lengths = template / template[..., REFERENCE, None]
+    return _through_space(uv, d, K, lambda xyz: register(xyz, lengths))
+
+
+def rectified(uv: Tensor, d: Tensor, K: Tensor, ranges: Tensor = BONE_RANGES) -> Corrected:
+    """The pose with all bone lengths and joint angles in their limits (Ch. 7.3.5.1).
+
+    Lifted, corrected (`hand.registration.correct`) and projected back, as `corrected`.
+
+    Args:
+        uv, d, K: as of `corrected`.
+        ranges: (..., 20, 2) least and greatest length of `skeleton.BONES` in reference lengths; of
+            a hand that is known, twice the template's.
+
+    Returns:
+        The corrected pose; where the closed form has no solution, the given one, marked as not
+        valid.
+    """
+    return _through_space(uv, d, K, lambda xyz: correct(xyz, ranges))
+
+
+@full_precision
+def _through_space(
+    uv: Tensor, d: Tensor, K: Tensor, correction: Callable[[Tensor], Tensor]
+) -> Corrected:
+    """A 2.5D pose that a function of 3D poses, in reference lengths, has changed."""
     lifted = lift_closed_form(uv, d, K, REFERENCE_BONE)
-    xyz = register(lifted.xyz, template / template[..., REFERENCE, None])
+    xyz = correction(lifted.xyz)
     valid = lifted.valid & (xyz[..., 2] > 0).all(dim=-1)
     # A pose that cannot be corrected must not disturb gradients either.
     xyz = torch.where(valid[..., None, None], xyz, xyz.new_tensor([0.0, 0.0, 1.0]))
@@ -55,6 +83,30 @@ def corrected(uv: Tensor, d: Tensor, K: Tensor, template: Tensor) -> Corrected:
         torch.where(valid[..., None], depth, d),
         valid,
     )
+
+
+def typical_lengths(poses: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """(20,) median lengths of `skeleton.BONES`, in reference lengths, of the poses that can be
+    lifted: a template of hands whose proportions nobody has measured.
+
+    Args:
+        poses: batches of uv (B, 21, 2) and d (B, 21) with the crops' intrinsics (B, 3, 3).
+
+    Raises:
+        ValueError: no pose can be lifted.
+    """
+    lengths = []
+    for uv, d, K in poses:
+        lifted = lift_closed_form(uv, d, K, REFERENCE_BONE)
+        lengths.append(bone_lengths(lifted.xyz)[lifted.valid])
+    known = torch.cat(lengths)
+    if not len(known):
+        raise ValueError(
+            "no prediction on the unlabelled images shows bone 9-10 well enough to estimate a "
+            "hand's proportions: pre-train longer, or give a template"
+        )
+    median = known.median(dim=0).values
+    return median / median[REFERENCE]
 
 
 def confidence(

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from auxhand.geometry.heatmap import pixels_to_cells
-from auxhand.geometry.pose25d import relative
+from auxhand.geometry.pose25d import reference_length, relative
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
+from auxhand.losses.consistency import DEPTH_WEIGHT, OUTPUT_CELLS, MultiModal, joint_distance
 from auxhand.losses.model_fit import model_regulariser
 from auxhand.losses.pose import (
     coordinate_loss,
@@ -22,6 +23,7 @@ from auxhand.losses.pose import (
     heatmap_loss,
     mask_cross_entropy,
     mask_loss,
+    masked_mean,
     pose25d_loss,
     presence_loss,
     side_loss,
@@ -121,6 +123,53 @@ def relative_pose(batch: HandBatch) -> tuple[Tensor, Tensor]:
     valid = batch.joint_mask("joints_xyz")
     told = valid[:, [ROOT, *REFERENCE_BONE]].all(dim=1, keepdim=True)
     return relative(batch.joints_xyz), valid & told
+
+
+def labelled_joints(batch: HandBatch) -> Tensor:
+    """(B, 21) bool: joints whose 2.5D pose is known."""
+    return batch.joint_mask("joints_uv") & relative_pose(batch)[1]
+
+
+def relative_depth(batch: HandBatch) -> tuple[Tensor, Tensor]:
+    """(B, H, W) depth maps of the hands relative to the root, in reference lengths, 0 outside, and
+    (B,) bool: samples whose depth, mask, root and reference bone are known (d of Ch. 7.3.1).
+
+    Where an obstacle covers the hand, the mask says that it is outside.
+    """
+    ends = [ROOT, *REFERENCE_BONE]
+    known = batch.valid["depth"] & batch.valid["mask"]
+    known = known & batch.joint_mask("joints_xyz")[:, ends].all(dim=1)
+    unit = reference_length(batch.joints_xyz).clamp_min(torch.finfo(batch.depth.dtype).tiny)
+    root = batch.joints_xyz[:, ROOT, 2]
+    shown = (batch.mask > 0.5) & (batch.depth > 0) & known[:, None, None]
+    depth = (batch.depth - root[:, None, None]) / unit[:, None, None]
+    return torch.where(shown, depth, 0.0), known
+
+
+def multimodal_loss(
+    y: MultiModal,
+    batch: HandBatch,
+    mask_weight: float = 100.0,
+    map_weight: float = 50.0,
+    depth_weight: float = DEPTH_WEIGHT,
+) -> Tensor:
+    """M(y_gt, y) of Eq. 7.1, each of its terms a mean over what is labelled.
+
+    As `consistency.multimodal_distance`, of which it is the mean where all is labelled. Labels
+    larger than the maps are averaged down.
+
+    Args:
+        y: what a branch says of the batch's crops.
+        batch: the labels.
+        mask_weight, map_weight, depth_weight: of `consistency.multimodal_distance`.
+    """
+    truth = batch.joints_uv, relative_pose(batch)[0][..., 2]
+    unit = batch.image.shape[-1] / OUTPUT_CELLS
+    distance = joint_distance((y.uv, y.d), truth, unit, depth_weight)
+    mask = mask_loss(y.mask, batch.mask, batch.valid["mask"])
+    # What is a mean over cells and samples for masks is one for depths too.
+    depth = mask_loss(y.depth, *relative_depth(batch))
+    return masked_mean(distance, labelled_joints(batch)) + mask_weight * mask + map_weight * depth
 
 
 def _field(pose: HandPose, name: str) -> Tensor:

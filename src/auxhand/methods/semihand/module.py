@@ -22,12 +22,10 @@ from lightning import LightningModule
 from torch import Tensor
 
 from auxhand.data.augment import Contents
-from auxhand.geometry.camera import CROP_FOV, intrinsics_from_fov
-from auxhand.geometry.pose25d import lift_closed_form
+from auxhand.data.perturbation import Perturbation
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
-from auxhand.hand.anatomy import bone_lengths
-from auxhand.hand.skeleton import BONES, REFERENCE_BONE
+from auxhand.hand.skeleton import BONES
 from auxhand.losses.consistency import (
     DEPTH_WEIGHT,
     OUTPUT_CELLS,
@@ -39,10 +37,9 @@ from auxhand.losses.consistency import (
     view_consistency,
 )
 from auxhand.losses.pose import mask_loss, masked_mean
-from auxhand.losses.pseudo_labels import REFERENCE, confidence, corrected, renewed
-from auxhand.losses.supervision import relative_pose
+from auxhand.losses.pseudo_labels import confidence, corrected, renewed, typical_lengths
+from auxhand.losses.supervision import TERMS, labelled_joints, relative_pose
 from auxhand.methods.semihand.labels import Labels, PseudoLabels
-from auxhand.methods.semihand.perturbation import Perturbation
 from auxhand.metrics import ValidationMetrics
 from auxhand.models.pose_net import PoseNet
 from auxhand.monitor import Lessons, noise
@@ -74,6 +71,8 @@ class Objective:
         difficulties: trusted samples are shown with diversity augmentation, the others with
             perturbation (Ch. 6.3.4); without, all of them are perturbed.
         detached: the side of L_vc without a gradient.
+        presence, side: weights of what a network says besides, which L_sup then teaches too, so
+            that a model which finds hands does not forget it; the chapter's network says neither.
     """
 
     depth: float = DEPTH_WEIGHT
@@ -86,6 +85,8 @@ class Objective:
     registration: bool = True
     difficulties: bool = True
     detached: Detached = "neither"
+    presence: float = 0.0
+    side: float = 0.0
 
 
 class Predicted(NamedTuple):
@@ -172,7 +173,7 @@ class SemiHand(LightningModule):
             ValueError: the source has no label that is learnt from.
         """
         source: HandBatch = batch[SOURCE] if isinstance(batch, Mapping) else batch
-        self.lessons.check(lambda: {"a labelled pose": _labelled(source).any(dim=1)})
+        self.lessons.check(lambda: {"a labelled pose": labelled_joints(source).any(dim=1)})
         if self.stage == "pretrain":
             terms = {"supervised": self.supervised(self.network.stages(_image(source)), source)}
         else:
@@ -184,12 +185,16 @@ class SemiHand(LightningModule):
         return total
 
     def mixed(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
-        """The weighted terms of Eq. 6.1; f(x) of both streams is one pass."""
+        """The weighted terms of Eq. 6.1; f(x) of both streams is one pass. Crops that are known to
+        show no hand have no pose that could be consistent."""
         weights, count = self.objective, len(source)
         image = torch.cat([source.image, target.first.image])
         size = image.shape[-1]
         stages = self.network.stages(_channels_last(image))
-        seen = _pose_and_mask(stages[-1])
+        empty = source.valid["presence"] & (source.presence == 0)
+        hand = torch.cat([~empty, torch.ones_like(target.first.valid["image"])])
+        image = image[hand]
+        seen = PoseAndMask(*(value[hand] for value in _pose_and_mask(stages[-1])))
         terms = {"supervised": self.supervised([_first(s, count) for s in stages], source)}
         T = self.perturbation.draw(len(image), size, noise(self.seed, self, "cpu")).to(image)
         moved = self._read(warp_image(image, T, (size, size), padding="border"))
@@ -200,21 +205,26 @@ class SemiHand(LightningModule):
             cross = cross_modal_consistency(seen.uv, seen.mask, size).mean()
             terms["cross_modal"] = weights.consistency * cross
         if weights.pseudo_labels:
-            perturbed = PoseAndMask(*(value[count:] for value in moved))
-            terms["pseudo_labels"] = self._unsupervised(target, perturbed, T[count:])
+            perturbed = PoseAndMask(*(value[-len(target.first) :] for value in moved))
+            pseudo = self._unsupervised(target, perturbed, T[-len(target.first) :])
+            terms["pseudo_labels"] = pseudo
         return terms
 
     def supervised(self, stages: Iterable[HandPose], batch: HandBatch) -> Tensor:
         """L_sup = l(p, p_gt) + lambda_w |w - w_gt|_1 (Eq. 6.3), mean over the network's stages
         (intermediate supervision) and over what is labelled."""
-        valid, d = _labelled(batch), relative_pose(batch)[0][..., 2]
+        valid, d = labelled_joints(batch), relative_pose(batch)[0][..., 2]
         unit, truth = batch.image.shape[-1] / OUTPUT_CELLS, (batch.joints_uv, d)
         losses = []
         for pose in stages:
             p = _pose_and_mask(pose)
             distance = joint_distance((p.uv, p.d), truth, unit, self.objective.depth)
             mask = mask_loss(p.mask, batch.mask, batch.valid["mask"])
-            losses.append(masked_mean(distance, valid) + self.objective.mask * mask)
+            loss = masked_mean(distance, valid) + self.objective.mask * mask
+            for name in ("presence", "side"):
+                if weight := getattr(self.objective, name):
+                    loss = loss + weight * TERMS[name](pose, batch)
+            losses.append(loss)
         return torch.stack(losses).mean()
 
     def _unsupervised(self, target: Views, perturbed: PoseAndMask, T: Tensor) -> Tensor:
@@ -281,7 +291,7 @@ class SemiHand(LightningModule):
         if first:
             self.labels = PseudoLabels(1 + max(int(seen.numbers.max()) for seen in found))
             if not self.given:
-                self.template = _typical(found)
+                self.template = typical_lengths([(*seen.pose, seen.K) for seen in found])
         for seen in found:
             pose = seen.pose
             if not first:
@@ -289,8 +299,7 @@ class SemiHand(LightningModule):
             self.labels.write(seen.numbers, self.judged(pose, seen), seen.size)
 
     def _predicted(self, batch: HandBatch, rng: torch.Generator) -> Predicted:
-        turned = batch.valid["crop"] & (batch.crop.R[:, 2, 2] < 1 - 1e-6)
-        if turned.any():
+        if batch.turned.any():
             raise ValueError(
                 "pseudo-labels are carried by similarities of the pixels, but the crops of the "
                 "unlabelled images turn the camera: set data.init_args.crop.view=plain"
@@ -300,7 +309,7 @@ class SemiHand(LightningModule):
         seen = self._read(image)
         moved = self._read(warp_image(image, T.to(image), (size, size), padding="border"))
         pose, perturbed = ((p.uv.float().cpu(), p.d.float().cpu()) for p in (seen, moved))
-        return Predicted(batch.index.cpu(), pose, _cameras(batch).cpu(), perturbed, T, size)
+        return Predicted(batch.index.cpu(), pose, batch.cameras.cpu(), perturbed, T, size)
 
     def judged(self, pose: UVD, seen: Predicted) -> Labels:
         """p^ with r = P(p^) and C(p^) (Eq. 6.5, 6.8)."""
@@ -336,18 +345,6 @@ class SemiHand(LightningModule):
         return adam(self.parameters(), self.learning_rate, self.schedule, steps, self.weight_decay)
 
 
-def _labelled(batch: HandBatch) -> Tensor:
-    """(B, 21) bool: joints whose 2.5D pose is known."""
-    return batch.joint_mask("joints_uv") & relative_pose(batch)[1]
-
-
-def _cameras(batch: HandBatch) -> Tensor:
-    """(B, 3, 3) intrinsics of the crops, as from far away where none are told."""
-    size = batch.image.shape[-1]
-    far = intrinsics_from_fov(CROP_FOV, size, size).to(batch.K)
-    return torch.where(batch.valid["K"][:, None, None], batch.K, far)
-
-
 def _of_all_processes(own: list[Predicted]) -> list[Predicted]:
     """What all processes have predicted, in the same order for each."""
     if not torch.distributed.is_initialized():
@@ -355,26 +352,6 @@ def _of_all_processes(own: list[Predicted]) -> list[Predicted]:
     shares: list[list[Predicted]] = [[] for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather_object(shares, own)
     return [seen for share in shares for seen in share]
-
-
-def _typical(found: Sequence[Predicted]) -> Tensor:
-    """(20,) median lengths of bones, in reference lengths, of predictions that can be lifted.
-
-    Raises:
-        ValueError: none can.
-    """
-    lengths = []
-    for seen in found:
-        lifted = lift_closed_form(*seen.pose, seen.K, REFERENCE_BONE)
-        lengths.append(bone_lengths(lifted.xyz)[lifted.valid])
-    known = torch.cat(lengths)
-    if not len(known):
-        raise ValueError(
-            "no prediction on the unlabelled images shows bone 9-10 well enough to estimate a "
-            "hand's proportions: pre-train longer, or give a template"
-        )
-    median = known.median(dim=0).values
-    return median / median[REFERENCE]
 
 
 def _pose_and_mask(pose: HandPose) -> PoseAndMask:

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from auxhand.data.perturbation import Perturbation
 from auxhand.geometry.similarity import move_uv
-from auxhand.methods.semihand.perturbation import Perturbation
 
 SIZE = 128
 
@@ -46,3 +46,16 @@ def test_the_seed_decides_and_quarters_can_be_left_out():
     assert not torch.equal(draw(9, seed=3), draw(9, seed=4))
     T = draw(quarters=False)
     assert (T[:, 0, 0] > 0.99).all()
+
+
+def test_shifts_and_turns_together():
+    """Ch. 7.4.3: crops move by up to 8 of 256 pixels, and turn a little or by quarters."""
+    T = draw(shift=2.0, together=True)
+    angle = torch.atan2(T[:, 1, 0], T[:, 0, 0]).rad2deg()
+    centre = torch.full((1, 2), (SIZE - 1) / 2)
+    shift = move_uv(T, centre.expand(len(T), 1, 2))[:, 0] - centre
+    reach = 8 * SIZE / 256
+    assert 0.95 * reach < shift.abs().max() <= reach + 1e-3
+    assert (shift.abs().amax(1) > 0).all()
+    assert (angle.abs() > 45).float().mean().item() == pytest.approx(1 / 2, abs=0.03)
+    assert 1.9 < angle[angle.abs() < 45].abs().max() <= 2.001

@@ -1,0 +1,88 @@
+"""Tables 7.1 and 7.2: the dual-modality network from the source domain to the target, and others.
+
+    OMP_NUM_THREADS=1 python benchmarks/accuracy/dual_modality.py [--only none "w/ SG"]
+
+Data as in benchmarks/accuracy/domains.py. Table 7.2 (b) is the six pre-trainings, of
+configs/laptop/dual_modality_pretrain.yaml on 30,720 visits, whose two pictures are 61,440 RGB
+images; `baseline` and `+Lc` are two of them. `+Ll` and `+Lf` fine-tune the full one
+(configs/laptop/dual_modality.yaml), and SemiHand, RegDA, CC-SSL and AnimalDA start from the
+baseline's RGB branch: all on 36,000 labelled and 36,000 unlabelled images, so on each of the
+target's 6,000 six times. One core; tested on the target's own test set under `known_root_scale`.
+Rows go to results/dual_modality.json; seeds that are there are kept (`--force` makes them anew).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from auxhand.data.store import PreparedDataset
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import Work, add, budget, due, evaluate_bundle, file_name, train, training_arguments
+
+CONFIGS = Path("configs/laptop")
+VARIANTS = ("none", "RGB only", "RGB & DM", "RGB & DM*", "w/out SG", "w/ SG")
+OBJECTIVES = {"+Ll": ["model.init_args.objective.distillation=0"], "+Lf": []}
+COMPARATORS = {"RegDA": "RegDA", "CC-SSL": "CCSSL", "AnimalDA": "AnimalDA"}
+ALSO = {"none": ["baseline"], "w/ SG": ["+Lc"]}
+"""Names that Table 7.2 (a) has for rows of (b)."""
+
+BODY = "model.init_args.network.init_args.body"
+PRE_TRAINING, FINE_TUNING = budget(30_720, 6), budget(72_000, 6)
+
+
+def pretrained(work: Work, variant: str) -> Path:
+    """Folder of a pre-training, which is made where it is not there."""
+    folder = work.options.runs / f"{file_name(variant.replace('*', ' star'))}_{work.seed}"
+    settings = [f"model.init_args.objective.variant={variant}"]
+    settings += [f"data.init_args.train.source.roots={work.options.data / 'source'}"]
+    again = work.options.force and work.name == variant
+    train(
+        CONFIGS / "dual_modality_pretrain.yaml", folder, work.seed, PRE_TRAINING + settings, again
+    )
+    return folder
+
+
+def model(work: Work) -> Path:
+    """Bundle of a row."""
+    if work.name in VARIANTS:
+        return pretrained(work, work.name) / "bundle"
+    data = work.options.data
+    settings = [
+        *FINE_TUNING,
+        f"data.init_args.train.source.roots={data / 'source'}",
+        f"data.init_args.train.target.roots={data / 'target'}",
+        f"data.init_args.val={data / 'target-val'}",
+    ]
+    if work.name in OBJECTIVES:
+        config = "dual_modality.yaml"
+        settings += [f"start_from={pretrained(work, 'w/ SG')}", *OBJECTIVES[work.name]]
+    else:
+        settings += [f"start_from={pretrained(work, 'none') / 'bundle'}"]
+        if work.name == "SemiHand":  # on the same backbone
+            config = "semihand.yaml"
+            settings += [f"{BODY}.class_path=auxhand.models.pose_resnet.PoseResNet"]
+            settings += [f"{BODY}.init_args.backbone=resnet18", f"{BODY}.init_args.width=64"]
+        else:
+            config = "comparators.yaml"
+            kind = f"auxhand.methods.comparators.{COMPARATORS[work.name]}"
+            settings += [f"model.class_path={kind}"]
+    return train(CONFIGS / config, work.folder, work.seed, settings, work.options.force)
+
+
+def main() -> None:
+    names = [*VARIANTS, *OBJECTIVES, "SemiHand", *COMPARATORS]
+    parser = training_arguments(__doc__, "dual_modality", names)
+    parser.add_argument("--data", type=Path, default=Path("data/domains"), help="their folder")
+    options = parser.parse_args()
+    rows = {name: [name, *ALSO.get(name, [])] for name in names}
+    for work in due(parser, options, rows):
+        test = PreparedDataset(options.data / "target-test")
+        metrics = evaluate_bundle(model(work), test)
+        for row in rows[work.name]:
+            add(work, row, metrics)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""`adapt`: from somebody's pictures to a model that fits them, or to the one that was there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from auxhand.adaptation import report
+from auxhand.adaptation.crops import LEAST, find, images_of, split
+from auxhand.adaptation.fit import (
+    KeepBest,
+    Plan,
+    configuration,
+    known_batches,
+    plan,
+    prepared,
+    ship,
+    suitable,
+    trained,
+)
+from auxhand.adaptation.hands import ROOM, count_for, render
+from auxhand.adaptation.judge import Verdict, decide, measure, template_of
+from auxhand.adaptation.pictures import Pictures, digest, files_of
+from auxhand.data.store import PreparedDataset
+from auxhand.evaluation.report import commit
+from auxhand.files import locked, writing
+from auxhand.inference.bundle import load_bundle, save_bundle
+from auxhand.inference.estimator import HandPoseEstimator
+
+WORK, SETTINGS, PLAN = "work", "settings.json", "plan.json"
+
+RENDERING = 0.15
+"""Share of the time that rendering hands may take."""
+
+TRAINING = 0.33
+"""Share of the time that training gets, however long finding the hands took."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an adaptation is asked for; the same settings go on with it.
+
+    Attributes:
+        images: photos, videos, folders and patterns.
+        model: a bundle's folder, or "default".
+        synthetic: folder of a prepared dataset of labelled hands; None: hands are rendered.
+        minutes: for all of it, on this machine.
+        workers: processes that make the batches of either stream.
+        seed: of all randomness.
+    """
+
+    images: tuple[str, ...]
+    model: str = "default"
+    synthetic: str | None = None
+    minutes: float = 18.0
+    workers: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of it.
+
+    Attributes:
+        better: the adapted model was kept, else the original weights.
+        reasons: see `judge.Verdict`.
+        pictures: counts of `crops.find`.
+        unread: files of which nothing could be read.
+        minutes: since this call began.
+    """
+
+    better: bool
+    reasons: tuple[str, ...]
+    pictures: dict[str, int]
+    unread: tuple[str, ...]
+    minutes: float
+
+
+def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
+    """Fit a model to pictures without labels, or go on where an earlier call was interrupted.
+
+    `out` becomes a bundle: from the beginning of training on the original weights, then the best
+    network so far. Beside it lie `report.html`, `report.json` and `work`, which may be deleted.
+
+    Args:
+        settings: what to do.
+        out: a folder that is not there, is empty, or holds an adaptation of the same settings.
+        progress: show progress bars.
+
+    Raises:
+        FileNotFoundError: pictures, model or dataset that are not there.
+        ValueError: too few usable crops, a folder of other things, a model that cannot be adapted.
+        FloatingPointError: the loss is no longer finite; the best so far is kept.
+        KeyboardInterrupt: interrupted; the best so far is kept, and the same call goes on.
+    """
+    started = time.monotonic()
+    if not settings.minutes > 0:
+        raise ValueError(f"minutes must be positive, not {settings.minutes}")
+    files = files_of(settings.images)
+    estimator = HandPoseEstimator.load(settings.model)
+    suitable(estimator.bundle.network)
+    if settings.synthetic is not None:
+        PreparedDataset(settings.synthetic)
+    _claim(out, {**json.loads(json.dumps(asdict(settings))), "files": digest(files)})
+    work = out / WORK
+    with locked(work):
+        if (out / report.NUMBERS).is_file():
+            return _finished(out)
+        pictures = Pictures(files)
+        counts = find(pictures, estimator, work / "found", progress)
+        train, held = split(work / "found", work / "train", work / "held")
+        if train + held < LEAST:
+            _forget(out)
+            raise ValueError(_too_few(train + held, counts, pictures.unread))
+        source = _synthetic(settings, estimator.bundle.input_size, work, progress)
+        return _fit(settings, out, source, (counts, pictures.unread), started)
+
+
+def _claim(out: Path, wanted: dict[str, Any]) -> None:
+    """Make the folder, or find that it holds what is wanted.
+
+    Raises:
+        ValueError: it does not.
+    """
+    told = out / WORK / SETTINGS
+    if told.is_file():
+        found = json.loads(told.read_text())
+        other = [name for name, value in wanted.items() if found.get(name) != value]
+        if other:
+            raise ValueError(
+                f"{out} holds an adaptation with other {', '.join(other)}: name another folder, or "
+                "delete this one"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is not empty and holds no adaptation: name another folder")
+    told.parent.mkdir(parents=True, exist_ok=True)
+    with writing(told) as temporary:
+        temporary.write_text(json.dumps(wanted, indent=2))
+
+
+def _forget(out: Path) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(out / WORK, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        out.rmdir()
+
+
+def _too_few(usable: int, counts: Counter[str], unread: list[str]) -> str:
+    lost = ", ".join(f"{n} {name}" for name, n in counts.items() if name != "kept" and n)
+    more = f"; {unread[0]}" if unread else ""
+    return (
+        f"{usable} usable crops of hands are too few (at least {LEAST}): {lost}{more}; give more "
+        "photos, or a longer video"
+    )
+
+
+def _synthetic(settings: Settings, size: int, work: Path, progress: bool) -> Path:
+    """The labelled hands."""
+    if settings.synthetic is not None:
+        return Path(settings.synthetic)
+    side, file = round(ROOM * size), work / "hands.json"
+    if not file.is_file():
+        count = count_for(60 * settings.minutes * RENDERING, side, settings.seed)
+        with writing(file) as temporary:
+            temporary.write_text(json.dumps({"count": count}))
+    count = json.loads(file.read_text())["count"]
+    return render(work / "hands", count, side, settings.seed, progress)
+
+
+def _fit(
+    settings: Settings,
+    out: Path,
+    source: Path,
+    seen: tuple[Counter[str], list[str]],
+    started: float,
+) -> Outcome:
+    """Train, judge, report."""
+    work = out / WORK
+    bundle = _original(settings, work)
+    network = suitable(bundle.network)
+    mirror = network.side is None
+    crops = bundle.input_size, bundle.fraction, mirror
+    template = template_of(network, images_of(work / "train", *crops, most=500))
+    images = images_of(work / "held", *crops)
+    count = len(PreparedDataset(work / "train"))
+    length = _plan(settings, work, bundle, (count, len(images)), started)
+    folders = {"start": work / "start", "run": work / "run", "source": source}
+    folders["target"] = work / "train"
+    told = configuration(bundle, folders, length, template, settings.workers, settings.seed)
+    run = prepared(told, work / "adapt.yaml")
+    known = known_batches(run)
+    before = measure(network, images, template, known)
+    if not (out / "bundle.json").is_file():
+        ship(bundle, network, out, {})
+    deadline = started + 60 * settings.minutes
+    keep = KeepBest(bundle, images, template, known, before, out, deadline)
+    provenance = {"commit": commit(), "adapted_from": settings.model}
+    trained(run, keep, provenance)
+    return _judged(settings, out, images, template, keep, seen, started)
+
+
+def _original(settings: Settings, work: Path) -> Any:
+    """The bundle that is adapted; a copy of it is kept, which training starts from."""
+    start = work / "start"
+    if not start.is_dir():
+        bundle = HandPoseEstimator.load(settings.model).bundle
+        save_bundle(
+            start,
+            bundle.network,
+            bundle.input_size,
+            bundle.metadata,
+            bundle.crop,
+            bundle.presence_threshold,
+        )
+    return load_bundle(start)
+
+
+def _plan(
+    settings: Settings, work: Path, bundle: Any, crops: tuple[int, int], started: float
+) -> Plan:
+    """The training's length: made once, then kept."""
+    file = work / PLAN
+    if not file.is_file():
+        seconds = 60 * settings.minutes
+        left = max(seconds - (time.monotonic() - started), TRAINING * seconds)
+        held = crops[1] + 40
+        length = plan(bundle.network, bundle.input_size, crops[0], held, 0.9 * left)
+        with writing(file) as temporary:
+            temporary.write_text(json.dumps(asdict(length)))
+    return Plan(**json.loads(file.read_text()))
+
+
+def _judged(
+    settings: Settings,
+    out: Path,
+    images: Tensor,
+    template: Tensor,
+    keep: KeepBest,
+    seen: tuple[Counter[str], list[str]],
+    started: float,
+) -> Outcome:
+    """The report, of the best network or, where none was better, of the last one."""
+    kept = keep.best is not None
+    folder = out if kept else out / WORK / "run" / "bundle"
+    after = measure(load_bundle(folder).network, images, template, keep.known)
+    verdict = decide(keep.before, after)
+    verdict = Verdict(kept, verdict.reasons, verdict.score)
+    counts, unread = seen
+    minutes = (time.monotonic() - started) / 60
+    told = {
+        "pictures": dict(counts),
+        "unread": unread,
+        "crops": len(PreparedDataset(out / WORK / "train")),
+        "held_out": len(images),
+        "minutes": minutes,
+        "epochs": keep.history,
+        "settings": asdict(settings),
+    }
+    report.write(out, images, keep.before, after, verdict, told)
+    return Outcome(kept, verdict.reasons, dict(counts), tuple(unread), minutes)
+
+
+def _finished(out: Path) -> Outcome:
+    """What an earlier call has reported."""
+    told = json.loads((out / report.NUMBERS).read_text())
+    return Outcome(
+        told["better"],
+        tuple(told["reasons"]),
+        told["pictures"],
+        tuple(told["unread"]),
+        told["minutes"],
+    )

@@ -1,0 +1,53 @@
+"""The numbers of Eq. 7.1 to 7.10, and which of their parts are there (Ch. 7.4.2, Table 7.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from auxhand.losses.consistency import DEPTH_WEIGHT
+from auxhand.losses.contrastive import TEMPERATURE, VARIANTS, Form, VariantName
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Pixels of thresholds and distances are of an output of 64 x 64, whatever the maps' size.
+
+    Attributes:
+        depth: of depths within l, the lambda_d of Eq. 6.2.
+        mask: lambda_m of Eq. 7.1.
+        depth_map: lambda_d of Eq. 7.1.
+        true_depth: probability that a labelled sample's depth branch is fed the true depth, not
+            the one that the RGB branch predicts (Ch. 7.3.3).
+        contrastive: lambda_c of Eq. 7.7.
+        variant: row of Table 7.2 (b), which pairs are contrasted.
+        temperature: tau of Eq. 7.3.
+        form: Eq. 7.3 as it is printed, or Eq. 3.14; see `contrastive.nt_xent`.
+        distillation: lambda_f of Eq. 7.10; 0: without L_f.
+        detached: the side of L_f (Eq. 7.9) without a gradient.
+        pseudo_labels: lambda_l of Eq. 7.10; 0: without L_l.
+        epsilon: most C(r) of a pseudo-label that is learnt from (Eq. 7.8).
+
+    Raises:
+        ValueError: a variant that Table 7.2 (b) does not have, a share outside [0, 1].
+    """
+
+    depth: float = DEPTH_WEIGHT
+    mask: float = 100.0
+    depth_map: float = 50.0
+    true_depth: float = 0.5
+    contrastive: float = 0.1
+    variant: VariantName = "w/ SG"
+    temperature: float = TEMPERATURE
+    form: Form = "printed"
+    distillation: float = 0.2
+    detached: Literal["neither", "rgb", "fusion"] = "neither"
+    pseudo_labels: float = 1.0
+    epsilon: float = 1.5
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            names = ", ".join(map(repr, VARIANTS))
+            raise ValueError(f"objective.variant is one of {names}; got {self.variant!r}")
+        if not 0 <= self.true_depth <= 1:
+            raise ValueError(f"objective.true_depth lies in [0, 1]; got {self.true_depth}")

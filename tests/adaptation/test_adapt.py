@@ -1,0 +1,125 @@
+"""An adaptation from photos to a bundle, tiny and whole, of both kinds of models."""
+
+import json
+
+import cv2
+import pytest
+import torch
+
+from auxhand.adaptation.adapt import Settings, adapt
+from auxhand.adaptation.fit import EPOCHS, VISITS, plan, suitable
+from auxhand.adaptation.hands import HANDS
+from auxhand.cli.main import main
+from auxhand.cli.synth import load_config
+from auxhand.data.columns import decode_image
+from auxhand.inference.bundle import load_bundle, save_bundle
+from auxhand.models.cpn import FeaturePyramid
+from auxhand.models.heads import Integral, Latent25D, Peak25D
+from auxhand.models.pose_net import PoseNet
+
+
+def tiny(side=False):
+    torch.manual_seed(0)
+    head = Peak25D() if side else Latent25D()
+    return PoseNet(FeaturePyramid("test_resnet", width=8), head, side=side)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, hand_row):
+    folder = tmp_path_factory.mktemp("photos")
+    for i in range(21):
+        pixels = decode_image(hand_row(100 + i, size=64)["image"])
+        cv2.imwrite(str(folder / f"{i:02d}.png"), pixels[..., ::-1])
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path):
+    """make(side): a bundle that finds a hand in everything."""
+
+    def make(side=False):
+        save_bundle(tmp_path / "model", tiny(side), 32, {"images_seen": 5}, presence_threshold=0.0)
+        return tmp_path / "model"
+
+    return make
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("side", [False, True])
+def test_photos_become_a_bundle_and_a_report(
+    photos, model, hand_dataset, tmp_path, capsys, monkeypatch, side
+):
+    out, original = tmp_path / "out", model(side)
+    arguments = ["adapt", str(photos), "--out", str(out), "--model", str(original)]
+    arguments += ["--synthetic", str(hand_dataset), "--minutes", "0.01", "--workers", "0"]
+    with monkeypatch.context() as patch:
+        patch.setattr("auxhand.adaptation.adapt.trained", interrupt)
+        assert main(arguments) == 130
+    assert "the same command goes on" in capsys.readouterr().out
+    assert load_bundle(out).metadata["images_seen"] == 5  # the original weights
+    code = main(arguments)
+    said = json.loads((out / "report.json").read_text())
+    assert code == (0 if said["better"] else 3)
+    assert (said["crops"], said["held_out"]) == (14, 7)
+    assert said["pictures"]["kept"] == 21
+    assert len(said["epochs"]) == 1
+    assert said["before"]["inconsistency"] > 0
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 7
+    bundle, before = load_bundle(out), load_bundle(original)
+    assert bundle.metadata["images_seen"] == 5
+    assert bundle.input_size == 32
+    same = all(
+        torch.equal(value, before.network.state_dict()[name])
+        for name, value in bundle.network.state_dict().items()
+    )
+    assert same != said["better"]
+    assert {path.name for path in out.iterdir()} == {
+        *("bundle.json", "model.safetensors", "report.html", "report.json", "work"),
+    }
+    capsys.readouterr()
+    assert main(arguments) == code  # it is finished, and says so again
+    assert "report.html" in capsys.readouterr().out
+    assert main([*arguments, "--seed", "1"]) == 2
+    assert "other seed" in capsys.readouterr().err
+
+
+def test_few_photos_cost_one_line_and_leave_nothing(photos, model, hand_dataset, tmp_path, capsys):
+    some = [str(photos / f"{i:02d}.png") for i in range(3)]
+    arguments = ["--out", str(tmp_path / "out"), "--model", str(model())]
+    assert main(["adapt", *some, *arguments, "--synthetic", str(hand_dataset)]) == 2
+    assert "3 usable crops of hands are too few (at least 20)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_other_things_is_left_alone(photos, model, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "diary.txt").write_text("mine")
+    with pytest.raises(ValueError, match="not empty and holds no adaptation"):
+        adapt(Settings((str(photos),), str(model())), tmp_path / "out")
+
+
+def test_a_model_without_depth_is_refused():
+    with pytest.raises(ValueError, match="cannot be adapted"):
+        suitable(PoseNet(FeaturePyramid("test_resnet", width=8), Integral()))
+    assert suitable(tiny())
+
+
+def test_a_plan_fits_the_time_and_the_crops(monkeypatch):
+    speed = {"32-true": (1.0, 0.01), "bf16-mixed": (2.0, 0.02)}
+    monkeypatch.setattr("auxhand.adaptation.fit._speed", lambda n, s, kind: speed[kind])
+    found = plan(tiny(), 64, crops=400, held=100, seconds=600)
+    assert found.precision == "32-true"
+    assert found.epochs == EPOCHS[0]
+    assert found.steps == int(600 / 8 - 0.01 * (800 + 600))
+    few = plan(tiny(), 64, crops=16, held=10, seconds=6000)
+    assert few.epochs * few.steps * 16 <= VISITS * 16
+    assert plan(tiny(), 64, crops=5000, held=200, seconds=1).steps == 1
+
+
+def test_rendered_hands_are_those_of_the_natural_configuration(request):
+    path = request.config.rootpath / "configs" / "synth" / "natural.yaml"
+    assert load_config(path) == HANDS

@@ -1,0 +1,129 @@
+"""Hands of pictures: found once, near-duplicates thinned, split without a picture in common."""
+
+import json
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from auxhand.adaptation.crops import find, held_out, images_of, split
+from auxhand.adaptation.pictures import Pictures, digest, files_of
+from auxhand.data.crops import CropRule
+from auxhand.data.store import PreparedDataset
+from auxhand.inference.bundle import Bundle
+from auxhand.inference.prediction import Prediction
+
+
+class Finder:
+    """Finds the white square of a picture: 21 joints on its diagonal. Black pictures have none."""
+
+    def __init__(self):
+        self.bundle = Bundle(torch.nn.Identity(), 64, CropRule())
+        self.looks = 0
+
+    def predict(self, pixels, box=None, side="auto"):
+        self.looks += 1
+        ys, xs = np.nonzero(pixels[..., 0] > 200)
+        if not len(xs):
+            return None
+        u, v = (np.linspace(p.min(), p.max(), 21) for p in (xs, ys))
+        none = dict.fromkeys(Prediction.__dataclass_fields__)
+        left = {"joints_uv": np.stack([u, v], -1), "side": "left", "presence": 0.9}
+        return Prediction(**{**none, **left})
+
+
+def picture(path, at=None):
+    pixels = np.zeros((120, 160, 3), np.uint8)
+    if at is not None:
+        pixels[at[1] : at[1] + 21, at[0] : at[0] + 21] = 255
+    cv2.imwrite(str(path), pixels)
+
+
+def write(path, frames, times):
+    """A video of frames at times in milliseconds."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for pixels, time in zip(frames, times, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(6):
+        picture(tmp_path / f"{i}.png", None if i == 2 else (20 + 10 * i, 40))
+    (tmp_path / "5.jpg").write_bytes(b"\xff\xd8\xff broken")
+    return tmp_path
+
+
+def test_hands_are_cut_out_with_their_boxes(folder):
+    finder = Finder()
+    counts = find(Pictures(files_of([str(folder)])), finder, folder / "found", progress=False)
+    assert counts == {"seen": 7, "kept": 5, "without a hand": 1, "broken": 1}
+    train, held = split(folder / "found", folder / "train", folder / "held")
+    assert (train, held) == (4, 1)
+    stored = PreparedDataset(folder / "train").stored(0)
+    # The square is 20 pixels long (centre to centre) in a crop of 1.5 / 0.7 of them.
+    scale = 256 / (20 * 1.5 / 0.7)
+    x, y, w, h = stored.box.tolist()
+    assert (w, h) == pytest.approx((20 * scale, 20 * scale), rel=1e-6)
+    assert (x + w / 2, y + h / 2) == pytest.approx((127.5, 127.5))
+    assert stored.labels.side == "left"
+    images = images_of(folder / "train", 64, 0.7, mirror=False)
+    assert images.shape == (4, 3, 64, 64)
+    # Joints take 0.7 of the side; the white square is 21 pixels wide, they are 20.
+    white = images[0, 0] > 0.5
+    assert float(white.any(0).sum()) / 64 == pytest.approx(0.7 * 21 / 20, abs=0.04)
+
+
+def test_pictures_are_looked_at_once(folder):
+    pictures, finder = Pictures(files_of([str(folder)])), Finder()
+    first = find(pictures, finder, folder / "found", progress=False)
+    looks = finder.looks
+    assert find(pictures, finder, folder / "found", progress=False) == first
+    assert finder.looks == looks == 6
+
+
+def test_frames_that_hardly_differ_are_thinned(tmp_path):
+    def frame(at):
+        pixels = np.zeros((120, 160, 3), np.uint8)
+        pixels[40:61, at : at + 21] = 255
+        return pixels
+
+    frames = [frame(at) for at in (20, 20, 20, 60, 60, 100)]
+    write(tmp_path / "v.mp4", frames, [300 * i for i in range(6)])
+    finder = Finder()
+    counts = find(Pictures(files_of([str(tmp_path)])), finder, tmp_path / "found", progress=False)
+    assert (counts["seen"], counts["kept"], counts["near-duplicates"]) == (6, 3, 3)
+    assert finder.looks == 3
+    told = json.loads((tmp_path / "found" / "part-00000.json").read_text())
+    assert told["kept"] == 3
+
+
+def test_of_photos_every_fifth_is_held_of_a_video_its_end():
+    chosen = held_out([""] * 100 + ["v.mp4"] * 50)
+    assert len([i for i in chosen if i < 100]) == 20
+    assert {i for i in chosen if i >= 100} == set(range(140, 150))
+    gaps = np.diff(sorted(i for i in chosen if i < 100))
+    assert set(gaps.tolist()) == {5}
+    assert len(held_out([""] * 20)) == 6
+    assert len(held_out([""] * 5000)) == 200
+
+
+def test_what_is_named_is_found_once(folder):
+    files = files_of([str(folder), str(folder / "*.png")])
+    assert [file.name for file in files] == [
+        *("0.png", "1.png", "2.png", "3.png", "4.png", "5.jpg", "5.png"),
+    ]
+    before = digest(files)
+    picture(folder / "0.png", (80, 80))
+    assert digest(files) != before
+    with pytest.raises(FileNotFoundError):
+        files_of([str(folder / "none")])

@@ -1,0 +1,75 @@
+"""Tables 7.1 and 7.2, and the cost of the test path: what their scripts train, count and write."""
+
+import pytest
+from scripts import call, load, rows
+
+table, speed = load("accuracy/dual_modality.py"), load("speed/dual_modality.py")
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """What the script asks to be trained: (configuration, folder, settings)."""
+    asked = []
+
+    def train(config, folder, seed, settings=(), restart=False):
+        given = dict(entry.split("=", 1) for entry in settings)
+        asked.append((config.stem, folder.name, given, restart))
+        return folder / "bundle"
+
+    monkeypatch.setattr(table, "train", train)
+    monkeypatch.setattr(table, "evaluate_bundle", lambda bundle, test: {"epe_mm": 12.0})
+    return asked
+
+
+def run(monkeypatch, hand_dataset, tmp_path, *only):
+    if not (tmp_path / "target-test").exists():
+        (tmp_path / "target-test").symlink_to(hand_dataset)
+    out = tmp_path / "table.json"
+    folders = ["--data", tmp_path, "--runs", tmp_path / "runs", "--out", out]
+    call(monkeypatch, table, *folders, "--only", *only)
+    return rows(out)
+
+
+def test_pre_trainings_are_the_rows_of_table_7_2(trained, monkeypatch, hand_dataset, tmp_path):
+    found = run(monkeypatch, hand_dataset, tmp_path, *table.VARIANTS)
+    assert list(found) == ["none", "baseline", *table.VARIANTS[1:], "+Lc"]
+    assert len({folder for _, folder, _, _ in trained}) == 6
+    for (config, _, settings, _), variant in zip(trained, table.VARIANTS, strict=True):
+        assert config == "dual_modality_pretrain"
+        assert settings["model.init_args.objective.variant"] == variant
+        epochs, images = settings["trainer.max_epochs"], "data.init_args.images_per_epoch"
+        assert int(epochs) * int(settings[images]) == 30_720
+
+
+def test_what_is_compared_has_one_budget_and_one_start(
+    trained, monkeypatch, hand_dataset, tmp_path
+):
+    names = ("+Ll", "+Lf", "SemiHand", "RegDA", "CC-SSL", "AnimalDA")
+    found = run(monkeypatch, hand_dataset, tmp_path, *names)
+    assert list(found) == list(names)
+    by_row = dict(zip(names, trained[1::2], strict=True))  # each after the one it starts from
+    for name, (_, _, settings, _) in by_row.items():
+        images = int(settings["data.init_args.images_per_epoch"])
+        assert int(settings["trainer.max_epochs"]) * images == 72_000
+        start = "w_SG_0" if name.startswith("+") else "none_0/bundle"
+        assert settings["start_from"] == str(tmp_path / "runs" / start)
+    assert [config for config, _, _, _ in by_row.values()] == [
+        *["dual_modality"] * 2,
+        "semihand",
+        *["comparators"] * 3,
+    ]
+    assert by_row["+Ll"][2]["model.init_args.objective.distillation"] == "0"
+    assert by_row["RegDA"][2]["model.class_path"] == "auxhand.methods.comparators.RegDA"
+    assert by_row["SemiHand"][2][f"{table.BODY}.init_args.backbone"] == "resnet18"
+
+
+def test_the_test_path_costs_what_a_plain_network_does(monkeypatch, tmp_path):
+    out, clock = tmp_path / "speed.json", iter(range(10_000))
+    monkeypatch.setattr(speed.time, "process_time", lambda: next(clock))
+    options = ["--backbone", "test_resnet", "--width", 8, "--size", 64, "--rounds", 3]
+    call(monkeypatch, speed, *options, "--out", out)
+    found = rows(out)["dual modality, test_resnet at 64 px"]["metrics"]
+    assert found["ours_ms"] == found["plain_ms"] == [1000.0]
+    for name in ("ours_over_plain", "parameters_over_plain", "flops_over_plain"):
+        assert found[name] == [1.0]
+    assert found["gigaflops_of_all_branches"][0] > 2.5 * found["gigaflops"][0]
