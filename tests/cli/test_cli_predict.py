@@ -150,7 +150,6 @@ def test_a_hundred_photos_load_the_model_once(bundle, tmp_path, monkeypatch, cap
     monkeypatch.setattr(
         estimator, "load_bundle", lambda folder: loads.append(folder) or load(folder)
     )
-    monkeypatch.setattr(estimator, "LOOKS", 1)
     monkeypatch.setattr(photo, "write_results", lambda *arguments: None)
     assert auxhand(tmp_path / "*.png", "--out", tmp_path / "out", "--model", bundle,
                    "--box", "2,2,12,12", "--side", "left") == 0  # fmt: skip
