@@ -191,6 +191,7 @@ def provide(needs: Contents, data: Any) -> None:
         told,
         depth=told.depth or needs.depth,
         cloud_points=told.cloud_points or needs.cloud_points,
+        content=told.content or needs.content,
     )
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from auxhand.data.columns import decode_mask, encode_png
-from auxhand.data.crops import CropRule
+from auxhand.data.crops import CropRule, evaluation_crop
 from auxhand.data.module import HandDataModule
+from auxhand.data.photometric import Photometric
 from auxhand.data.sampler import Key, KeySampler
 from auxhand.data.store import PreparedDataset, shard_path, write_description, write_shard
 from auxhand.data.streams import Phase, Stream
@@ -352,3 +353,74 @@ def test_a_stream_in_order_is_its_first_views_once(hand_dataset):
     assert torch.equal(views.crop.A, whole.crop.A[at])
     with pytest.raises(KeyError):
         data.in_order("nowhere")
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory, hand_row):
+    """Hands 0 and 1, 2 and 3, 4 and 5 share a content; 6 has one of its own, 7 none is told of."""
+    root = tmp_path_factory.mktemp("groups")
+    names = ["a", "a", "b", "b", "c", "c", "d", None]
+    rows = [hand_row(i, 64, "right") | {"content": name} for i, name in enumerate(names)]
+    write_shard(shard_path(root, 0), rows)
+    write_description(root, len(rows))
+    return root
+
+
+def tagged(root, train=None, **options):
+    options |= {"train": train} if train else {}
+    data = make(root, val=str(root), batch_size=8, phases=PLAIN, **options)
+    data.contents = replace(data.contents, content=True)
+    return data
+
+
+def other_of(root, row):
+    """What the tag image of a row must be, unless it is augmented: its partner's own crop."""
+    return evaluation_crop(PreparedDataset(root)[row ^ 1], 32, CropRule(fraction=0.7)).image
+
+
+PLAIN = [Phase(0, 32, augmentation=Augmentation(smallest=0.7, largest=0.7))]
+
+
+def test_a_tag_image_is_another_picture_of_the_same_content(groups):
+    (batch,) = epoch_of(tagged(groups).train_dataloader(), 0)
+    for i, number in enumerate(batch.index.tolist()):
+        assert batch.valid["content"][i] == (number < 6)
+        if number < 6:
+            assert torch.allclose(batch.content[i], other_of(groups, number), atol=2 / 255)
+            # As it is stored, though there is a cut-out.
+            own = evaluation_crop(PreparedDataset(groups)[number], 32, CropRule(fraction=0.7))
+            assert torch.allclose(batch.image[i], own.image, atol=2 / 255)
+
+
+def test_light_and_camera_are_those_of_the_sample(groups):
+    """Half of the pictures have no colour: a picture and its tag both, or neither."""
+    grey = Augmentation(smallest=0.7, largest=0.7, photometric=Photometric(grey_share=0.5))
+    streams = {"labelled": Stream(str(groups), phases=[Phase(0, 32, augmentation=grey)])}
+    data = tagged(groups, streams).training_sets["labelled"]
+    seen = [data[Key(0, visit, number)] for visit in range(4) for number in range(6)]
+    without = [
+        [
+            bool(torch.allclose(picture[0], picture[2], atol=1e-3))
+            for picture in (s.image, s.content)
+        ]
+        for s in seen
+    ]
+    assert all(own == tag for own, tag in without)
+    assert {own for own, _ in without} == {True, False}
+
+
+def test_a_stream_that_is_not_told_contents_has_no_tags(groups):
+    for told, there in (["K"], False), (["K", "content"], True):
+        weak = Stream(str(groups), use="weak", told=told)
+        (batch,) = epoch_of(tagged(groups, {"weak": weak}).train_dataloader(), 0)
+        assert bool(batch.valid["content"].any()) == there
+
+
+def test_a_tag_is_of_the_rows_that_a_stream_takes(groups):
+    taken = Stream(str(groups), start=1, count=3, batch_size=3)  # rows 1, 2 and 3
+    (batch,) = epoch_of(tagged(groups, {"labelled": taken}).train_dataloader(), 0)
+    assert dict(zip(batch.index.tolist(), batch.valid["content"].tolist(), strict=True)) == {
+        0: False,
+        1: True,
+        2: True,
+    }

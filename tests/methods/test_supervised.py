@@ -3,8 +3,9 @@ import torch
 from torch.testing import assert_close
 
 from auxhand.geometry.camera import project
+from auxhand.geometry.canonical import canonical_pose
 from auxhand.geometry.pose25d import relative
-from auxhand.losses.supervision import LossWeights
+from auxhand.losses.supervision import LossWeights, Supervision
 from auxhand.methods.supervised import Supervised
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Heatmap, Latent25D
@@ -60,6 +61,27 @@ def test_the_true_pose_costs_nothing_and_a_shift_costs_what_it_is():
     assert losses["uv_squared"].item() == pytest.approx(2 * 0.1**2, rel=1e-4)
     assert losses["d_squared"].item() == pytest.approx(0.3**2, rel=1e-4)
     assert losses["xyz_squared"].item() == pytest.approx(3 * 0.1**2, rel=1e-4)
+
+
+def test_zimmermann_and_brox_compare_canonical_pose_and_viewpoint():
+    data = batch(True, False)
+    data.joint_valid[0, 4] = False
+    canonical, R = canonical_pose(data.joints_xyz)
+    supervision = Supervision(LossWeights(canonical_squared=1, viewpoint_squared=1))
+    angle = torch.tensor(0.3)
+    turn = torch.eye(3)
+    turn[:2, :2] = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).view(2, 2)
+    off = canonical + torch.tensor([0.3, 0.0, 0.4])
+    off[0, 4] += 100  # not labelled
+    terms = supervision.terms(HandPose(canonical=off, viewpoint=R @ turn), data)
+    assert_close(terms["canonical_squared"], torch.tensor(0.25))
+    # |R T - R|^2 of a turn by a: 4 (1 - cos a).
+    assert_close(terms["viewpoint_squared"], 4 * (1 - angle.cos()))
+    assert supervision.labelled(data).tolist() == [True, False]
+    # Without the palm there is no frame.
+    data.joint_valid[0, 17] = False
+    terms = supervision.terms(HandPose(canonical=off, viewpoint=R @ turn), data)
+    assert all(term == 0 for term in terms.values())
 
 
 def test_samples_without_labels_do_not_change_the_loss_of_the_others():

@@ -22,10 +22,18 @@ HEADS = {
     Integral: {"uv", "confidence", "heatmaps"},
     Heatmap: {"uv", "confidence", "heatmaps"},
     Coordinate: {"uv", "d"},
-    Lifting: {"uv", "xyz", "confidence", "heatmaps"},
+    Lifting: {"uv", "xyz", "confidence", "heatmaps", "canonical", "viewpoint"},
     HandModel: {"uv", "xyz", "model"},
 }
-SHAPES = {"uv": (21, 2), "d": (21,), "xyz": (21, 3), "confidence": (21,), "heatmaps": (21, 16, 24)}
+SHAPES = {
+    "uv": (21, 2),
+    "d": (21,),
+    "xyz": (21, 3),
+    "confidence": (21,),
+    "heatmaps": (21, 16, 24),
+    "canonical": (21, 3),
+    "viewpoint": (3, 3),
+}
 
 
 @pytest.mark.parametrize("cls", HEADS)
@@ -121,6 +129,14 @@ def test_coordinate_is_the_image_centre_at_zero():
 def test_3d_poses_are_relative_to_the_root(cls):
     pose = cls(root=0).connect(4, 4)(torch.rand(2, 4, 16, 16), torch.rand(2, 4, 2, 2), (64, 64))
     assert pose.xyz[:, 0].abs().max() == 0
+
+
+def test_what_is_lifted_is_the_canonical_pose_turned():
+    pose = Lifting().connect(4, 4)(torch.rand(2, 4, 16, 16), torch.rand(2, 4, 2, 2), (64, 64))
+    R = pose.viewpoint.double()
+    torch.testing.assert_close(R @ R.mT, torch.eye(3).double().expand(2, 3, 3), atol=1e-5, rtol=0)
+    turned = torch.einsum("bij,bkj->bki", pose.viewpoint, pose.canonical)
+    torch.testing.assert_close(pose.xyz, turned, atol=1e-6, rtol=1e-5)
 
 
 def test_hand_model_at_zero_is_the_open_mean_hand():

@@ -16,7 +16,7 @@ from auxhand.data.store import PreparedDataset
 from auxhand.files import locked, writing
 from auxhand.synth import factory
 from auxhand.synth.config import FactorConfig
-from auxhand.synth.distributions import sample_factors
+from auxhand.synth.distributions import GROUPS, sample_factors
 from auxhand.synth.factors import Factors
 from auxhand.synth.factory import Job, generate, make_sample
 from auxhand.synth.sensor import photograph
@@ -291,3 +291,26 @@ def test_shares_that_are_none_are_refused(tmp_path, share):
     with pytest.raises(ValueError, match="0 <= i < n"):
         generate(tmp_path / "out", JOB, workers=1, progress=False, share=share)
     assert not (tmp_path / "out").exists()
+
+
+def test_groups_differ_in_what_varies_alone(tmp_path):
+    job = Job(count=5, seed=3, size=48, vary=("pose", "wrist", "view"), each=2)
+    dataset = PreparedDataset(generate(tmp_path / "groups", job, workers=1, progress=False))
+    assert dataset.contents() == ["synth/3/0", "synth/3/0", "synth/3/1", "synth/3/1", "synth/3/2"]
+    factors = [Factors.from_dict(each) for each in dataset.factors()]
+    for first, second in (factors[:2], factors[2:4]):
+        differing = {g for g in GROUPS if getattr(first, g) != getattr(second, g)}
+        assert {"pose", "view"} <= differing <= {"pose", "wrist", "view"}
+    assert factors[0].background != factors[2].background
+    assert factors[0] == sample_factors(job.config, 3, 0)
+    # Another number of samples to a group is another dataset.
+    with pytest.raises(ValueError, match="another each"):
+        generate(tmp_path / "groups", replace(job, each=4), workers=1, progress=False)
+
+
+def test_groups_that_cannot_be_are_refused(made):
+    with pytest.raises(ValueError, match="no factor poze to vary; there are: side, shape"):
+        replace(JOB, vary=("poze",))
+    with pytest.raises(ValueError, match="each must be at least 2"):
+        replace(JOB, each=1)
+    assert PreparedDataset(made).contents() == [None] * 7

@@ -59,6 +59,15 @@ def parser() -> Parser:
         help="keep no RGBA of the hand: training then takes the pictures as they are",
     )
     parser.add_argument(
+        "--vary",
+        nargs="+",
+        default=[],
+        metavar="FACTOR",
+        help="make groups of hands that differ in these factors alone, such as pose wrist view: "
+        "one content in other poses (docs/methods/dvae.md)",
+    )
+    parser.add_argument("--each", type=int, default=4, help="hands of a group, with --vary")
+    parser.add_argument(
         "--preview",
         action="store_true",
         help="no dataset: draw the samples with their skeletons as one sheet, OUT.png",
@@ -87,6 +96,8 @@ def run(args: Namespace) -> None:
         args.backgrounds,
         renderer=args.renderer,
         cutouts=not args.no_cutouts,
+        vary=tuple(args.vary),
+        each=args.each,
     )
     if args.preview:
         if args.out.name in ("", ".."):
@@ -133,13 +144,12 @@ def draw_preview(path: Path, job: Job) -> Path:
 
     from auxhand.data.columns import decode_image, encode_png
     from auxhand.files import sweep, writing
-    from auxhand.synth.distributions import sample_factors
     from auxhand.synth.factory import make_sample
     from auxhand.viz import draw_skeleton, grid
 
     pictures, labels = [], []
     for index in range(job.count):
-        row, factors = make_sample(job, index), sample_factors(job.config, job.seed, index)
+        row, factors = make_sample(job, index), job.factors(index)
         xyz = np.array(row["joints_xyz"]).reshape(-1, 3)
         uv = np.array(row["joints_uv"]).reshape(-1, 2)
         pictures.append(draw_skeleton(decode_image(row["image"]), uv, xyz[:, 2]))

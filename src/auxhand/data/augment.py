@@ -10,6 +10,7 @@ nothing.
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -51,12 +52,15 @@ class Contents:
         cloud_points: points of the visible hand (Ch. 5.4.1); 0: none.
         crop: what places crops, how large hands are in evaluation, what is done to the viewpoint.
         mirror: left hands are mirrored in training, so that all crops show right ones.
+        content: a tag image, another picture of the same content (Ch. 4.3.3). Both are then taken
+            as they are stored: a cut-out before a new background would share it with no other.
     """
 
     depth: bool | Literal["hand"] = False
     cloud_points: int = 0
     crop: CropRule = USUAL["joints"]
     mirror: bool = True
+    content: bool = False
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:
@@ -72,6 +76,7 @@ def augment(
     backgrounds: Backgrounds,
     contents: Contents,
     painter: np.random.Generator | None = None,
+    tag: Stored | None = None,
 ) -> HandSample:
     """One training picture of a stored row.
 
@@ -90,6 +95,8 @@ def augment(
         contents: what the sample holds, and how it is cropped.
         painter: randomness of what is seen in the crop, where that is not `rng` too: with another
             one the same place is painted anew.
+        tag: another row of the same content. Its picture, in a random crop about its own hand and
+            under the same light and camera, is the sample's tag image.
 
     Raises:
         ValueError: bytes that cannot be decoded, a row with neither joints nor any picture.
@@ -98,8 +105,14 @@ def augment(
     if u < augmentation.absent_share:
         return _background(size, painter, augmentation.photometric, backgrounds)
     placed = place(stored, size, rng, augmentation, contents, u)
+    camera = painter if tag is None else deepcopy(painter)
     painted = paint(stored, placed.crop, painter, augmentation.photometric, backgrounds)
-    return label(stored, placed, painted, rng, contents)
+    sample = label(stored, placed, painted, rng, contents)
+    if tag is None:
+        return sample
+    crop = place(tag, size, rng, augmentation, contents, u).crop
+    image = paint(tag, crop, camera, augmentation.photometric, backgrounds).image
+    return replace(sample, content=None if image is None else to_tensor(image))
 
 
 class Placed(NamedTuple):

@@ -45,6 +45,7 @@ SCHEMA = pa.schema(
         "mano": pa.list_(pa.float64()),
         "presence": pa.float64(),
         "source": pa.string(),
+        "content": pa.string(),
         "factors": pa.string(),
     }
 )
@@ -168,6 +169,7 @@ def make_row(
     mano: Array | None = None,
     presence: float | None = None,
     source: str | None = None,
+    content: str | None = None,
     factors: Mapping[str, Any] | None = None,
 ) -> Record:
     """Encode one sample as a row of a shard.
@@ -187,6 +189,8 @@ def make_row(
         side: "right" or "left".
         presence: 1 = a hand is here, 0 = none is.
         source: where the sample comes from.
+        content: a name that rows share which differ in pose alone: one hand before one background,
+            as in a video (Ch. 4.3.3).
         factors: what the sample was made of; anything that JSON can hold.
 
     Raises:
@@ -213,6 +217,7 @@ def make_row(
         "side": side,
         "presence": presence,
         "source": source,
+        "content": content,
         "factors": None if factors is None else json.dumps(factors, sort_keys=True),
     }
     for name, value in arrays.items():

@@ -246,6 +246,13 @@ class PreparedDataset(Dataset[HandSample]):
         """What each sample was made from; empty where the dataset does not say."""
         return [json.loads(text) if text else {} for text in self._rows["factors"].to_pylist()]
 
+    def contents(self) -> list[str | None]:
+        """The content of each sample (`columns.make_row`); None where the dataset does not say."""
+        if "content" not in self._rows.column_names:
+            return [None] * len(self)
+        names: list[str | None] = self._rows["content"].to_pylist()
+        return names
+
     def stored(self, index: int) -> Stored:
         """The same, to be decoded column by column."""
         return Stored(self.row(index), str(self.root))

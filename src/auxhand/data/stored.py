@@ -36,6 +36,7 @@ TELLING: dict[str, tuple[str, ...]] = {
     "mask": ("mask", "parts", "rgba"),  # where a cut-out is opaque there is a hand
     "depth": ("depth",),
     "cloud": ("depth", "mask", "parts", "K"),
+    "content": ("content",),
 }
 """What can be told of a picture, by the names of `HandSample`, and the columns that say it."""
 
@@ -67,6 +68,10 @@ class Stored:
         told = Stored({k: v for k, v in self.row.items() if k in kept}, self.where)
         told.__dict__["box"] = self.box
         return told
+
+    def as_taken(self) -> Stored:
+        """The same without cut-out, so that its picture keeps its background."""
+        return Stored(self.row | {"rgba": None}, self.where)
 
     @cached_property
     def image(self) -> Array | None:

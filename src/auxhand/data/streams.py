@@ -8,6 +8,7 @@ would have seen.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -219,14 +220,20 @@ class TrainingSet(Dataset[HandSample | tuple[HandSample, HandSample]]):
     def __getitem__(self, key: Key) -> HandSample | tuple[HandSample, HandSample]:
         part = bisect_right(self._ends, key.sample)
         dataset, rows = self.parts[part]
-        stored = dataset.stored(rows[key.sample - self._ends[part]])
-        if self.stream.use != "labelled":
-            stored = stored.telling(self.stream.told)
+        row = rows[key.sample - self._ends[part]]
+        stored = self._told(dataset, row)
         if self.stream.views == 1:
-            return self._view(stored, key, 0)
-        return self._view(stored, key, 0), self._view(stored, key, 1)
+            return self._view(stored, row, key, 0)
+        return self._view(stored, row, key, 0), self._view(stored, row, key, 1)
 
-    def _view(self, stored: Stored, key: Key, view: int) -> HandSample:
+    def _told(self, dataset: PreparedDataset, row: int) -> Stored:
+        """What this stream tells of a stored row."""
+        stored = dataset.stored(row)
+        if self.contents.content:
+            stored = stored.as_taken()
+        return stored if self.stream.use == "labelled" else stored.telling(self.stream.told)
+
+    def _view(self, stored: Stored, row: int, key: Key, view: int) -> HandSample:
         """One picture of a visit."""
         phase = self.curriculum.number(key.epoch)
         augmentations = self.curriculum.augmentations[phase]
@@ -242,6 +249,7 @@ class TrainingSet(Dataset[HandSample | tuple[HandSample, HandSample]]):
             self.backgrounds,
             self.contents,
             painter,
+            self._tag(stored, row, key, rng) if self.contents.content else None,
         )
         if self.stream.use != "labelled":
             silent: dict[str, Any] = dict.fromkeys(set(TELLING) - set(self.stream.told))
@@ -252,6 +260,26 @@ class TrainingSet(Dataset[HandSample | tuple[HandSample, HandSample]]):
         """Of one picture."""
         own = (self.number, view) if self.number or view else ()
         return generator(self.seed, *key, *own)
+
+    def _tag(self, stored: Stored, row: int, key: Key, rng: np.random.Generator) -> Stored | None:
+        """Another row of the same content, at random; None where there is none."""
+        part = bisect_right(self._ends, key.sample)
+        alike = self._alike[part].get(stored.row.get("content"), [])
+        others = [other for other in alike if other != row]
+        return self._told(self.parts[part].dataset, rng.choice(others)) if others else None
+
+    @cached_property
+    def _alike(self) -> list[dict[str | None, list[int]]]:
+        """Of each part the rows by their content."""
+        found = []
+        for dataset, rows in self.parts:
+            names = dataset.contents()
+            alike: dict[str | None, list[int]] = defaultdict(list)
+            for row in rows:
+                if names[row] is not None:
+                    alike[names[row]].append(row)
+            found.append(alike)
+        return found
 
 
 def taken(parts: Sequence[Part], start: int, count: int | None) -> list[Part]:

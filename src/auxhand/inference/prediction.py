@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from auxhand.geometry.camera import project, rays, rotation_to_axis
-from auxhand.geometry.crop import Crop, uv_box
+from auxhand.geometry.crop import Crop, mirror_xyz, uv_box
 from auxhand.geometry.pose25d import lift
 from auxhand.hand.skeleton import ROOT
 from auxhand.inference.placement import fill_crop, root_depth, translation
@@ -42,6 +42,10 @@ class Prediction:
             decided: the network's probability of either or, of one that sees right hands alone,
             presence x confidence of the crop read both ways. None if the side was given.
         mask: (h, w) in [0, 1], over the crop; None if the model gives none.
+        canonical: (21, 3) the canonical pose relative to the root (Ch. 4.3.3); None if the model
+            gives none. A left hand's is the mirror image of a right one's.
+        viewpoint: (3, 3) the rotation from the canonical pose to the photo's axes; None if the
+            model gives none.
         box: (x, y, width, height) around the hand: that of the joints, grown on all sides by
             `FLESH` of its longer side; the crop's square if there are no joints.
         K: (3, 3) intrinsics, given or assumed.
@@ -61,6 +65,8 @@ class Prediction:
     K: np.ndarray
     hand_size: float
     crop: Crop
+    canonical: np.ndarray | None = None
+    viewpoint: np.ndarray | None = None
 
     def photo_mask(self, width: int, height: int) -> np.ndarray | None:
         """(height, width) float32: the mask in the photo, 0 outside the crop."""
@@ -111,6 +117,7 @@ def prediction_from(
     uv = None if pose.uv is None else crop.uv_to_original(pose.uv)
     if uv is None and absolute is not None:
         uv = project(crop.K_original, absolute)
+    canonical, viewpoint = _canonical(pose, crop, hand_size)
     return Prediction(
         joints_uv=_array(uv),
         joints_relative=_array(relative),
@@ -124,7 +131,23 @@ def prediction_from(
         K=(crop.K_original if K is None else K).numpy(),
         hand_size=hand_size,
         crop=crop,
+        canonical=_array(canonical),
+        viewpoint=_array(viewpoint),
     )
+
+
+def _canonical(pose: HandPose, crop: Crop, hand_size: float) -> tuple[Tensor | None, Tensor | None]:
+    """Canonical pose in metres, and viewpoint in the photo's axes, of the hand's true side: with
+    the crop's axes A, a mirror M in them, A^T R C = (A^T R M) (M C)."""
+    canonical, viewpoint = pose.canonical, pose.viewpoint
+    if canonical is not None:
+        canonical = hand_size * (canonical - canonical[ROOT])
+        canonical = mirror_xyz(canonical) if crop.mirrored else canonical
+    if viewpoint is not None:
+        # `mirror_xyz` of rows: R M.
+        viewpoint = crop.R.to(viewpoint).mT @ viewpoint
+        viewpoint = mirror_xyz(viewpoint) if crop.mirrored else viewpoint
+    return canonical, viewpoint
 
 
 def _joints(

@@ -5,12 +5,44 @@ from `specified` factors."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from auxhand.inference.latent import walk
 from auxhand.models.disentangled import DisentangledNet
+
+
+class Shown(NamedTuple):
+    """Hands as a network is shown them, all right ones.
+
+    Attributes:
+        images: (N, 3, S, S) RGB in [0, 1], their crops.
+        pose: (N, 21, 3) relative to the root in reference lengths, where it is told.
+    """
+
+    images: Tensor
+    pose: Tensor | None = None
+
+
+@torch.no_grad()
+def codes_of(net: DisentangledNet, shown: Shown) -> Tensor:
+    """(N, D) codes of hands (Fig. 4.3): content by its encoder, with the image itself as the tag;
+    pose by its encoder where the pose is told; whatever is left by q(z | image).
+
+    Raises:
+        ValueError: the network has no encoder of what is left.
+    """
+    told = {"content": shown.images, "pose": shown.pose}
+    parts = {
+        factor: net.specify(factor, value).mu
+        for factor, value in told.items()
+        if factor in net.encoders and value is not None
+    }
+    if net.factors.keys() - parts.keys():
+        parts = net.split(net.encode(shown.images)) | parts
+    return net.join(parts)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from auxhand.geometry.canonical import MIDDLE_MCP, PINKY_MCP, WRIST, canonical_pose, rotate
 from auxhand.geometry.heatmap import pixels_to_cells
 from auxhand.geometry.pose25d import reference_length, relative
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
@@ -32,6 +33,8 @@ from auxhand.sample import HandBatch, HandPose
 
 Term = Callable[[HandPose, HandBatch], Tensor]
 
+_FRAME = 0.5  # least determinant of a viewpoint: 1, but that of a palm on a line is 0
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -46,6 +49,9 @@ class LossWeights:
         uv_squared: squared distance in the image (Eq. 2.2, 2.3).
         d_squared: squared difference of depths, the third coordinate of Eq. 2.2 in 2.5D.
         xyz_squared: squared distance of root-relative 3D poses (Eq. 2.2 in 3D).
+        canonical_squared: squared distance of canonical poses, and
+        viewpoint_squared: squared difference of the entries of viewpoints: the two losses of
+            Zimmermann & Brox (2017), of either network its own (Ch. 4.4.4).
         heatmap: plain heatmaps (Eq. 2.1), Gaussian of 1 cell.
         heatmap_cross_entropy: latent heatmaps against a normalised Gaussian, beside uv.
         mask: absolute difference of masks (Eq. 6.3).
@@ -60,6 +66,8 @@ class LossWeights:
     uv_squared: float = 0.0
     d_squared: float = 0.0
     xyz_squared: float = 0.0
+    canonical_squared: float = 0.0
+    viewpoint_squared: float = 0.0
     heatmap: float = 0.0
     heatmap_cross_entropy: float = 0.0
     mask: float = 0.0
@@ -172,6 +180,24 @@ def multimodal_loss(
     return masked_mean(distance, labelled_joints(batch)) + mask_weight * mask + map_weight * depth
 
 
+def true_canonical(batch: HandBatch) -> tuple[Tensor, Tensor]:
+    """(B, 21, 3) true canonical pose relative to the root in reference lengths (Ch. 4.3.3), and
+    (B, 21) its validity."""
+    R, known = true_viewpoint(batch)
+    pose, valid = relative_pose(batch)
+    return rotate(R.mT, pose), valid & known[:, None]
+
+
+def true_viewpoint(batch: HandBatch) -> tuple[Tensor, Tensor]:
+    """(B, 3, 3) true R of 3DPose = R CPose (Ch. 4.3.3), and (B,) its validity: it takes the palm
+    alone."""
+    joints = batch.joint_mask("joints_xyz")
+    R = canonical_pose(torch.where(joints[..., None], batch.joints_xyz, 0.0))[1]
+    palm = joints[:, [WRIST, MIDDLE_MCP, PINKY_MCP]].all(dim=1)
+    known = palm & (torch.linalg.det(R) > _FRAME)
+    return torch.where(known[:, None, None], R, 0.0), known
+
+
 def _field(pose: HandPose, name: str) -> Tensor:
     value: Tensor | None = getattr(pose, name)
     if value is None:
@@ -215,6 +241,16 @@ def _xyz_squared(pose: HandPose, batch: HandBatch) -> Tensor:
     return coordinate_loss(_field(pose, "xyz"), *relative_pose(batch))
 
 
+def _canonical_squared(pose: HandPose, batch: HandBatch) -> Tensor:
+    return coordinate_loss(_field(pose, "canonical"), *true_canonical(batch))
+
+
+def _viewpoint_squared(pose: HandPose, batch: HandBatch) -> Tensor:
+    R, known = true_viewpoint(batch)
+    difference = (_field(pose, "viewpoint") - R).square().sum(dim=(1, 2))
+    return masked_mean(difference, known)
+
+
 def _mask(loss: Callable[..., Tensor]) -> Term:
     return lambda pose, batch: loss(_field(pose, "mask"), batch.mask, batch.valid["mask"])
 
@@ -232,6 +268,8 @@ TERMS: dict[str, Term] = {
     "uv_squared": _uv_squared,
     "d_squared": _d_squared,
     "xyz_squared": _xyz_squared,
+    "canonical_squared": _canonical_squared,
+    "viewpoint_squared": _viewpoint_squared,
     "heatmap": lambda pose, batch: heatmap_loss(*_cells(pose, batch)),
     "heatmap_cross_entropy": lambda pose, batch: heatmap_cross_entropy(*_cells(pose, batch)),
     "mask": _mask(mask_loss),
@@ -247,6 +285,8 @@ LABELS: dict[str, tuple[str, ...]] = {
     "uv_squared": ("joints_uv",),
     "d_squared": ("joints_xyz",),
     "xyz_squared": ("joints_xyz",),
+    "canonical_squared": ("joints_xyz",),
+    "viewpoint_squared": ("joints_xyz",),
     "heatmap": ("joints_uv",),
     "heatmap_cross_entropy": ("joints_uv",),
     "mask": ("mask",),

@@ -206,10 +206,10 @@ class Coordinate(Head):
 class Lifting(Head):
     """Heatmaps, lifted to 3D by a network (Zimmermann & Brox 2017; Ch. 2.3.1).
 
-    Gives uv, confidence and heatmaps as `Heatmap` does, and xyz: two networks see the heatmaps
-    alone; one regresses the canonical pose, the other the viewpoint R (a rotation vector), and
-    3DPose = R CPose (Ch. 4.3.3). Each has the six convolutions and two hidden layers of the paper's
-    PosePrior, without its input of the hand's side (networks see right hands).
+    Gives uv, confidence and heatmaps as `Heatmap` does, canonical, viewpoint and xyz: two networks
+    see the heatmaps alone; one regresses the canonical pose, the other the viewpoint R (a rotation
+    vector), and 3DPose = R CPose (Ch. 4.3.3). Each has the six convolutions and two hidden layers
+    of the paper's PosePrior, without its input of the hand's side (networks see right hands).
 
     Args:
         root: joint that positions are relative to; xyz[root] is 0.
@@ -233,8 +233,9 @@ class Lifting(Head):
         assert pose.heatmaps is not None  # `Heatmap` always gives them
         heatmaps = functional.interpolate(pose.heatmaps, _LIFTER_SIZE, mode="bilinear")
         canonical = self.canonical(heatmaps).unflatten(1, (NUM_JOINTS, 3))
-        xyz = rotate(roma.rotvec_to_rotmat(self.viewpoint(heatmaps)), canonical)
-        return replace(pose, xyz=xyz - xyz[:, self.root, None])
+        canonical = canonical - canonical[:, self.root, None]
+        R = roma.rotvec_to_rotmat(self.viewpoint(heatmaps))
+        return replace(pose, xyz=rotate(R, canonical), canonical=canonical, viewpoint=R)
 
 
 def _lifter(outputs: int) -> nn.Sequential:

@@ -41,6 +41,11 @@ class LatentPoseNet(nn.Module):
         self.cloud = cloud
         self.cloud_unit = cloud_unit
 
+    @property
+    def latent(self) -> int:
+        """Dimensions of z."""
+        return int(self.encoder.heads.mu.out_features)
+
     def forward(self, image: Tensor) -> HandPose:
         """(B, 3, H, W) RGB in [0, 1] -> poses, from the mean of q(z | image).
 

@@ -35,10 +35,11 @@ from auxhand.data.store import DESCRIPTION, SHARD_SIZE, claim, is_complete, shar
 from auxhand.files import locked, sweep
 from auxhand.synth.cluster import check_cluster, on_cluster
 from auxhand.synth.config import BackgroundConfig, FactorConfig
-from auxhand.synth.distributions import sample_factors
+from auxhand.synth.distributions import GROUPS, sample_factors
 from auxhand.synth.factors import Factors
 from auxhand.synth.modalities import Renderer, render_hand
 from auxhand.synth.sensor import photograph
+from auxhand.synth.vary import vary
 
 MAKER = "auxhand synth"
 LARGEST = 4096
@@ -59,10 +60,13 @@ class Job:
         renderer: see `render_hand`.
         cutouts: also keep the hand's RGBA, which training puts before new backgrounds; without it
             the pictures are used as they are, like real ones.
+        vary: groups of factors (`synth.vary`); if there are any, `each` samples in a row differ in
+            these alone, and share a `content`.
+        each: samples of one content.
 
     Raises:
         ValueError: a number that is not positive (or a negative seed), images beyond `LARGEST`, an
-            unknown renderer.
+            unknown renderer, no such group of factors.
     """
 
     count: int
@@ -73,6 +77,8 @@ class Job:
     shard_size: int = SHARD_SIZE
     renderer: Renderer = "raster"
     cutouts: bool = True
+    vary: tuple[str, ...] = ()
+    each: int = 4
 
     def __post_init__(self) -> None:
         """Check the numbers and the renderer."""
@@ -80,11 +86,19 @@ class Job:
             raise ValueError(
                 f"no renderer {self.renderer!r}; there are: {', '.join(get_args(Renderer))}"
             )
-        for name, least in (("count", 1), ("seed", 0), ("size", 16), ("shard_size", 1)):
+        for name, least in (
+            ("count", 1),
+            ("seed", 0),
+            ("size", 16),
+            ("shard_size", 1),
+            ("each", 2),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if self.size > LARGEST:
             raise ValueError(f"size must be at most {LARGEST} pixels, got {self.size}")
+        if unknown := sorted(set(self.vary) - set(GROUPS)):
+            raise ValueError(f"no factor {unknown[0]} to vary; there are: {', '.join(GROUPS)}")
 
     def shards(self) -> int:
         """Number of shards."""
@@ -93,6 +107,18 @@ class Job:
     def indices(self, shard: int) -> range:
         """Samples of a shard."""
         return range(shard * self.shard_size, min((shard + 1) * self.shard_size, self.count))
+
+    def factors(self, index: int) -> Factors:
+        """What sample `index` is made of."""
+        if not self.vary:
+            return sample_factors(self.config, self.seed, index)
+        first = index - index % self.each
+        same = sample_factors(self.config, self.seed, first)
+        return same if index == first else vary(same, self.vary, self.config, self.seed, index)
+
+    def content(self, index: int) -> str | None:
+        """The name that samples share of which nothing but `vary` differs."""
+        return f"synth/{self.seed}/{index // self.each}" if self.vary else None
 
     def describe(self) -> dict[str, Any]:
         """What `dataset.json` says besides the format; all that the bytes depend on.
@@ -109,6 +135,8 @@ class Job:
             "shard_size": self.shard_size,
             "renderer": self.renderer,
             "cutouts": self.cutouts,
+            "vary": [*self.vary] or None,
+            "each": self.each if self.vary else None,
             "config": asdict(self.config),
             "backgrounds": _fingerprint(_backgrounds(self.backgrounds, self.config.background)),
         }
@@ -133,13 +161,14 @@ def _fingerprint(backgrounds: Backgrounds) -> str | None:
 def make_sample(job: Job, index: int) -> Record:
     """Sample `index` as a row of a prepared dataset."""
     row = render_factors(
-        sample_factors(job.config, job.seed, index),
+        job.factors(index),
         job.size,
         _backgrounds(job.backgrounds, job.config.background),
         job.renderer,
         index=index,
         source=f"synth/{job.seed}/{index}",
     )
+    row["content"] = job.content(index)
     return row if job.cutouts else {**row, "rgba": None}
 
 
@@ -238,7 +267,7 @@ def generate(
     # Fails before anything is written.
     if cluster is not None:
         check_cluster(cluster)
-    render_hand(sample_factors(job.config, job.seed, 0), job.size, job.renderer)
+    render_hand(job.factors(0), job.size, job.renderer)
     description = json.loads(json.dumps(job.describe()))
     try:
         claim(out, description)

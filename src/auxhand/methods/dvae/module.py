@@ -279,7 +279,10 @@ class DisentangledVAE(LightningModule):
 
     # ---- Lightning ----
 
-    needs = Contents()
+    @property
+    def needs(self) -> Contents:
+        """Tag images, where a factor is specified by them."""
+        return Contents(content="content" in self.variant.variables)
 
     def on_fit_start(self) -> None:
         """Inner steps are steps of their own.

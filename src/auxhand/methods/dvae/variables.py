@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from auxhand.geometry.canonical import MIDDLE_MCP, PINKY_MCP, WRIST, canonical_pose
-from auxhand.geometry.pose25d import relative
-from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
 from auxhand.losses.elbo import log_gaussian
+from auxhand.losses.supervision import relative_pose, true_canonical, true_viewpoint
 from auxhand.models.backbone import ImageFeatures
 from auxhand.models.dcgan import DCGANDecoder
 from auxhand.models.mlp import PoseDecoder, PoseFeatures
@@ -23,8 +21,6 @@ IMAGE_UNIT = 1 / 255
 """What counts as 1 in the likelihood of images. The chapter names none, but only in steps of 8-bit
 pixels does its beta = 100 stand beside lambda_x = 1: over [0, 1] that beta is 100 / 255^2 = 0.0015,
 and 100 itself would leave nothing of an image."""
-
-_FRAME = 0.5  # least determinant of a viewpoint: 1, but that of a palm on a line is 0
 
 
 @dataclass(frozen=True)
@@ -84,39 +80,21 @@ def observe_content(batch: HandBatch) -> Observation:
 
 def observe_pose(batch: HandBatch) -> Observation:
     """3DPose: positions relative to the root, in reference lengths."""
-    xyz, joints = _joints(batch)
-    return _pose(relative(xyz), joints, joints[:, [ROOT, *REFERENCE_BONE]].all(dim=1))
+    return _pose(*relative_pose(batch))
 
 
 def observe_canonical(batch: HandBatch) -> Observation:
     """CPose, the 3DPose in the frame of its palm."""
-    xyz, joints = _joints(batch)
-    canonical, R = canonical_pose(xyz)
-    measured = joints[:, [ROOT, *REFERENCE_BONE]].all(dim=1)
-    return _pose(canonical, joints, measured & _has_frame(R, joints))
+    return _pose(*true_canonical(batch))
 
 
 def observe_viewpoint(batch: HandBatch) -> Observation:
     """R of 3DPose = R CPose; it takes the palm alone."""
-    xyz, joints = _joints(batch)
-    R = canonical_pose(xyz)[1]
-    valid = _has_frame(R, joints)
-    return Observation(torch.where(valid[:, None, None], R, 0.0), valid)
+    return Observation(*true_viewpoint(batch))
 
 
-def _joints(batch: HandBatch) -> tuple[Tensor, Tensor]:
-    joints = batch.joint_mask("joints_xyz")
-    return torch.where(joints[..., None], batch.joints_xyz, 0.0), joints
-
-
-def _has_frame(R: Tensor, joints: Tensor) -> Tensor:
-    proper: Tensor = torch.linalg.det(R) > _FRAME
-    return joints[:, [WRIST, MIDDLE_MCP, PINKY_MCP]].all(dim=1) & proper
-
-
-def _pose(pose: Tensor, joints: Tensor, valid: Tensor) -> Observation:
-    joints = joints & valid[:, None]
-    return Observation(torch.where(joints[..., None], pose, 0.0), valid, joints)
+def _pose(pose: Tensor, joints: Tensor) -> Observation:
+    return Observation(torch.where(joints[..., None], pose, 0.0), joints.any(dim=1), joints)
 
 
 # ---- what is told of them ----
