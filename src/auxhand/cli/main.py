@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "synth": "make a labelled, multi-modal dataset of rendered hands",
     "train": "train a method from a configuration file",
     "evaluate": "EPE, PCK and AUC of a model on a dataset",
+    "export": "a model for ONNX Runtime or OpenVINO",
     "synthesize": "hands from a model's latent space: between two photos, or at random",
 }
 """Name of each command and what it does."""
