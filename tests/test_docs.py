@@ -30,6 +30,9 @@ def test_snippet(snippet, tmp_path, monkeypatch, hand_dataset):
     monkeypatch.chdir(tmp_path)
     if "out/photo.json" in snippet:
         assert main(["predict", "photo.jpg", "--out", "out"]) == 0
+    if "hand.onnx" in snippet:
+        pytest.importorskip("onnxruntime")
+        assert main(["export", "default", "--out", "hand.onnx"]) == 0
     exec(compile(snippet, "<snippet>", "exec"), {})
 
 

@@ -178,3 +178,19 @@ def test_hands_of_any_length_have_bones_of_one_width():
         for scale in (0.3, 0.6, 1.0)
     ]
     assert len(set(widths)) == 1
+
+
+@pytest.mark.parametrize("at", [(150.0, 100.0), (0.0, 0.0), (299.0, 199.0), (-50.0, 400.0)])
+def test_a_label_lies_below_its_point_and_in_the_image(at):
+    image = np.full((200, 300, 3), 100, np.uint8)
+    drawn = viz.draw_label(image, "left", at)
+    assert (image == 100).all()
+    rows, columns = np.nonzero((drawn != image).any(-1))
+    # A light plate with dark letters on it, whole wherever the point is.
+    assert np.ptp(rows) + 1 == pytest.approx(0.7 * 2 * 11, abs=2)
+    assert np.ptp(columns) > np.ptp(rows)
+    assert (drawn[rows, columns] > 200).any()
+    assert (drawn[rows, columns] < 90).any()
+    if at == (150.0, 100.0):
+        assert columns.mean() == pytest.approx(150, abs=2)
+        assert rows.min() > 100

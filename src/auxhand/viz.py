@@ -108,6 +108,26 @@ def _dot(canvas: np.ndarray, point: list[int], width: float, colour: tuple[int, 
         cv2.circle(canvas, point, fixed, fill, cv2.FILLED, cv2.LINE_AA, shift=_SHIFT)
 
 
+def draw_label(image: np.ndarray, text: str, at: tuple[float, ...]) -> np.ndarray:
+    """The image with a word, dark on light, below a point and within the image.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        text: one line.
+        at: (u, v) in pixels.
+    """
+    height, width = image.shape[:2]
+    size = max(11, round(max(height, width) / 40))
+    half = _font(size).getlength(text) / 2 + size / 3
+    u = min(max(at[0], half), max(half, width - half))
+    v = min(max(at[1] + 1.4 * size, size), max(size, height - size))
+    canvas = np.ascontiguousarray(image).copy()
+    low = round(u - half), round(v - 0.7 * size)
+    high = round(u + half), round(v + 0.7 * size)
+    cv2.rectangle(canvas, low, high, (240, 240, 240), cv2.FILLED)
+    return _write(canvas, [_Text(text, (u, v), "mm")], size)
+
+
 def draw_mask(
     image: np.ndarray,
     mask: np.ndarray,

@@ -11,13 +11,18 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
+from auxhand import viz
 from auxhand.cli import photo, predict, results
 from auxhand.cli.main import main
-from auxhand.geometry.camera import project
+from auxhand.data.image import load_photo
+from auxhand.geometry.camera import intrinsics_from_focal, project
+from auxhand.geometry.crop import Crop
 from auxhand.hand.skeleton import JOINT_NAMES
+from auxhand.inference import bundle as bundle_module
 from auxhand.inference import estimator
 from auxhand.inference.bundle import save_bundle
-from auxhand.inference.prediction import FLESH
+from auxhand.inference.estimator import HandPoseEstimator
+from auxhand.inference.prediction import FLESH, Prediction
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Latent25D
 from auxhand.models.pose_net import PoseNet
@@ -110,6 +115,79 @@ def test_what_the_json_says(photos, bundle, tmp_path):
     np.testing.assert_allclose(box, [*(low - margin), *(high - low + 2 * margin)], atol=0.03)
 
 
+class TwoHands:
+    """An estimator that sees a left and a right hand in every photo, the right one less surely."""
+
+    def __init__(self):
+        fan = np.stack([np.linspace(0, 6, 21), np.linspace(8, 0, 21) ** 1.2], 1)
+        self.hands = [
+            self.hand("left", fan + 20, 0.9),
+            self.hand("right", fan + np.array([40, 10]), 0.7),
+        ]
+
+    def hand(self, side, uv, presence):
+        K = intrinsics_from_focal(70.0, 80, 60).double()
+        xyz = np.concatenate([(uv - [39.5, 29.5]) * 0.4 / 70, np.full((21, 1), 0.4)], 1)
+        return Prediction(
+            joints_uv=uv,
+            joints_relative=xyz - xyz[9],
+            joints_xyz=xyz,
+            confidence=None,
+            presence=presence,
+            side=side,
+            side_scores={side: 0.8, "left" if side == "right" else "right": 0.2},
+            mask=None,
+            box=(0.0, 0.0, 30.0, 30.0),
+            K=K.numpy(),
+            hand_size=0.0448,
+            crop=Crop(torch.eye(3).double(), (60, 80), torch.eye(3).double()),
+            photo_size=(80, 60),
+        )
+
+    def predict(self, image, box, side, K, hand_size, threshold):
+        return self.hands[0]
+
+    def predict_hands(self, image, count, K, hand_size, threshold):
+        return self.hands[:count]
+
+
+@pytest.mark.parametrize(("asked", "count"), [([], 1), (["2"], 2), (["5"], 2), (["all"], 2)])
+def test_several_hands_of_a_photo(photos, tmp_path, monkeypatch, capsys, asked, count):
+    stand_in = TwoHands()
+    monkeypatch.setattr(HandPoseEstimator, "load", lambda *arguments: stand_in)
+    option = ["--hands", *asked] if asked else []
+    assert auxhand(photos / "grey.png", "--out", tmp_path, *option) == 0
+    out = capsys.readouterr().out
+    assert f"1 photos: {count} hands found, 0 without a hand, 0 failed" in out
+    assert "left hand (side estimated: score 0.20 as right, 0.80 as left), presence 0.90" in out
+    assert ("; right hand" in out) == (count == 2)
+    said = json.loads((tmp_path / "grey.json").read_text())
+    # What reads one hand goes on reading the most certain one.
+    assert said["hand"] == said["hands"][0]
+    assert [hand["side"] for hand in said["hands"]] == ["left", "right"][:count]
+    for hand, there in zip(said["hands"], stand_in.hands, strict=False):
+        uv = [joint["uv_px"] for joint in hand["joints"].values()]
+        np.testing.assert_allclose(uv, there.joints_uv, atol=0.005)
+    assert Image.open(tmp_path / "grey_3d.png").size == (1200, 480 * count)
+    # Each hand that is asked for is drawn where it is, and no other.
+    image, scale = viz.for_viewing(load_photo(photos / "grey.png").pixels)
+    drawn = np.asarray(Image.open(tmp_path / "grey_overlay.png").convert("RGB")) != image
+    for number, there in enumerate(stand_in.hands):
+        u, v = ((there.joints_uv.mean(0) + 0.5) * scale).astype(int)
+        assert drawn[v - 20 : v + 20, u - 20 : u + 20].any() == (number < count)
+
+
+def test_no_hands(photos, tmp_path, monkeypatch, capsys):
+    stand_in = TwoHands()
+    stand_in.hands = []
+    monkeypatch.setattr(HandPoseEstimator, "load", lambda *arguments: stand_in)
+    assert auxhand(photos / "grey.png", "--out", tmp_path, "--hands", "all") == 0
+    assert "grey.png: no hand found" in capsys.readouterr().out
+    said = json.loads((tmp_path / "grey.json").read_text())
+    assert (said["hand"], said["hands"]) == (None, [])
+    assert not list(tmp_path.glob("*_overlay.png"))
+
+
 def test_large_photos_answer_in_their_own_pixels(bundle, tmp_path, monkeypatch):
     """A photo that is reduced while loading gives the joints of the same photo in full."""
     rng = np.random.default_rng(1)
@@ -189,6 +267,10 @@ def test_each_photo_once(photos):
         (["--hand-size", "48"], "metres"),
         (["--threshold", "2"], "--threshold"),
         (["--side", "up"], "up"),
+        (["--hands", "0"], "positive number of hands"),
+        (["--hands", "both"], "positive number of hands"),
+        (["--hands", "2", "--box", "1,2,3,4"], "--box is that of one hand"),
+        (["--hands", "all", "--side", "left"], "--side is that of one hand"),
         (["--model", "nowhere"], "no bundle at nowhere"),
         (["--device", "tpu"], "device"),
     ],
@@ -230,7 +312,7 @@ def test_where_the_photo_ends(photos, bundle, tmp_path, box, code):
 
 
 def test_the_shipped_model_has_a_name(tmp_path):
-    shipped = estimator.files("auxhand") / "assets"
+    shipped = bundle_module.shipped("")
     given = sorted((shipped / "photos").iterdir())[0]
     said = []
     for model in (["--model", "default"], ["--model", shipped / "default"], []):

@@ -1,6 +1,7 @@
 """Bundles: round trip, replacement, and what a damaged one says."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,14 @@ from safetensors.torch import save
 from torch import nn
 
 from auxhand.data.crops import CropRule
-from auxhand.inference.bundle import DESCRIPTION, WEIGHTS, load_bundle, save_bundle
+from auxhand.inference import bundle as module
+from auxhand.inference.bundle import (
+    DESCRIPTION,
+    WEIGHTS,
+    bundle_folder,
+    load_bundle,
+    save_bundle,
+)
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Latent25D
 from auxhand.models.pose_net import PoseNet
@@ -191,3 +199,13 @@ def test_a_network_that_does_not_fit_is_refused_before_it_is_made(copy, monkeypa
             load_bundle(copy)
         assert "\n" not in str(error.value)
     assert made == []
+
+
+def test_shipped_bundles_have_names_and_others_are_where_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "files", lambda package: tmp_path)
+    (tmp_path / "assets" / "default").mkdir(parents=True)
+    assert bundle_folder() == tmp_path / "assets" / "default"
+    assert bundle_folder("runs/default") == Path("runs/default")
+    assert bundle_folder(tmp_path / "finder") == tmp_path / "finder"
+    with pytest.raises(FileNotFoundError, match="finder weights are not installed"):
+        bundle_folder("finder")

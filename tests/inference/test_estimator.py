@@ -23,13 +23,14 @@ from auxhand.geometry.camera import (
 from auxhand.geometry.pose25d import reference_length
 from auxhand.hand.anatomy import bone_lengths
 from auxhand.hand.surface import HandSurface
-from auxhand.inference import estimator as module
+from auxhand.inference import bundle as module
 from auxhand.inference.bundle import Bundle
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.finder import FoundHand
 from auxhand.inference.prediction import FLESH, prediction_from
 from auxhand.inference.runtime import write_onnx
 from auxhand.models.cpn import FeaturePyramid
+from auxhand.models.detector import HandDetector
 from auxhand.models.heads import Integral, Latent25D, Peak25D
 from auxhand.models.pose_net import PoseNet
 from auxhand.sample import HandPose
@@ -260,7 +261,7 @@ def test_without_a_camera_crops_are_read_as_from_far_away(left):
     pose = HandPose(uv=crop.uv_to_crop(uv), d=d)
     assumed = intrinsics_from_fov(60.0, WIDTH, HEIGHT).double()
     side = "left" if left else "right"
-    found = prediction_from(pose, crop, proportions, HAND_SIZE, 0.7, side, assumed)
+    found = prediction_from(pose, crop, (WIDTH, HEIGHT), proportions, HAND_SIZE, 0.7, side, assumed)
     turn = rotation_to_axis(
         rays(assumed, crop.uv_to_original(torch.full((1, 2), 31.5).double()))[0]
     )
@@ -411,6 +412,11 @@ def test_absent_device():
         pytest.skip("there is a CUDA device")
     with pytest.raises(ValueError, match="CUDA"):
         HandPoseEstimator(Bundle(Oracle(hand()), SIZE), device="cuda")
+
+
+def test_a_detector_is_no_estimator():
+    with pytest.raises(ValueError, match="finds hands"):
+        HandPoseEstimator(Bundle(HandDetector(), SIZE))
 
 
 def test_absent_default_weights(monkeypatch, tmp_path):

@@ -43,7 +43,13 @@ def test_a_photo_is_encoded_in_the_crop_of_its_hand(monkeypatch):
     K = intrinsics_from_fov(60, 140, 100).double()
     crop = view_crop(K, [69.5, 49.5], SIZE, SIZE)
     found = prediction_from(
-        HandPose(xyz=torch.randn(21, 3)), crop, torch.ones(20).double(), 0.04, 0.7, "right"
+        HandPose(xyz=torch.randn(21, 3)),
+        crop,
+        (140, 100),
+        torch.ones(20).double(),
+        0.04,
+        0.7,
+        "right",
     )
     monkeypatch.setattr(latent.estimator, "predict", lambda image, side: found)
     z = latent.encode(image)

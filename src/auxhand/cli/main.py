@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "train": "train a method from a configuration file",
     "adapt": "fit the model to your own photos or videos, without labels",
     "evaluate": "EPE, PCK and AUC of a model on a dataset",
+    "export": "a model for ONNX Runtime or OpenVINO",
     "synthesize": "hands from a model's latent space: between two photos, or at random",
 }
 """Name of each command and what it does."""

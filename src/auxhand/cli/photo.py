@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from auxhand import viz
 from auxhand.cli.results import NUMBERS, OVERLAY, VIEW, write_result
 from auxhand.data.image import Photo, load_photo, printable
 from auxhand.geometry.camera import intrinsics_from_focal, intrinsics_from_fov
-from auxhand.hand.skeleton import JOINT_NAMES, ROOT
+from auxhand.hand.skeleton import JOINT_NAMES, ROOT, WRIST
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.prediction import Prediction
 from auxhand.inference.scene import FOV
@@ -26,14 +27,14 @@ def predict_photo(
     path: Path,
     box: tuple[float, float, float, float] | None,
     args: Namespace,
-) -> tuple[Photo, Prediction | None]:
-    """The photo and the hand in it.
+) -> tuple[Photo, list[Prediction]]:
+    """The photo and the hands in it that are asked for, the most certain first.
 
     Raises:
         FileNotFoundError, ValueError: no photo, or a box outside of it; the message has the path.
     """
     photo = load_photo(path)
-    K = photo.K_from_original(_camera(photo, args)[0])
+    K = photo.K_from_original(camera(photo.width, photo.height, args)[0])
     if box is not None:
         x, y, width, height = box
         if not (-width < x < photo.width and -height < y < photo.height):
@@ -43,22 +44,25 @@ def predict_photo(
             )
         box = photo.box_from_original((x - 0.5, y - 0.5, width, height))
     try:
-        prediction = estimator.predict(
-            photo.pixels, box, args.side, K, args.hand_size, args.threshold
-        )
+        if args.hands != 1:
+            hands = estimator.predict_hands(
+                photo.pixels, args.hands, K, args.hand_size, args.threshold
+            )
+            return photo, hands
+        hand = estimator.predict(photo.pixels, box, args.side, K, args.hand_size, args.threshold)
     except ValueError as error:
         raise ValueError(f"{printable(path)}: {error}") from error
-    return photo, prediction
+    return photo, [] if hand is None else [hand]
 
 
-def _camera(photo: Photo, args: Namespace) -> tuple[np.ndarray, str]:
-    """Intrinsics (3, 3) of the original photo, and where they come from."""
+def camera(width: int, height: int, args: Namespace) -> tuple[np.ndarray, str]:
+    """Intrinsics (3, 3) of a picture of that size, and where they come from."""
     if args.focal is not None:
-        K = intrinsics_from_focal(args.focal, photo.width, photo.height)
+        K = intrinsics_from_focal(args.focal, width, height)
         return K.double().numpy(), "focal length given, principal point assumed at the centre"
     fov = FOV if args.fov is None else args.fov
     how = "assumed" if args.fov is None else "given"
-    K = intrinsics_from_fov(fov, photo.width, photo.height)
+    K = intrinsics_from_fov(fov, width, height)
     return (
         K.double().numpy(),
         f"field of view of {fov:g} degrees over the longer side {how}, "
@@ -66,10 +70,12 @@ def _camera(photo: Photo, args: Namespace) -> tuple[np.ndarray, str]:
     )
 
 
-def summary(prediction: Prediction | None) -> str:
+def summary(predictions: Sequence[Prediction]) -> str:
     """What was found, in a few words."""
-    if prediction is None:
-        return "no hand found"
+    return "; ".join(map(_summary, predictions)) or "no hand found"
+
+
+def _summary(prediction: Prediction) -> str:
     presence = "" if prediction.presence is None else f", presence {prediction.presence:.2f}"
     return f"{prediction.side} hand ({_side_from(prediction)}){presence}"
 
@@ -82,17 +88,19 @@ def _side_from(prediction: Prediction) -> str:
 
 
 def to_json(
-    path: Path, photo: Photo, prediction: Prediction | None, args: Namespace
+    path: Path, photo: Photo, predictions: Sequence[Prediction], args: Namespace
 ) -> dict[str, Any]:
-    """What is said about a photo; the hand is None if none was found."""
-    K, camera_from = _camera(photo, args)
+    """What is said about a photo: its hands, and again the first, None if none was found."""
+    K, camera_from = camera(photo.width, photo.height, args)
+    hands = [_hand(photo, prediction, args) for prediction in predictions]
     return {
         "photo": printable(path),
         "width_px": photo.width,
         "height_px": photo.height,
         "model": args.model,
         "camera": {"K_px": _numbers(K, 3), "source": camera_from},
-        "hand": None if prediction is None else _hand(photo, prediction, args),
+        "hand": hands[0] if hands else None,
+        "hands": hands,
     }
 
 
@@ -132,7 +140,7 @@ def _numbers(value: Any, digits: int) -> Any:
 
 
 def write_results(
-    stem: Path, path: Path, photo: Photo, prediction: Prediction | None, args: Namespace
+    stem: Path, path: Path, photo: Photo, predictions: Sequence[Prediction], args: Namespace
 ) -> None:
     """Write STEM.json and, of what was found, STEM_overlay.png and STEM_3d.png, all or none; each
     file appears when it is complete, and pictures of an earlier result go.
@@ -140,20 +148,45 @@ def write_results(
     Raises:
         OSError: one of them cannot be written.
     """
-    overlay, view = None, None
-    if prediction is not None and prediction.joints_uv is not None:
-        image, scale = viz.for_viewing(photo.pixels)
-        z = None if prediction.joints_relative is None else prediction.joints_relative[:, 2]
-        overlay = viz.draw_skeleton(image, (prediction.joints_uv + 0.5) * scale - 0.5, z)
-    if prediction is not None and prediction.joints_relative is not None:
-        view = viz.draw_pose_3d(
-            prediction.joints_relative, f"{printable(path.name)}: {summary(prediction)}"
-        )
-    text = json.dumps(to_json(path, photo, prediction, args), indent=2, allow_nan=False)
+    overlay, view = _overlay(photo, predictions), _view(path, predictions)
+    text = json.dumps(to_json(path, photo, predictions, args), indent=2, allow_nan=False)
     # The numbers last: where they are, the pictures are.
     for suffix, picture in ((OVERLAY, overlay), (VIEW, view)):
         write_result(stem, suffix, None if picture is None else _png(picture))
     write_result(stem, NUMBERS, (text + "\n").encode())
+
+
+def _overlay(photo: Photo, predictions: Sequence[Prediction]) -> np.ndarray | None:
+    """The photo with the hands on it; of several, each with its side."""
+    drawn = [hand for hand in predictions if hand.joints_uv is not None]
+    several = len(drawn) > 1
+    names = [hand.side if several else "" for hand in drawn]
+    return draw_hands(photo.pixels, drawn, names) if drawn else None
+
+
+def draw_hands(image: np.ndarray, hands: Sequence[Prediction], names: Sequence[str]) -> np.ndarray:
+    """A picture in a size for viewing with skeletons on it, the first on top, each named at its
+    wrist where it has a name."""
+    image, scale = viz.for_viewing(image)
+    for hand, name in zip(reversed(hands), reversed(names), strict=True):
+        if hand.joints_uv is None:
+            continue
+        uv = (hand.joints_uv + 0.5) * scale - 0.5
+        z = None if hand.joints_relative is None else hand.joints_relative[:, 2]
+        image = viz.draw_skeleton(image, uv, z)
+        if name:
+            image = viz.draw_label(image, name, tuple(uv[WRIST]))
+    return image
+
+
+def _view(path: Path, predictions: Sequence[Prediction]) -> np.ndarray | None:
+    """The poses in 3D, one below the other."""
+    views = [
+        viz.draw_pose_3d(hand.joints_relative, f"{printable(path.name)}: {_summary(hand)}")
+        for hand in predictions
+        if hand.joints_relative is not None
+    ]
+    return np.concatenate(views) if views else None
 
 
 def _png(picture: np.ndarray) -> bytes:

@@ -1,4 +1,5 @@
-"""`auxhand predict PHOTO...`: the 3D pose of the hand in each photo, as pictures and numbers."""
+"""`auxhand predict PHOTO...`: the 3D pose of the hands in each photo or video, as pictures and
+numbers."""
 
 from __future__ import annotations
 
@@ -8,19 +9,29 @@ import os
 import re
 import signal
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from auxhand.cli.arguments import Parser
 from auxhand.cli.main import complain, describe
-from auxhand.cli.results import NUMBERS, OVERLAY, VIEW, check_free, remove_results, unique_names
+from auxhand.cli.results import (
+    FILM,
+    NUMBERS,
+    OF_PHOTO,
+    OF_VIDEO,
+    OVERLAY,
+    TABLE,
+    VIEW,
+    check_free,
+    remove_results,
+    unique_names,
+)
 
 if TYPE_CHECKING:
     from auxhand.inference.estimator import HandPoseEstimator
-    from auxhand.inference.prediction import Prediction
 
 PARTLY_FAILED = 1
 """Exit code where some photos could not be read, but not all."""
@@ -29,18 +40,28 @@ PARTLY_FAILED = 1
 def parser() -> Parser:
     """Arguments of `auxhand predict`."""
     parser = Parser(
-        description="Find the hand in each photo and predict its 3D pose. For each photo NAME, "
+        description="Find the hands in each photo and predict their 3D poses. For each photo NAME, "
         "writes NAME_overlay.png, NAME_3d.png and NAME.json (units in the names of its entries; "
-        "docs/predict.md). Exit code: 0 all photos were read, with or without a hand; 1 some could "
-        "not be read; 2 none could, or a mistake in the command.",
+        "docs/predict.md); hands of a video are followed: NAME_overlay.mp4, NAME.parquet and "
+        "NAME.json. Exit code: 0 all photos were read, with or without a hand; 1 some could not be "
+        "read; 2 none could, or a mistake in the command.",
         epilog="example: auxhand predict photos/ 'more/*.jpg' --out poses --side right",
     )
     # `--box -10,0,50,50` is a number's start, no option's.
     parser._negative_number_matcher = re.compile(r"^-[\d.]")
-    parser.add_argument("photos", nargs="+", help="JPEG, PNG or WebP files, folders or patterns")
+    parser.add_argument(
+        "photos", nargs="+", help="JPEG, PNG or WebP files, folders or patterns; video files"
+    )
     parser.add_argument("--out", type=Path, default=Path("poses"), help="folder of the results")
     parser.add_argument(
         "--model", default="default", help="a bundle's folder, or `default` for the shipped weights"
+    )
+    parser.add_argument(
+        "--hands",
+        type=hand_count,
+        default=1,
+        metavar="N",
+        help="of a photo at most, the most certain ones; `all`: all that are found",
     )
     parser.add_argument(
         "--box",
@@ -68,6 +89,15 @@ def parser() -> Parser:
     )
     parser.add_argument(
         "--threshold", type=float, help="least presence that counts as a hand; default: the model's"
+    )
+    parser.add_argument("--csv", action="store_true", help="of a video, write NAME.csv too")
+    parser.add_argument(
+        "--smoothing",
+        type=smoothing,
+        default="1.5,5",
+        metavar="HZ,BETA",
+        help="of a video: cutoff of the joints' One-Euro filter at rest, and hertz added per "
+        "hand's length a second; `off`: none",
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     return parser
@@ -109,7 +139,6 @@ def run(args: Namespace) -> int:
 
     from tqdm import tqdm
 
-    from auxhand.cli.photo import summary
     from auxhand.data.image import printable
     from auxhand.files import sweep
     from auxhand.inference.estimator import HandPoseEstimator
@@ -123,22 +152,47 @@ def run(args: Namespace) -> int:
         zip(photos, names, strict=True), total=len(photos), unit="photo", disable=None
     ):
         try:
-            prediction = _answer(estimator, path, args.out / name, box, args)
+            found = _answer(estimator, path, args.out / name, box, args)
         except (OSError, ValueError, MemoryError) as error:
             with tqdm.external_write_mode():
                 complain("auxhand predict", _about(path, error))
             outcome["failed"] += 1
             continue
-        outcome["found" if prediction else "none"] += 1
-        say(f"{printable(path)}: {summary(prediction)}")
-    if not outcome["found"] + outcome["none"]:
+        outcome["video" if _is_video(path) else "photo"] += 1
+        outcome["hands"] += found.hands
+        outcome["none"] += found.hands == 0
+        say(f"{printable(path)}: {found.summary}")
+    if not outcome["photo"] + outcome["video"]:
         raise ValueError(f"none of the {outcome['failed']} photos could be answered")
-    say(
-        f"{outcome.total()} photos: {outcome['found']} hands found, {outcome['none']} without a "
-        f"hand, {outcome['failed']} failed\nresults: {printable(args.out)} (overlays "
-        f"NAME{OVERLAY}, 3D views NAME{VIEW}, numbers NAME{NUMBERS})"
-    )
+    say(_closing(outcome, args.out))
     return PARTLY_FAILED if outcome["failed"] else 0
+
+
+def _closing(outcome: Counter[str], out: Path) -> str:
+    """What became of all photos and videos, and where the results are."""
+    from auxhand.data.image import printable
+
+    total = outcome["photo"] + outcome["video"] + outcome["failed"]
+    kinds = "photos and videos" if outcome["video"] else "photos"
+    films = f"; of videos NAME{FILM}, NAME{TABLE}" if outcome["video"] else ""
+    return (
+        f"{total} {kinds}: {outcome['hands']} hands found, {outcome['none']} without a hand, "
+        f"{outcome['failed']} failed\nresults: {printable(out)} (overlays NAME{OVERLAY}, 3D views "
+        f"NAME{VIEW}, numbers NAME{NUMBERS}{films})"
+    )
+
+
+class Found(NamedTuple):
+    """What was found in a photo or video: how many hands, and in a few words."""
+
+    hands: int
+    summary: str
+
+
+def _is_video(path: Path) -> bool:
+    from auxhand.data.image import VIDEOS
+
+    return path.suffix.lower() in VIDEOS
 
 
 def _answer(
@@ -147,18 +201,48 @@ def _answer(
     stem: Path,
     box: tuple[float, float, float, float] | None,
     args: Namespace,
-) -> Prediction | None:
-    """Predict one photo and write its results; where that fails there are none, no older ones."""
-    from auxhand.cli.photo import predict_photo, write_results
-
-    check_free(stem)
+) -> Found:
+    """Predict one photo or video and write its results; where that fails there are none, no older
+    ones."""
+    video = _is_video(path)
+    suffixes = OF_VIDEO if video else OF_PHOTO
+    check_free(stem, suffixes)
     try:
-        photo, prediction = predict_photo(estimator, path, box, args)
-        write_results(stem, path, photo, prediction, args)
+        return (
+            _video(estimator, path, stem, args)
+            if video
+            else _photo(estimator, path, stem, box, args)
+        )
     except Exception:
-        remove_results(stem)
+        remove_results(stem, suffixes)
         raise
-    return prediction
+
+
+def _photo(
+    estimator: HandPoseEstimator,
+    path: Path,
+    stem: Path,
+    box: tuple[float, float, float, float] | None,
+    args: Namespace,
+) -> Found:
+    from auxhand.cli.photo import predict_photo, summary, write_results
+
+    photo, predictions = predict_photo(estimator, path, box, args)
+    write_results(stem, path, photo, predictions, args)
+    return Found(len(predictions), summary(predictions))
+
+
+def _video(estimator: HandPoseEstimator, path: Path, stem: Path, args: Namespace) -> Found:
+    """See `clip.predict_clip`.
+
+    Raises:
+        ValueError: a box or side was given, which are those of one photo's hand.
+    """
+    from auxhand.cli.clip import predict_clip
+
+    if args.box is not None or args.side != "auto":
+        raise ValueError(f"{path}: --box and --side are for photos; a video's hands are followed")
+    return Found(*predict_clip(estimator, path, stem, args))
 
 
 def _about(path: Path, error: Exception) -> str:
@@ -187,6 +271,36 @@ def say(text: str) -> None:
         os.close(nowhere)
 
 
+def hand_count(text: str) -> int | None:
+    """'2' -> 2; 'all' -> None.
+
+    Raises:
+        ArgumentTypeError: anything else, or a number below 1.
+    """
+    if text == "all":
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ArgumentTypeError(f"a positive number of hands, or all, not {text!r}")
+    return int(text)
+
+
+def smoothing(text: str) -> tuple[float | None, float]:
+    """'1.5,5' -> numbers; 'off' -> None and 0.
+
+    Raises:
+        ArgumentTypeError: anything else, a cutoff that is not positive, or a negative beta.
+    """
+    if text == "off":
+        return None, 0.0
+    try:
+        cutoff, beta = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"two numbers HZ,BETA, or off, not {text!r}") from None
+    if not (0 < cutoff < float("inf") and 0 <= beta < float("inf")):
+        raise ArgumentTypeError(f"a positive HZ and a BETA from 0 on, not {text!r}")
+    return cutoff, beta
+
+
 def parse_box(text: str) -> tuple[float, float, float, float]:
     """'x,y,w,h' -> numbers.
 
@@ -213,6 +327,9 @@ def _check(args: Namespace) -> None:
         if value is not None and not low < value < high:
             unit = " metres" if option == "--hand-size" else ""
             raise ValueError(f"{option} must lie between {low} and {high}{unit}, not {value}")
+    for option, given in (("--box", args.box is not None), ("--side", args.side != "auto")):
+        if given and args.hands != 1:
+            raise ValueError(f"{option} is that of one hand: leave it out, or --hands")
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         raise ValueError(f"--threshold must lie between 0 and 1, not {args.threshold}")
 

@@ -1,4 +1,4 @@
-"""The files that `auxhand predict` writes for a photo: their names, and whose they are."""
+"""The files that `auxhand predict` writes of a photo or video: their names, and whose they are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 OVERLAY, VIEW, NUMBERS = "_overlay.png", "_3d.png", ".json"
-BEGINS = b'{\n  "photo":'
+FILM, TABLE, TEXT = "_overlay.mp4", ".parquet", ".csv"
+OF_PHOTO, OF_VIDEO = (NUMBERS, OVERLAY, VIEW), (NUMBERS, FILM, TABLE, TEXT)
+"""The results' suffixes, that of the JSON first."""
+
+BEGINS = b'{\n  "photo":', b'{\n  "video":'
 """How each JSON of results begins."""
 LONGEST = 200
 """Bytes of the longest name of a result before its suffix: file systems allow 255."""
@@ -46,7 +50,7 @@ def _short(name: str) -> str:
     return f"{whole[: LONGEST - 11].decode('utf-8', 'ignore')}~{number}"
 
 
-def check_free(stem: Path) -> None:
+def check_free(stem: Path, suffixes: Sequence[str] = OF_PHOTO) -> None:
     """Check that results may be written: nothing is there, or those of an earlier run.
 
     Raises:
@@ -54,16 +58,16 @@ def check_free(stem: Path) -> None:
     """
     from auxhand.data.image import printable
 
-    there = [p for s in (NUMBERS, OVERLAY, VIEW) if os.path.lexists(p := _target(stem, s))]
+    there = [p for s in suffixes if os.path.lexists(p := _target(stem, s))]
     if there and not _is_ours(stem):
         raise ValueError(
             f"{printable(there[0])} is there and no result of an earlier run: name another --out"
         )
 
 
-def remove_results(stem: Path) -> None:
+def remove_results(stem: Path, suffixes: Sequence[str] = OF_PHOTO) -> None:
     """Remove the results of an earlier run, and what has been written of this one."""
-    for suffix in (NUMBERS, OVERLAY, VIEW):
+    for suffix in suffixes:
         with contextlib.suppress(OSError):
             _target(stem, suffix).unlink()
 
@@ -76,7 +80,7 @@ def _is_ours(stem: Path) -> bool:
     """Whether STEM.json is a result of this command."""
     try:
         with _target(stem, NUMBERS).open("rb") as file:
-            return file.read(len(BEGINS)) == BEGINS
+            return file.read(max(map(len, BEGINS))).startswith(BEGINS)
     except OSError:
         return False
 

@@ -138,23 +138,11 @@ class HandSurface(nn.Module):
         Raises:
             ValueError: `rotations` is not (B, 21, 3, 3).
         """
-        if rotations.ndim != 4 or rotations.shape[1:] != (NUM_JOINTS, 3, 3):
-            raise ValueError(f"rotations are {tuple(rotations.shape)}, not (B, 21, 3, 3)")
         vertices, rest_joints = self.rest(shape, bone_scale, finger_width)
         batch = rotations.shape[0]
         rest_joints = rest_joints.expand(batch, -1, -1)
-
+        turn, place = _chained(rotations, rest_joints)
         wrist = rotations[:, :1]
-        turns, places = [wrist], [rest_joints[:, :1]]
-        for depth, level in enumerate(_LEVELS):
-            parents = [0] * 5 if depth == 0 else list(_LEVELS[depth - 1])
-            offsets = rest_joints[:, level] - rest_joints[:, parents]
-            places.append(places[-1] + (turns[-1] @ offsets[..., None])[..., 0])
-            turns.append(turns[-1] @ rotations[:, level] if depth < 3 else turns[-1])
-        order = [0] + [1 + f + 5 * k for f in range(5) for k in range(4)]
-        turn = torch.cat(turns, 1)[:, order]
-        place = torch.cat([places[0], *places[1:]], 1)[:, order]
-
         arm = wrist if forearm is None else wrist @ forearm[:, None]
         turn_all = torch.cat([turn, arm], 1)
         shift = (
@@ -165,6 +153,36 @@ class HandSurface(nn.Module):
         blended = self.weights @ motion  # (B, V, 12)
         turned = blended[..., :9].reshape(batch, -1, 3, 3) @ vertices[..., None]
         return turned[..., 0] + blended[..., 9:], place
+
+    def joints(self, rotations: Tensor, shape: Tensor | None = None) -> Tensor:
+        """The posed joints (B, 21, 3) that `forward` gives, without the surface and its cost.
+
+        Raises:
+            ValueError: `rotations` is not (B, 21, 3, 3).
+        """
+        rest_joints = self.rest_joints[None]
+        if shape is not None:
+            rest_joints = rest_joints + torch.tensordot(shape, self.shape_joints, 1)
+        return _chained(rotations, rest_joints.expand(rotations.shape[0], -1, -1))[1]
+
+
+def _chained(rotations: Tensor, rest_joints: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotations (B, 21, 3, 3) of the joints in all, and their places (B, 21, 3).
+
+    Args:
+        rotations: see `HandSurface.forward`.
+        rest_joints: (B, 21, 3).
+    """
+    if rotations.ndim != 4 or rotations.shape[1:] != (NUM_JOINTS, 3, 3):
+        raise ValueError(f"rotations are {tuple(rotations.shape)}, not (B, 21, 3, 3)")
+    turns, places = [rotations[:, :1]], [rest_joints[:, :1]]
+    for depth, level in enumerate(_LEVELS):
+        parents = [0] * 5 if depth == 0 else list(_LEVELS[depth - 1])
+        offsets = rest_joints[:, level] - rest_joints[:, parents]
+        places.append(places[-1] + (turns[-1] @ offsets[..., None])[..., 0])
+        turns.append(turns[-1] @ rotations[:, level] if depth < 3 else turns[-1])
+    order = [0] + [1 + f + 5 * k for f in range(5) for k in range(4)]
+    return torch.cat(turns, 1)[:, order], torch.cat(places, 1)[:, order]
 
 
 def _ancestors() -> Tensor:

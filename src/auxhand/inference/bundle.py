@@ -12,6 +12,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,6 +35,12 @@ VERSION = 2
 WEIGHTS, DESCRIPTION = "model.safetensors", "bundle.json"
 ONNX = "model.onnx"
 """The same network for ONNX Runtime, where somebody wrote it there; a new bundle is without."""
+DEFAULT = "default"
+"""Name of the model that AuxHand ships; a folder of that name is ./default."""
+
+FINDER = "finder"
+"""The shipped bundle that finds hands, beside the model's."""
+
 FORMAT = "auxhand bundle"
 LARGEST_INPUT = 4096
 """Pixels of the largest input that a description may ask for."""
@@ -145,6 +153,27 @@ def save_bundle(
         # `save_file` would hide the file from everybody but its owner.
         (new / WEIGHTS).write_bytes(data)
         (new / DESCRIPTION).write_text(text + "\n")
+
+
+def shipped(name: str) -> Path:
+    """The folder of a bundle that AuxHand ships, which need not be installed."""
+    return Path(str(files("auxhand") / "assets" / name))
+
+
+def bundle_folder(model: str | PathLike[str] = DEFAULT) -> Path:
+    """The folder of a model: of a shipped one by its name ("default", "finder"), else itself.
+
+    Raises:
+        FileNotFoundError: the shipped one is not installed.
+    """
+    if model not in (DEFAULT, FINDER):
+        return Path(model)
+    if not (folder := shipped(str(model))).is_dir():
+        raise FileNotFoundError(
+            f"the {model} weights are not installed ({folder}); name a bundle, as `auxhand train` "
+            "writes it (for `auxhand predict`: --model FOLDER)"
+        )
+    return folder
 
 
 def load_bundle(folder: Path) -> Bundle:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -19,18 +18,21 @@ from auxhand.geometry.crop import Crop
 from auxhand.geometry.pose25d import reference_length
 from auxhand.hand.anatomy import bone_lengths
 from auxhand.hand.surface import HandSurface
-from auxhand.inference.bundle import ONNX, Bundle, load_bundle
+from auxhand.inference.bundle import (
+    DEFAULT,
+    FINDER,
+    ONNX,
+    Bundle,
+    bundle_folder,
+    load_bundle,
+    shipped,
+)
 from auxhand.inference.finder import Finder, FoundHand
 from auxhand.inference.prediction import FLESH, Prediction, prediction_from
 from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
 from auxhand.inference.scene import Box, Scene, Side, Square, square_around
+from auxhand.models.detector import HandDetector
 from auxhand.sample import LEFT, RIGHT, SIDES, HandPose
-
-DEFAULT = "default"
-"""Name of the model that AuxHand ships; a folder of that name is ./default."""
-
-FINDER = "finder"
-"""The shipped bundle that finds hands, beside the model's."""
 
 CHUNK = 32
 """Crops per forward pass at most."""
@@ -108,7 +110,7 @@ class HandPoseEstimator:
         onnx: the same network as `write_onnx` wrote it, to be run instead.
 
     Raises:
-        ValueError: no such device.
+        ValueError: no such device, or a network that finds hands instead of joints.
     """
 
     def __init__(
@@ -121,6 +123,8 @@ class HandPoseEstimator:
     ) -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError("no CUDA device is available here; use the device cpu")
+        if isinstance(bundle.network, HandDetector):
+            raise ValueError("this model finds hands; a pose needs one that predicts joints")
         self.bundle = bundle
         self.finder = finder
         self.guide = guide
@@ -143,20 +147,13 @@ class HandPoseEstimator:
             FileNotFoundError: no such bundle, or the default one is not installed.
             ValueError: a bundle that cannot be read (`load_bundle`), or no such device.
         """
-        assets = Path(str(files("auxhand") / "assets"))
-        shipped = assets / DEFAULT
-        if model == DEFAULT and not shipped.is_dir():
-            raise FileNotFoundError(
-                f"the default weights are not installed ({shipped}); name a bundle, as "
-                "`auxhand train` writes it (for `auxhand predict`: --model FOLDER)"
-            )
-        folder = shipped if model == DEFAULT else Path(model)
+        folder, seeing = bundle_folder(model), shipped(FINDER)
         bundle = load_bundle(folder)
         fast = device == "cpu" and has_onnx_runtime() and (folder / ONNX).is_file()
-        finder = Finder.load(assets / FINDER) if (assets / FINDER).is_dir() else None
+        finder = Finder.load(seeing) if seeing.is_dir() else None
         onnx = folder / ONNX if fast else None
         estimator = HandPoseEstimator(bundle, device, finder, onnx=onnx)
-        if model != DEFAULT and shipped.is_dir() and not estimator.tells_sides_apart:
+        if model != DEFAULT and shipped(DEFAULT).is_dir() and not estimator.tells_sides_apart:
             estimator.guide = HandPoseEstimator.load(DEFAULT, device)
         return estimator
 
@@ -356,6 +353,7 @@ class HandPoseEstimator:
         prediction = prediction_from(
             view.pose,
             view.crop,
+            (scene.width, scene.height),
             self._proportions,
             hand_size,
             self.bundle.fraction,

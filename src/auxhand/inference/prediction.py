@@ -6,14 +6,17 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
 from auxhand.geometry.camera import project, rays, rotation_to_axis
 from auxhand.geometry.crop import Crop, mirror_xyz, uv_box
 from auxhand.geometry.pose25d import lift
+from auxhand.hand.fitting import FittedHand, fit_hand
 from auxhand.hand.skeleton import ROOT
+from auxhand.inference import formats
 from auxhand.inference.placement import fill_crop, root_depth, translation
-from auxhand.sample import HandPose
+from auxhand.sample import LEFT, HandPose
 
 FLESH = 0.08
 """How far a hand reaches beyond its joints, in longer sides of their box (fingertips, edge of the
@@ -51,6 +54,7 @@ class Prediction:
         K: (3, 3) intrinsics, given or assumed.
         hand_size: length of the middle finger's first bone (9-10), given or assumed.
         crop: from the photo to what the network saw.
+        photo_size: (width, height) of the photo in pixels.
     """
 
     joints_uv: np.ndarray | None
@@ -65,6 +69,7 @@ class Prediction:
     K: np.ndarray
     hand_size: float
     crop: Crop
+    photo_size: tuple[int, int]
     canonical: np.ndarray | None = None
     viewpoint: np.ndarray | None = None
 
@@ -82,10 +87,69 @@ class Prediction:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
 
+    def to_mediapipe(self) -> formats.MediaPipeHand:
+        """The hand as MediaPipe gives it, see `formats.to_mediapipe`.
+
+        Raises:
+            ValueError: the model gives 2D alone.
+        """
+        xyz, width_height = self._needed(self.joints_xyz), self.photo_size
+        assert self.joints_uv is not None
+        scores = self.side_scores
+        score = 1.0 if scores is None else scores[self.side] / max(sum(scores.values()), 1e-12)
+        return formats.to_mediapipe(self.joints_uv, xyz, self.K, width_height, self.side, score)
+
+    def to_mano_order(self) -> np.ndarray:
+        """(21, 3) `joints_xyz` in the order of MANO: its 16 joints, then the five fingertips.
+
+        Raises:
+            ValueError: the model gives 2D alone.
+        """
+        return formats.to_mano_order(self._needed(self.joints_xyz))
+
+    def to_openpose(self) -> dict[str, list[float]]:
+        """The hand's entries of a person in OpenPose's JSON, see `formats.to_openpose`.
+
+        Raises:
+            ValueError: the model gives no pixels.
+        """
+        return formats.to_openpose(self._needed(self.joints_uv), self.confidence, self.side)
+
+    def angles(self) -> dict[str, formats.Angles]:
+        """Flexion and abduction of 15 joints in degrees, by name, see `formats.angles`.
+
+        Raises:
+            ValueError: the model gives 2D alone.
+        """
+        return formats.angles(self._needed(self.joints_relative), self.side)
+
+    def retargeting(self) -> np.ndarray:
+        """(21, 3) metres for dex-retargeting, see `formats.retargeting`.
+
+        Raises:
+            ValueError: the model gives 2D alone.
+        """
+        return formats.retargeting(self._needed(self.joints_relative), self.side)
+
+    def to_hand(self) -> FittedHand:
+        """Pose and shape of `hand.surface` that come closest to `joints_xyz`.
+
+        Raises:
+            ValueError: the model gives 2D alone.
+        """
+        joints = torch.from_numpy(self._needed(self.joints_xyz))
+        return fit_hand(joints, "left" if self.side == LEFT else "right")
+
+    def _needed(self, joints: np.ndarray | None) -> np.ndarray:
+        if joints is None:
+            raise ValueError("this model predicts no such joints: 2D alone, or none")
+        return joints
+
 
 def prediction_from(
     pose: HandPose,
     crop: Crop,
+    photo_size: tuple[int, int],
     proportions: Tensor,
     hand_size: float,
     fraction: float,
@@ -98,6 +162,7 @@ def prediction_from(
     Args:
         pose: of one crop, its tensors without the batch dimension, on the CPU.
         crop: in double precision, with intrinsics.
+        photo_size: (width, height) of the photo.
         proportions: (20,) lengths of a mean hand's bones, in lengths of its reference bone; they
             decide on the absolute depth of a 2.5D pose.
         hand_size: length of the reference bone, metres.
@@ -131,6 +196,7 @@ def prediction_from(
         K=(crop.K_original if K is None else K).numpy(),
         hand_size=hand_size,
         crop=crop,
+        photo_size=photo_size,
         canonical=_array(canonical),
         viewpoint=_array(viewpoint),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from auxhand.files import writing
 from auxhand.sample import HandPose
+
+OPSET = 18
+"""ONNX operator set of the files that are written; ONNX Runtime reads it from 1.14 on."""
 
 Array = npt.NDArray[Any]
 Run = Callable[[Array], dict[str, Array]]
@@ -83,18 +87,28 @@ def has_onnx_runtime() -> bool:
     return importlib.util.find_spec("onnxruntime") is not None
 
 
-def write_onnx(network: nn.Module, size: int, file: Path) -> None:
-    """Write a network for any number of pictures; its outputs have their names, see `said`.
+def write_onnx(
+    network: nn.Module,
+    size: int,
+    file: Path,
+    batch: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a network in ONNX's opset `OPSET`; its input is `image`, its outputs have their names,
+    see `said`.
 
     Args:
         network: in evaluation mode, on the CPU.
         size: side of its pictures.
         file: appears under its name when it is complete.
+        batch: how many pictures it takes at a time; None: any number.
+        metadata: goes into the file, for those who read it.
 
     Raises:
         ImportError: the extra auxhand[export] is not installed.
     """
-    example = torch.zeros(2, 3, size, size)  # the exporter would make a constant of a 1
+    # For a batch of any size, two: the exporter would make a constant of a one.
+    example = torch.zeros(batch or 2, 3, size, size)
     names = list(said(network(example)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about its own future
@@ -102,18 +116,16 @@ def write_onnx(network: nn.Module, size: int, file: Path) -> None:
             _Values(network).eval(),
             (example,),
             dynamo=True,
+            opset_version=OPSET,
             input_names=["image"],
             output_names=names,
-            dynamic_shapes=({0: torch.export.Dim("pictures")},),
+            dynamic_shapes=None if batch else ({0: torch.export.Dim("pictures")},),
             verbose=False,
         )
     assert program is not None
-    unfinished = file.with_name(f".{file.name}.tmp")
-    try:
+    program.model.metadata_props.update(metadata or {})
+    with writing(file) as unfinished:
         program.save(str(unfinished), external_data=False)
-        unfinished.replace(file)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 class _Values(nn.Module):
