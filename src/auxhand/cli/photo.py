@@ -34,7 +34,9 @@ def predict_photo(
         FileNotFoundError, ValueError: no photo, or a box outside of it; the message has the path.
     """
     photo = load_photo(path)
-    K = photo.K_from_original(camera(photo.width, photo.height, args)[0])
+    K = None  # the estimator then assumes what `camera` says, and reads the hand as from far away
+    if args.fov is not None or args.focal is not None:
+        K = photo.K_from_original(camera(photo.width, photo.height, args)[0])
     if box is not None:
         x, y, width, height = box
         if not (-width < x < photo.width and -height < y < photo.height):
