@@ -225,15 +225,18 @@ def test_a_given_box_decides_on_the_crop():
 
 
 class TwoSided(Oracle):
-    """An oracle that is given crops as they are and says which hand they show."""
+    """An oracle that also says which hand a crop shows."""
 
     def forward(self, image):
-        return replace(super().forward(image), left=torch.full((len(image),), 0.9 * self.left))
+        pose = super().forward(image)
+        shows_right = pose.confidence[:, 0] > 0.7  # `Oracle` is surer of those
+        return replace(pose, left=torch.where(shows_right, 0.1, 0.8))
 
 
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("side", ["auto", "left", "right"])
-def test_a_network_that_tells_sides_sees_crops_as_they_are(left, side):
+def test_a_network_that_tells_sides_reads_crops_both_ways(left, side):
+    """`Oracle` is surer of the reading that shows a right hand; both readings say the side."""
     xyz = hand(left)
     uv = project(K, xyz)
     (x, y), (right, bottom) = uv.min(0).values.tolist(), uv.max(0).values.tolist()
@@ -241,10 +244,11 @@ def test_a_network_that_tells_sides_sees_crops_as_they_are(left, side):
     net = HandPoseEstimator(Bundle(TwoSided(xyz, left), SIZE))
     prediction = net.predict(photo(uv), box, side, K.numpy())
     assert_is(prediction, xyz)
-    assert not prediction.crop.mirrored
+    assert prediction.crop.mirrored == left
     if side == "auto":
         assert prediction.side == ("left" if left else "right")
-        assert prediction.side_scores["left"] == pytest.approx(0.9 * left)
+        # of a left hand 0.8 as it is and 1 - 0.1 mirrored, of a right one 0.1 and 1 - 0.8
+        assert prediction.side_scores["left"] == pytest.approx(0.85 if left else 0.15)
     else:
         assert prediction.side == side
 

@@ -91,10 +91,11 @@ class HandPoseEstimator:
     what it is less certain of than its threshold is no hand. A box is that of the hand's outline.
     The network looks once at a square crop around the box.
 
-    A side is the person's true hand, in a photo that is not mirrored itself. A network that says
-    which side it sees is given crops as they are. Another one sees right hands: a left hand's crop
-    is mirrored, its pose mirrored back, and with side "auto" every crop is read both ways, of which
-    in the end the way of higher score (presence x mean confidence) counts.
+    A side is the person's true hand, in a photo that is not mirrored itself. A crop is read both as
+    it is and mirrored, and the reading of higher score (presence x mean confidence) counts. Of a
+    network that says which side it sees, both readings together decide on the side. Another one
+    sees right hands, so that the way of reading is the side; where the side is given, it reads one
+    way.
 
     Absolute depth cannot be seen: it follows from the camera (`K`; by default a field of view of 60
     degrees over the longer side) and the hand's size (`hand_size`, the length of the middle
@@ -295,7 +296,7 @@ class HandPoseEstimator:
 
     def _ways(self, side: Side) -> tuple[bool, ...]:
         """The ways a crop is read: as it is, mirrored."""
-        return (False,) if self.tells_side else _MIRRORED[side]
+        return _MIRRORED["auto" if self.tells_side else side]
 
     def _afar(self, scene: Scene) -> bool:
         """Whether a photo's crops are read as from far away (`CROP_FOV`); only depth asks it."""
@@ -332,7 +333,8 @@ class HandPoseEstimator:
         if scene.side != "auto":
             return self._prediction(scene, best, hand_size, scene.side)
         if best.pose.left is not None:
-            left = float(best.pose.left)
+            said = [(float(v.pose.left), v.request.mirrored) for v in ways]  # type: ignore[arg-type]
+            left = sum(1 - each if mirrored else each for each, mirrored in said) / len(said)
             scores = {RIGHT: 1 - left, LEFT: left}
         else:
             scores = {
