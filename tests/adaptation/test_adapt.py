@@ -10,12 +10,12 @@ from auxhand.adaptation.adapt import Settings, adapt
 from auxhand.adaptation.fit import EPOCHS, VISITS, plan, suitable
 from auxhand.adaptation.hands import HANDS
 from auxhand.cli.main import main
-from auxhand.cli.synth import load_config
 from auxhand.data.columns import decode_image
 from auxhand.inference.bundle import load_bundle, save_bundle
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Integral, Latent25D, Peak25D
 from auxhand.models.pose_net import PoseNet
+from auxhand.synth.config_file import load_config
 
 
 def tiny(side=False):
