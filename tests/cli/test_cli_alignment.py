@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from auxhand.cli.main import main
 from auxhand.data import crops
 from auxhand.data.columns import decode_image
-from auxhand.inference import estimator
+from auxhand.inference import scene
 from auxhand.inference.bundle import load_bundle
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.latent import LatentSpace
@@ -139,7 +139,7 @@ def test_the_bundle_knows_what_its_crops_do_to_the_viewpoint(
         asked.append(kwargs.get("view", args[-1]))
         return crop(*args, **kwargs)
 
-    for module in (crops, estimator):
+    for module in (crops, scene):
         monkeypatch.setattr(module, "square_crop", noted)
     out = ["--out", str(tmp_path / "out")]
     assert main(["evaluate", str(folder), str(hand_dataset), *out]) == 0
@@ -194,7 +194,7 @@ def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch)
     [
         ("model.init_args.pairs=RH2CHP", "RH2CHP: no encoder for H (heatmaps)"),
         ("model.init_args.strategy=S1", "strategy S1 takes one modality to one"),
-        ("model.init_args.strategy=S7", "Parser key \"strategy\": Expected a typing.Literal['S1',"),
+        ("model.init_args.strategy=S7", "strategy is one of S1, S2, S3, S4, Spurr; not S7"),
         ("model.init_args.strateggy=S1", "Option 'strateggy' is not accepted"),
         ("trainer.max_epochs=few", "Parser key \"trainer.max_epochs\": Expected a <class 'int'>"),
         ("data.init_args.train={a: {roots: x, use: weak}}", "told is for weak streams"),
@@ -290,10 +290,10 @@ def test_the_code_of_a_photo_is_that_of_its_prediction(bundle, monkeypatch):
     latent = LatentSpace(HandPoseEstimator.load(bundle))
     photo = decode_image((files("auxhand") / "assets" / "photos" / "five.jpg").read_bytes())
     seen, encode = [], latent.network.encode
-    monkeypatch.setattr(latent.network, "encode", lambda x: seen.append(x[-1]) or encode(x))
+    monkeypatch.setattr(latent.network, "encode", lambda x: seen.append(x) or encode(x))
     assert latent.encode(photo).shape == (8,)
-    *_, predicted, encoded = seen
-    torch.testing.assert_close(encoded, predicted, atol=4 / 255, rtol=0)
+    *_, predicted, encoded = seen  # the prediction may have read the crop both ways
+    assert (encoded - predicted).abs().amax((1, 2, 3)).min() <= 4 / 255
 
 
 def test_a_photo_without_a_hand_is_named(bundle, photo, tmp_path, capsys):

@@ -191,7 +191,14 @@ def test_a_missing_configuration_is_named(capsys):
 
 
 FOLDER = Path(__file__).parents[2] / "configs" / "laptop"
-OTHER_DATA = ("finder", "semihand", "dual_modality", "dual_modality_pretrain", "comparators")
+OTHER_DATA = (
+    "finder",
+    "dvae_synthesis",
+    "semihand",
+    "dual_modality",
+    "dual_modality_pretrain",
+    "comparators",
+)
 FINISH = FOLDER / "default_finish.yaml"
 LAPTOP = sorted(path for path in FOLDER.rglob("*.yaml") if path.stem not in OTHER_DATA)
 LAPTOP.remove(FINISH)

@@ -5,7 +5,6 @@ import json
 import shutil
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import bad_files
 import numpy as np
@@ -108,12 +107,11 @@ def test_freihand(tmp_path, capsys, count):
 
 @counts
 def test_bundles(tmp_path, capsys, count):
-    from auxhand.inference.estimator import files
+    from auxhand.inference.bundle import DEFAULT, shipped
 
-    shipped = Path(str(files("auxhand") / "assets" / "default"))
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     broken = tmp_path / "bundle"
-    shutil.copytree(shipped, broken)
+    shutil.copytree(shipped(DEFAULT), broken)
     content = json.loads((broken / "bundle.json").read_text())
     predict = ("predict", tmp_path / "a.png", "--model", broken, "--out", tmp_path / "out")
     for text in bad_files.texts(content, count, 4):

@@ -29,7 +29,7 @@ def test_canonical_pose_and_viewpoint_are_those_of_the_true_side(side):
     canonical, R = canonical_pose(crop.xyz_to_crop(photo))
     pose = HandPose(xyz=rotate(R, canonical), canonical=canonical, viewpoint=R)
     size = float(reference_length(REST))
-    found = prediction_from(pose, crop, bone_lengths(REST) / size, size, 0.7, side)
+    found = prediction_from(pose, crop, (64, 64), bone_lengths(REST) / size, size, 0.7, side)
     viewpoint = torch.from_numpy(found.viewpoint)
     assert_close(viewpoint @ viewpoint.T, torch.eye(3, dtype=torch.float64))
     assert viewpoint.det() > 0
@@ -43,6 +43,8 @@ def test_canonical_pose_and_viewpoint_are_those_of_the_true_side(side):
 
 def test_a_model_without_them_says_nothing_of_them():
     crop = square_crop(K, (400.0, 300.0), 200.0, 64)
-    found = prediction_from(HandPose(xyz=REST), crop, bone_lengths(REST), 1.0, 0.7, "right")
+    found = prediction_from(
+        HandPose(xyz=REST), crop, (64, 64), bone_lengths(REST), 1.0, 0.7, "right"
+    )
     assert found.canonical is None
     assert found.viewpoint is None

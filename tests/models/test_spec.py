@@ -20,7 +20,7 @@ def test_specification_names_classes_and_all_arguments():
         "arguments": {
             "body": {
                 "class": "auxhand.models.cpn.FeaturePyramid",
-                "arguments": {"backbone": "test_resnet", "width": 8},
+                "arguments": {"backbone": "test_resnet", "width": 8, "folded": False},
             },
             "head": {"class": "auxhand.models.heads.Latent25D", "arguments": {"root": 0}},
             "mask": False,

@@ -13,7 +13,6 @@ import torch
 from auxhand.data.letterbox import letterbox
 from auxhand.inference.bundle import ONNX, Bundle, load_bundle
 from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
-from auxhand.models.detector import DetectionMaps, HandDetector, decode
 
 Array = npt.NDArray[Any]
 
@@ -46,6 +45,8 @@ class Finder:
     """
 
     def __init__(self, bundle: Bundle, onnx: Path | None = None) -> None:
+        from auxhand.models.detector import HandDetector  # which takes seconds to import
+
         if not isinstance(bundle.network, HandDetector):
             raise ValueError(f"{type(bundle.network).__name__} finds no hands: it is no detector")
         self.size = bundle.input_size
@@ -74,6 +75,8 @@ class Finder:
         Raises:
             ValueError: an image of another shape or type.
         """
+        from auxhand.models.detector import DetectionMaps, decode
+
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise ValueError(
                 f"a photo must be (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}"
