@@ -31,7 +31,6 @@ from auxhand.inference.finder import Finder, FoundHand
 from auxhand.inference.prediction import FLESH, Prediction, prediction_from
 from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
 from auxhand.inference.scene import Box, Scene, Side, Square, square_around
-from auxhand.models.detector import HandDetector
 from auxhand.sample import LEFT, RIGHT, SIDES, HandPose
 
 CHUNK = 32
@@ -124,6 +123,8 @@ class HandPoseEstimator:
     ) -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError("no CUDA device is available here; use the device cpu")
+        from auxhand.models.detector import HandDetector  # which takes seconds to import
+
         if isinstance(bundle.network, HandDetector):
             raise ValueError("this model finds hands; a pose needs one that predicts joints")
         self.bundle = bundle
