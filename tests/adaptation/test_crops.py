@@ -20,7 +20,10 @@ from auxhand.inference.prediction import Prediction
 class Finder:
     """Finds the white square of a picture: 21 joints on its diagonal. Black pictures have none."""
 
-    def __init__(self):
+    tells_side = True
+
+    def __init__(self, left=0.9):
+        self.left = left
         self.bundle = Bundle(torch.nn.Identity(), 64, CropRule())
         self.looks = 0
 
@@ -32,7 +35,8 @@ class Finder:
         u, v = (np.linspace(p.min(), p.max(), 21) for p in (xs, ys))
         none = dict.fromkeys(Prediction.__dataclass_fields__)
         left = {"joints_uv": np.stack([u, v], -1), "side": "left", "presence": 0.9}
-        return Prediction(**{**none, **left})
+        scores = {"left": self.left, "right": 1 - self.left}
+        return Prediction(**{**none, **left, "side_scores": scores})
 
 
 def picture(path, at=None):
@@ -63,6 +67,12 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_hands_of_an_unsure_side_are_left_out(folder):
+    pictures = Pictures(files_of([str(folder)]))
+    counts = find(pictures, Finder(left=0.69), folder / "found", progress=False)
+    assert counts == {"seen": 7, "of an unsure side": 5, "without a hand": 1, "broken": 1}
+
+
 def test_hands_are_cut_out_with_their_boxes(folder):
     finder = Finder()
     counts = find(Pictures(files_of([str(folder)])), finder, folder / "found", progress=False)
@@ -76,7 +86,7 @@ def test_hands_are_cut_out_with_their_boxes(folder):
     assert (w, h) == pytest.approx((20 * scale, 20 * scale), rel=1e-6)
     assert (x + w / 2, y + h / 2) == pytest.approx((127.5, 127.5))
     assert stored.labels.side == "left"
-    images = images_of(folder / "train", 64, 0.7, mirror=False)
+    images = images_of(folder / "train", 64, 0.7)
     assert images.shape == (4, 3, 64, 64)
     # Joints take 0.7 of the side; the white square is 21 pixels wide, they are 20.
     white = images[0, 0] > 0.5

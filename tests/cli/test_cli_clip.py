@@ -25,7 +25,7 @@ class Bright:
     def predict_hands(self, image, count=None, K=None, hand_size=None, threshold=None):
         return self.seen(image)[:count]
 
-    def predict_many(self, images, boxes, sides, Ks=None, hand_size=None, threshold=None):
+    def predict_many(self, images, boxes, sides, Ks=None, hand_size=None, once=False):
         return [next(iter(self.seen(image)), None) for image in images]
 
     def seen(self, image):

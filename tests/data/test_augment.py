@@ -18,6 +18,7 @@ from auxhand.data.stored import Stored
 from auxhand.data.strengths import EASY, HARD, Augmentation
 from auxhand.geometry.camera import project
 from auxhand.geometry.crop import uv_box
+from auxhand.sample import HandSample
 
 PLAIN = Backgrounds(distractor_share=0.0)
 OFF = Photometric()
@@ -146,6 +147,21 @@ def test_a_hand_mirrored_the_wrong_way_is_no_hand(hand_row):
         assert wrong.joints_uv is None
         assert wrong.mask.sum() > 100
         assert wrong.crop.mirrored != right.crop.mirrored
+
+
+def test_a_network_that_says_sides_learns_them_from_hands_mirrored_the_wrong_way(hand_row):
+    for visit in range(8):
+        row = hand_row(visit)
+        wrong, right = (
+            augment(row, 64, generator(0, visit, 0), strengths, PLAIN, sides=True)
+            for strengths in (replace(BARE, other_side_share=1.0), BARE)
+        )
+        assert wrong.presence == 1
+        assert wrong.side == row["side"]
+        assert HandSample.collate([wrong]).shown_left
+        assert wrong.joints_uv is None
+        assert not HandSample.collate([right]).shown_left
+        assert right.joints_uv is not None
 
 
 def test_difficulty_lies_between_easy_and_hard():

@@ -235,8 +235,8 @@ class TwoSided(Oracle):
 
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("side", ["auto", "left", "right"])
-def test_a_network_that_tells_sides_reads_crops_both_ways(left, side):
-    """`Oracle` is surer of the reading that shows a right hand; both readings say the side."""
+def test_a_network_that_tells_sides_decides_by_both_readings(left, side):
+    """A side that is given says how the crop is read, whatever the network sees."""
     xyz = hand(left)
     uv = project(K, xyz)
     (x, y), (right, bottom) = uv.min(0).values.tolist(), uv.max(0).values.tolist()
@@ -244,13 +244,59 @@ def test_a_network_that_tells_sides_reads_crops_both_ways(left, side):
     net = HandPoseEstimator(Bundle(TwoSided(xyz, left), SIZE))
     prediction = net.predict(photo(uv), box, side, K.numpy())
     assert_is(prediction, xyz)
-    assert prediction.crop.mirrored == left
+    assert prediction.crop.mirrored == (prediction.side == "left")
     if side == "auto":
         assert prediction.side == ("left" if left else "right")
         # of a left hand 0.8 as it is and 1 - 0.1 mirrored, of a right one 0.1 and 1 - 0.8
         assert prediction.side_scores["left"] == pytest.approx(0.85 if left else 0.15)
     else:
         assert prediction.side == side
+        assert prediction.side_scores is None
+
+
+def test_who_follows_a_hand_is_told_what_one_reading_says_of_its_side():
+    xyz = hand(left=True)
+    uv = project(K, xyz)
+    (x, y), (right, bottom) = uv.min(0).values.tolist(), uv.max(0).values.tolist()
+    net = HandPoseEstimator(Bundle(TwoSided(xyz, True), SIZE))
+    for side, left in (("left", 1 - 0.1), ("right", 0.8)):
+        box = (x, y, right - x, bottom - y)
+        seen = net.predict_many([photo(uv)], [box], [side], [K.numpy()], once=True)[0]
+        assert_is(seen, xyz)
+        assert seen.side == side
+        assert seen.side_scores["left"] == pytest.approx(left)
+
+
+class OneBadLook(Oracle):
+    """An oracle whose n-th of several looks at once is far off."""
+
+    bad = 0
+
+    def forward(self, image):
+        pose = super().forward(image)
+        if len(image) == 1:
+            return pose
+        way = (pose.uv[:, 9] - pose.uv[:, 0]).double()
+        self.angles = torch.atan2(way[:, 0], -way[:, 1])
+        off = torch.zeros(len(image), 1)
+        off[self.bad] = 9.0
+        return replace(pose, uv=pose.uv + off[..., None], d=pose.d + off)
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_hands_are_looked_at_again_turned_upright_and_the_median_counts(left, bad):
+    xyz = hand(left)
+    uv = project(K, xyz)
+    (x, y), (right, bottom) = uv.min(0).values.tolist(), uv.max(0).values.tolist()
+    oracle = OneBadLook(xyz, left)
+    oracle.bad = bad
+    net = HandPoseEstimator(Bundle(oracle, SIZE))
+    side = "left" if left else "right"
+    prediction = net.predict(photo(uv), (x, y, right - x, bottom - y), side, K.numpy())
+    assert_is(prediction, xyz)
+    degrees = torch.rad2deg(oracle.angles) * (-1 if left else 1)
+    torch.testing.assert_close(degrees, torch.tensor([0.0, -15.0, 15.0]).double(), atol=1, rtol=0)
 
 
 @pytest.mark.parametrize("left", [False, True])

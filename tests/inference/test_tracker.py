@@ -45,7 +45,9 @@ class Scripted:
         self.searches += 1
         return [h for h in self.shown if h.presence >= 0.5][:count]
 
-    def predict_many(self, images, boxes=None, sides=None, Ks=None, hand_size=None, threshold=None):
+    def predict_many(
+        self, images, boxes=None, sides=None, Ks=None, hand_size=None, threshold=None, once=False
+    ):
         self.sides += sides
         assert Ks is None or len(Ks) == len(images)
         return [self.look(box) for box in boxes]

@@ -187,8 +187,7 @@ def _fit(
     work = out / WORK
     bundle = _original(settings, work)
     network = suitable(bundle.network)
-    mirror = network.side is None
-    crops = bundle.input_size, bundle.fraction, mirror
+    crops = bundle.input_size, bundle.fraction
     template = template_of(network, images_of(work / "train", *crops, most=500))
     images = images_of(work / "held", *crops)
     count = len(PreparedDataset(work / "train"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -49,6 +48,10 @@ SHOWN = 24
 
 MOST_HELD = 200
 
+SURE = 0.7
+"""Least probability of a hand's side, as far as a network says one: crops of the wrong one would
+teach joints in the wrong order."""
+
 STILL, THUMB = 6.0, 32
 """A frame is a near-duplicate where the square about the hand of the last kept one, at 32 x 32, has
 changed by less than 6 of 255 on average."""
@@ -68,8 +71,8 @@ def find(
         progress: show a progress bar.
 
     Returns:
-        Number of pictures "seen", and of them "kept", "without a hand", "near-duplicates" and
-        "broken".
+        Number of pictures "seen", and of them "kept", "without a hand", "of an unsure side",
+        "near-duplicates" and "broken".
     """
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
@@ -127,6 +130,10 @@ def _found(
         hand = estimator.predict(pixels)
         if hand is None or hand.joints_uv is None:
             counts["without a hand"] += 1
+            continue
+        scores = hand.side_scores if estimator.tells_side else None
+        if scores is not None and scores[hand.side] < SURE:
+            counts["of an unsure side"] += 1
             continue
         counts["kept"] += 1
         fraction = estimator.bundle.fraction
@@ -202,24 +209,20 @@ def held_out(films: Sequence[str]) -> set[int]:
     return chosen
 
 
-def images_of(
-    folder: Path, size: int, fraction: float, mirror: bool, most: int | None = None
-) -> Tensor:
+def images_of(folder: Path, size: int, fraction: float, most: int | None = None) -> Tensor:
     """(N, 3, size, size) plain crops of a dataset, as a network is to see them in use.
 
     Args:
         folder: the dataset's.
         size: of the network's input.
         fraction: share of the crop's side that the joints' box takes.
-        mirror: left hands are mirrored.
         most: of a larger dataset so many, evenly spaced.
     """
     dataset, rule = PreparedDataset(folder), CropRule("box", fraction, "plain")
     images = []
     for i in evenly(len(dataset), most):
         stored = dataset.stored(i)
-        sample = stored.sample if mirror else replace(stored.sample, side=None)
-        image = evaluation_crop(sample, size, rule, stored.box).image
+        image = evaluation_crop(stored.sample, size, rule, stored.box).image
         assert image is not None
         images.append(image)
     return torch.stack(images)

@@ -131,13 +131,12 @@ def configuration(
         seed: of all randomness.
     """
     network = suitable(bundle.network)
-    mirror = network.side is None
     size, fraction = bundle.input_size, bundle.fraction
     count = len(PreparedDataset(folders["source"]))
     target = {
         "roots": str(folders["target"]),
-        "use": "weak" if mirror else "unlabelled",
-        "told": ["side"] if mirror else [],
+        "use": "weak",
+        "told": ["side"],  # as the network that is adapted sees it
         "batch_size": BATCH,
         "views": 2,
         "phases": [
@@ -187,7 +186,7 @@ def configuration(
                 "network": _settings(specification(network)),
                 "objective": {
                     "presence": 0.0 if network.presence is None else 1.0,
-                    "side": 0.0 if mirror else 1.0,
+                    "side": 0.0 if network.side is None else 1.0,
                 },
                 "template": template.tolist(),
                 "learning_rate": LEARNING_RATE,
@@ -205,7 +204,7 @@ def configuration(
                 "room_share": 0.4,
                 "workers": workers,
                 "crop": bundle.crop.to_dict(),
-                "mirror": mirror,
+                "sides": network.side is not None,
                 "seed": seed,
             },
         },

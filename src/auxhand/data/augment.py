@@ -51,7 +51,8 @@ class Contents:
         depth: a depth map: True all that was stored, "hand" the hand's alone.
         cloud_points: points of the visible hand (Ch. 5.4.1); 0: none.
         crop: what places crops, how large hands are in evaluation, what is done to the viewpoint.
-        mirror: left hands are mirrored in training, so that all crops show right ones.
+        sides: of hands that are mirrored the wrong way a network learns which hands they are
+            (`PoseNet(side=True)`), instead of that they are none.
         content: a tag image, another picture of the same content (Ch. 4.3.3). Both are then taken
             as they are stored: a cut-out before a new background would share it with no other.
     """
@@ -59,7 +60,7 @@ class Contents:
     depth: bool | Literal["hand"] = False
     cloud_points: int = 0
     crop: CropRule = USUAL["joints"]
-    mirror: bool = True
+    sides: bool = False
     content: bool = False
 
 
@@ -83,7 +84,8 @@ def augment(
     Presence (see `presence`): 1 where the crop is about the hand, 0 where it is not or there is
     none, absent where that is undecided. It is 0 too where a hand is mirrored the wrong way, which
     is what the side of a hand is told by: of a crop and its mirror image, the one of higher
-    presence shows the right hand. Without presence there are no pose labels.
+    presence shows the right hand. With `Contents.sides` such a hand keeps its presence, and has
+    its side for a label. Without presence, and mirrored the wrong way, there are no pose labels.
 
     Args:
         stored: with `rgba` the hand comes before a new background; without, its `image` is cropped
@@ -157,11 +159,10 @@ def place(
     """A random crop; `u` in [0, 1) says whether it is about the hand, and which side it shows."""
     labels, rule = stored.labels, contents.crop
     misplaced = u < augmentation.absent_share + augmentation.misplaced_share
-    mirrors = labels.side is not None and contents.mirror
-    other_side = mirrors and u >= 1 - augmentation.other_side_share
+    other_side = labels.side is not None and u >= 1 - augmentation.other_side_share
     if other_side:
         labels = replace(labels, side=LEFT if labels.side == RIGHT else RIGHT)
-    by = labels if contents.mirror else replace(labels, side=None)
+    by = labels
     if rule.by == "mask" and stored.hand is not None:
         by = replace(by, mask=torch.from_numpy(stored.hand))
     draw = _misplaced_crop if misplaced else _random_crop
@@ -200,15 +201,16 @@ def label(
     image = None if painted.image is None else to_tensor(painted.image)
     sample = replace(answerable(crop_labels(placed.labels, crop)), image=image, mask=mask)
     if sample.joints_uv is None and (placed.misplaced or placed.other_side):
-        return sample
+        return replace(sample, side=stored.labels.side)
     is_hand = sample.presence
     if sample.joints_uv is not None:
         seen = presence(sample.joints_uv, size)
         is_hand = None if seen is None else torch.tensor(seen)
     if placed.other_side or is_hand == 0:
-        return HandSample(
-            image=image, mask=mask, presence=torch.tensor(0.0), source=sample.source, crop=crop
-        )
+        no_pose = HandSample(image=image, mask=mask, source=sample.source, crop=crop)
+        if not contents.sides or is_hand == 0:
+            return replace(no_pose, presence=torch.tensor(0.0))
+        return replace(no_pose, presence=is_hand, side=stored.labels.side)
     cloud = None
     if contents.cloud_points:
         cloud = random_surface(stored, contents.cloud_points, rng)

@@ -77,8 +77,7 @@ class HandDataModule(lightning.LightningDataModule):
         depth: also give depth maps: of all that was stored (true), or of the hand alone ("hand").
         cloud_points: also give that many random points of the visible hand; 0: none.
         crop: what places crops, how large hands are in validation, what is done to the viewpoint.
-        mirror: mirror left hands, so that all crops show right ones; false for networks that say
-            which side they see (`PoseNet(side=True)`).
+        sides: for networks that say which side they see; see `Contents`.
         joined: make one batch of the several streams' batches, for methods that learn from each
             sample what it has.
         seed: of order and augmentation.
@@ -105,7 +104,7 @@ class HandDataModule(lightning.LightningDataModule):
         depth: bool | Literal["hand"] = False,
         cloud_points: int = 0,
         crop: CropRule | None = None,
-        mirror: bool = True,
+        sides: bool = False,
         joined: bool = False,
         seed: int = 0,
     ) -> None:
@@ -134,7 +133,7 @@ class HandDataModule(lightning.LightningDataModule):
         self.background_folder = backgrounds
         self.background_shares = (photo_share, distractor_share, room_share)
         self.workers = workers
-        self.contents = Contents(depth, cloud_points, crop or CropRule(), mirror)
+        self.contents = Contents(depth, cloud_points, crop or CropRule(), sides=sides)
         self.joined = joined
         self.seed = seed
 

@@ -48,8 +48,8 @@ LARGEST_INPUT = 4096
 CONVENTIONS: dict[str, Any] = {
     "joints": list(JOINT_NAMES),
     "image": "(B, 3, input_size, input_size) RGB in [0, 1]; the network normalises it itself",
-    "side": "right hands, a left hand is mirrored and its pose mirrored back; with the output "
-    "`left`: hands of both sides as they are",
+    "side": "right hands, a left hand is mirrored and its pose mirrored back; the output "
+    "`left` tells which of the two a crop shows",
     "pixels": "an integer coordinate is a pixel's centre",
     "uv": "pixels of the crop",
     "d, xyz": "relative to joint 9, in lengths of bone 9-10; OpenCV axes of the crop's camera",

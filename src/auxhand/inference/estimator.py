@@ -17,6 +17,7 @@ import torch
 from auxhand.geometry.crop import Crop
 from auxhand.geometry.pose25d import reference_length
 from auxhand.hand.anatomy import bone_lengths
+from auxhand.hand.skeleton import ROOT, WRIST
 from auxhand.hand.surface import HandSurface
 from auxhand.inference.bundle import (
     DEFAULT,
@@ -31,13 +32,17 @@ from auxhand.inference.finder import Finder, FoundHand
 from auxhand.inference.prediction import FLESH, Prediction, prediction_from
 from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
 from auxhand.inference.scene import Box, Scene, Side, Square, square_around
-from auxhand.sample import LEFT, RIGHT, SIDES, HandPose
+from auxhand.sample import LEFT, RIGHT, HandPose
 
 CHUNK = 32
 """Crops per forward pass at most."""
 
 SMALLEST = 8
 """Pixels: a photo with a shorter side than that shows no hand."""
+
+TURNS = tuple(math.radians(degrees) for degrees in (0, -15, 15))
+"""Radians by which the further looks at a hand are turned from upright; the first is the one whose
+mask, presence and crop count."""
 
 _MIRRORED: dict[str, tuple[bool, ...]] = {RIGHT: (False,), LEFT: (True,), "auto": (False, True)}
 """The ways a crop is read for each side that may be asked for: as it is, mirrored."""
@@ -50,6 +55,7 @@ class _Request(NamedTuple):
         photo: of which photo.
         square: where.
         mirrored: whether mirrored (read as a left hand).
+        angle: radians by which the crop's content is turned clockwise.
         found: what the finder says of the hand; None: a box was given.
     """
 
@@ -57,6 +63,7 @@ class _Request(NamedTuple):
     square: Square
     mirrored: bool
     found: FoundHand | None = None
+    angle: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +82,24 @@ class _View:
             1.0 if confidence is None else float(confidence.mean())
         )
 
+    @property
+    def upright(self) -> float:
+        """Radians by which the photo turns clockwise until the middle finger's first knuckle is
+        above the wrist."""
+        assert self.pose.uv is not None
+        ends = self.crop.uv_to_original(self.pose.uv[[ROOT, WRIST]].double())
+        x, y = (ends[0] - ends[1]).tolist()
+        return -math.atan2(x, -y)
+
+
+class _Reading(NamedTuple):
+    """A hand as it was read: the crop that counts, the hand's side, and the score of either side
+    where it was to be decided or judged."""
+
+    view: _View
+    side: str
+    scores: dict[str, float] | None
+
 
 class HandPoseEstimator:
     """Predicts the 3D poses of hands in photos, with networks loaded once.
@@ -88,13 +113,14 @@ class HandPoseEstimator:
 
     Without a box the hands are looked for, by a detector (`finder`) that sees the whole photo once;
     what it is less certain of than its threshold is no hand. A box is that of the hand's outline.
-    The network looks once at a square crop around the box.
+    The network looks at a square crop around the box, and then, where it tells joints in pixels,
+    three times more at the same square turned so that the hand is upright and `TURNS` from it; the
+    median of these three counts.
 
-    A side is the person's true hand, in a photo that is not mirrored itself. A crop is read both as
-    it is and mirrored, and the reading of higher score (presence x mean confidence) counts. Of a
-    network that says which side it sees, both readings together decide on the side. Another one
-    sees right hands, so that the way of reading is the side; where the side is given, it reads one
-    way.
+    A side is the person's true hand, in a photo that is not mirrored itself. Networks see right
+    hands: a left hand's crop is mirrored. Where the side is not given, the crop is read both as it
+    is and mirrored; a network that says which side it sees then decides by both readings together,
+    of another one the reading of higher score (presence x mean confidence) counts.
 
     Absolute depth cannot be seen: it follows from the camera (`K`; by default a field of view of 60
     degrees over the longer side) and the hand's size (`hand_size`, the length of the middle
@@ -214,15 +240,23 @@ class HandPoseEstimator:
         Ks: Sequence[np.ndarray] | None = None,
         hand_size: float | None = None,
         threshold: float | None = None,
+        once: bool = False,
     ) -> list[Prediction | None]:
-        """As `predict`, one hand for each of several photos, whose crops share forward passes."""
+        """As `predict`, one hand for each of several photos, whose crops share forward passes.
+
+        Args:
+            once: as to follow hands through a video: without the further looks at hands turned
+                upright, a quarter of the time where boxes and sides are given, and less accurate.
+                A given side is how a crop is read, and `side_scores` what this reading says of it.
+            images, boxes, sides, Ks, hand_size, threshold: see `predict`, one for each photo.
+        """
         count = len(images)
         boxes, sides = boxes or [None] * count, sides or ["auto"] * count
         scenes = [
             Scene(image, None if Ks is None else Ks[i], boxes[i], sides[i])
             for i, image in enumerate(images)
         ]
-        hands = self._predict(scenes, 1, hand_size, threshold)
+        hands = self._predict(scenes, 1, hand_size, threshold, once)
         return [mine[0] if mine else None for mine in hands]
 
     def predict_hands(
@@ -250,6 +284,7 @@ class HandPoseEstimator:
         count: int | None,
         hand_size: float | None,
         threshold: float | None,
+        once: bool = False,
     ) -> list[list[Prediction]]:
         """Up to `count` hands of each scene."""
         hand_size = self.hand_size if hand_size is None else hand_size
@@ -258,20 +293,24 @@ class HandPoseEstimator:
         if not self.tells_sides_apart and any(scene.side == "auto" for scene in scenes):
             if self.guide is None:
                 raise ValueError("this model cannot tell sides apart: give the hand's side")
-            guided = self.guide._predict(scenes, count, hand_size, threshold)
+            guided = self.guide._predict(scenes, count, hand_size, threshold, once)
             return self._guided(scenes, guided, hand_size)
         requests = [
             _Request(photo, square, mirrored, found)
             for photo, scene in enumerate(scenes)
             for square, found in self._places(scene, count, threshold)
-            for mirrored in self._ways(scene.side)
+            for mirrored in _MIRRORED[scene.side]
         ]
         views: dict[tuple[int, Square], list[_View]] = {}
         for view in self._look(scenes, requests):
             views.setdefault((view.request.photo, view.request.square), []).append(view)
+        readings = [self._decide(scenes[photo], ways, once) for (photo, _), ways in views.items()]
+        if not once and self._blank.uv is not None:
+            readings = self._turned_upright(scenes, readings)
         hands: list[list[Prediction]] = [[] for _ in scenes]
-        for (photo, _), ways in views.items():
-            hands[photo].append(self._decide(scenes[photo], ways, hand_size))
+        for reading in readings:
+            photo = reading.view.request.photo
+            hands[photo].append(self._prediction(scenes[photo], reading, hand_size))
         return hands
 
     def _places(
@@ -295,10 +334,6 @@ class HandPoseEstimator:
         """The crop's square for the square about a hand's outline."""
         return box._replace(side=box.side / (1 + 2 * FLESH) / self.bundle.fraction)
 
-    def _ways(self, side: Side) -> tuple[bool, ...]:
-        """The ways a crop is read: as it is, mirrored."""
-        return _MIRRORED["auto" if self.tells_side else side]
-
     def _afar(self, scene: Scene) -> bool:
         """Whether a photo's crops are read as from far away (`CROP_FOV`); only depth asks it."""
         return self._blank.d is not None and not scene.known
@@ -310,7 +345,9 @@ class HandPoseEstimator:
             size = self.bundle.input_size
             view = self.bundle.view
             cuts = [
-                scenes[r.photo].cut(r.square, r.mirrored, size, view, self._afar(scenes[r.photo]))
+                scenes[r.photo].cut(
+                    r.square, r.mirrored, size, view, self._afar(scenes[r.photo]), r.angle
+                )
                 for r in chunk
             ]
             poses = self._poses([pixels for pixels, _ in cuts])
@@ -328,31 +365,40 @@ class HandPoseEstimator:
             HandPose(**{name: value[i] for name, value in said.items()}) for i in range(len(crops))
         ]
 
-    def _decide(self, scene: Scene, ways: Sequence[_View], hand_size: float) -> Prediction:
-        """The crop's reading that counts, with its side."""
-        best = max(ways, key=lambda view: view.score)
-        if scene.side != "auto":
-            return self._prediction(scene, best, hand_size, scene.side)
-        if best.pose.left is not None:
-            said = [(float(v.pose.left), v.request.mirrored) for v in ways]  # type: ignore[arg-type]
-            left = sum(1 - each if mirrored else each for each, mirrored in said) / len(said)
+    def _decide(self, scene: Scene, ways: Sequence[_View], judge: bool) -> _Reading:
+        """The crop's reading that counts, with its side; `judge`: with scores of the sides too
+        where the side is given."""
+        read = {LEFT if view.request.mirrored else RIGHT: view for view in ways}
+        scores = None
+        if self.tells_side and (judge or scene.side == "auto"):
+            shown = {side: float(view.pose.left) for side, view in read.items()}  # type: ignore[arg-type]
+            left = sum(1 - s if side == LEFT else s for side, s in shown.items()) / len(shown)
             scores = {RIGHT: 1 - left, LEFT: left}
-        else:
-            scores = {
-                side: max(v.score for v in ways if v.request.mirrored == (side == LEFT))
-                for side in SIDES
-            }
-        side = max(scores, key=lambda side: scores[side])
-        return self._prediction(scene, best, hand_size, side, scores)
+        elif scene.side == "auto":
+            scores = {side: view.score for side, view in read.items()}
+        if scores is None or scene.side != "auto":
+            return _Reading(ways[0], str(scene.side), scores)
+        side = max(scores, key=scores.__getitem__)
+        return _Reading(read[side], side, scores)
 
-    def _prediction(
-        self,
-        scene: Scene,
-        view: _View,
-        hand_size: float,
-        side: str,
-        scores: dict[str, float] | None = None,
-    ) -> Prediction:
+    def _turned_upright(
+        self, scenes: Sequence[Scene], readings: Sequence[_Reading]
+    ) -> list[_Reading]:
+        """What the further looks at the hands say."""
+        requests = [
+            reading.view.request._replace(angle=reading.view.upright + turn)
+            for reading in readings
+            for turn in TURNS
+        ]
+        views, count = self._look(scenes, requests), len(TURNS)
+        looks = [views[start : start + count] for start in range(0, len(views), count)]
+        return [
+            reading._replace(view=_median(mine))
+            for reading, mine in zip(readings, looks, strict=True)
+        ]
+
+    def _prediction(self, scene: Scene, reading: _Reading, hand_size: float) -> Prediction:
+        view = reading.view
         prediction = prediction_from(
             view.pose,
             view.crop,
@@ -360,9 +406,9 @@ class HandPoseEstimator:
             self._proportions,
             hand_size,
             self.bundle.fraction,
-            side,
+            reading.side,
             scene.K if self._afar(scene) else None,
-            scores,
+            reading.scores,
         )
         found = view.request.found
         return prediction if found is None else replace(prediction, presence=found.presence)
@@ -376,14 +422,34 @@ class HandPoseEstimator:
             _Request(
                 photo,
                 square_around(hand.joints_uv, self.bundle.fraction),
-                hand.side == LEFT and not self.tells_side,
+                hand.side == LEFT,
             )
             for photo, hand in hands
             if hand.joints_uv is not None
         ]
         predictions: list[list[Prediction]] = [[] for _ in scenes]
         for view, (photo, hand) in zip(self._look(scenes, requests), hands, strict=True):
-            own = self._prediction(scenes[photo], view, hand_size, hand.side)
-            own = replace(own, presence=hand.presence, side_scores=hand.side_scores)
-            predictions[photo].append(own)
+            reading = _Reading(view, hand.side, hand.side_scores)
+            own = self._prediction(scenes[photo], reading, hand_size)
+            predictions[photo].append(replace(own, presence=hand.presence))
         return predictions
+
+
+def _median(looks: Sequence[_View]) -> _View:
+    """The first of several looks at one square, which differ in their angles alone, with the median
+    of all their joints and the mean of their confidences."""
+    first = looks[0]
+    joints = [
+        first.crop.uv_to_crop(look.crop.uv_to_original(look.pose.uv.double()))
+        for look in looks
+        if look.pose.uv is not None
+    ]
+    pose = replace(first.pose, uv=torch.stack(joints).median(dim=0).values.float())
+    # A turn of the picture about the line of sight changes no depth, but all other axes.
+    if first.pose.d is not None:
+        depths = torch.stack([look.pose.d for look in looks if look.pose.d is not None])
+        pose = replace(pose, d=depths.median(dim=0).values)
+    if first.pose.confidence is not None:
+        told = [look.pose.confidence for look in looks if look.pose.confidence is not None]
+        pose = replace(pose, confidence=torch.stack(told).mean(dim=0))
+    return replace(first, pose=pose)

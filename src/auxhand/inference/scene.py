@@ -88,9 +88,16 @@ class Scene:
         return Square(x + w / 2, y + h / 2, max(w, h))
 
     def cut(
-        self, square: Square, mirrored: bool, size: int, view: View, afar: bool
+        self,
+        square: Square,
+        mirrored: bool,
+        size: int,
+        view: View,
+        afar: bool,
+        angle: float = 0.0,
     ) -> tuple[np.ndarray, Crop]:
-        """(size, size, 3) uint8 and the crop that it is; `afar`: see `CROP_FOV`.
+        """(size, size, 3) uint8 and the crop that it is, turned clockwise by `angle` (radians);
+        `afar`: see `CROP_FOV`.
 
         Sampled as in `geometry.warp.warp`: bilinear, averaged down first by the nearest whole
         factor where it would alias, the border repeated beyond the photo.
@@ -99,7 +106,7 @@ class Scene:
         if afar:
             focal = square.side / 2 / math.tan(math.radians(CROP_FOV) / 2)
             K = K.new_tensor([[focal, 0, square.u], [0, focal, square.v], [0, 0, 1]])
-        crop = square_crop(K, square[:2], square.side, size, mirror=mirrored, view=view)
+        crop = square_crop(K, square[:2], square.side, size, angle, mirrored, view)
         shrink = square.side / size
         image = self._reduce(round(shrink) if shrink > 1.5 else 1)
         sx, sy = self.width / image.shape[1], self.height / image.shape[0]

@@ -114,9 +114,10 @@ class HandTracker:
         seen = self.estimator.predict_many(
             [image] * len(tracks),
             [track.seen.box for track in tracks],
-            ["auto" if self.estimator.tells_side else track.side for track in tracks],
+            [track.side for track in tracks],
             None if self.K is None else [self.K] * len(tracks),
             self.hand_size,
+            once=True,
         )
         kept = []
         for track, hand in zip(tracks, seen, strict=True):
