@@ -4,6 +4,9 @@ PACKAGE := $(VENV)/.package
 TOOLS := $(VENV)/.tools
 INSTALL = $(PY) -m uv pip install -q -p $(PY) -c constraints.txt
 
+# Imports are compiled once, and not by every process that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint
 
 $(PACKAGE): pyproject.toml constraints.txt

@@ -1,12 +1,15 @@
-"""A stand-in for rendered hands: a skeleton of thick lines, posed and projected exactly."""
+"""A stand-in for rendered hands: a skeleton of thick lines, posed and projected exactly.
+
+What takes seconds to import is imported where it is used: the process that hands out the tests to
+others reads this file too, and they wait for it.
+"""
+
+import os
+import socket
 
 import cv2
 import numpy as np
 import pytest
-
-from auxhand.data.columns import make_row
-from auxhand.data.store import shard_path, write_description, write_shard
-from auxhand.hand.skeleton import BONES
 
 FLAT_HAND = np.zeros((21, 3))
 """An open right hand in metres, palm to the camera: fingers to -y, thumb to +x."""
@@ -39,6 +42,8 @@ def pose_hand(rng, size, side="right"):
 @pytest.fixture(scope="session")
 def hand_row():
     """make(index, size, side, rgba): a row of a prepared dataset."""
+    from auxhand.data.columns import make_row
+    from auxhand.hand.skeleton import BONES
 
     def make(index=0, size=128, side=None, rgba=True):
         rng = np.random.default_rng([3, index])
@@ -76,6 +81,8 @@ def hand_row():
 @pytest.fixture(scope="session")
 def hand_dataset(tmp_path_factory, hand_row):
     """A prepared dataset of 12 such hands in two shards."""
+    from auxhand.data.store import shard_path, write_description, write_shard
+
     root = tmp_path_factory.mktemp("prepared")
     for number in range(2):
         write_shard(shard_path(root, number), [hand_row(6 * number + i) for i in range(6)])
@@ -142,3 +149,37 @@ def write_config(tmp_path, training_yaml):
         return path
 
     return write
+
+
+def _one_of_two(rank, port, arguments):
+    import torch
+
+    from auxhand.cli.main import main
+
+    torch.set_num_threads(1)  # threads do not survive the fork
+    cv2.setNumThreads(0)
+    place = {"LOCAL_RANK": rank, "NODE_RANK": 0, "WORLD_SIZE": 2}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in (place | meeting).items()})
+    assert main(["train", *arguments]) == 0
+
+
+@pytest.fixture(scope="session")
+def train_in_two_processes():
+    """train(arguments): `auxhand train` by two processes, as a cluster's scheduler starts them.
+
+    They are forked: a process that begins with its imports takes longer than the training.
+    """
+    from torch import multiprocessing
+
+    import auxhand.training  # noqa: F401  once, not in each of them
+
+    def train(*arguments):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        multiprocessing.start_processes(
+            _one_of_two, (port, [str(a) for a in arguments]), 2, start_method="fork"
+        )
+
+    return train

@@ -2,9 +2,6 @@
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 from importlib.resources import files
 
 import cv2
@@ -112,16 +109,13 @@ def test_every_strategy_trains_from_yaml_alone(config, tmp_path, strategy, pairs
     assert network(torch.rand(1, 3, 64, 64)).xyz.isfinite().all()
 
 
-def test_two_processes_train_the_pairs_of_spurr_by_turns(config, tmp_path):
+def test_two_processes_train_the_pairs_of_spurr_by_turns(config, tmp_path, train_in_two_processes):
     """Which leaves parameters without a gradient in every step."""
     settings = [
         *("model.init_args.strategy=Spurr", "model.init_args.pairs=RP2RP", "trainer.devices=2"),
         *("trainer.strategy=ddp_find_unused_parameters_true", "data.init_args.batch_size=2"),
     ]
-    command = [sys.executable, "-m", "auxhand.cli.main", "train", config, "--set", *settings]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert ended.returncode == 0, ended.stderr
+    train_in_two_processes(config, "--set", *settings)
     seen = load_bundle(tmp_path / "run" / "bundle").metadata["images_seen"]
     assert seen == 4 * 2 * 2  # each of the four pairs once, with two images in each process
 

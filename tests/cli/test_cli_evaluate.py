@@ -49,7 +49,7 @@ def place(tmp_path_factory):
     write_dataset(folder / "data")
     write_dataset(folder / "unlabelled", labelled=False)
     torch.manual_seed(0)
-    net = PoseNet(FeaturePyramid("regnetx_002", 8), Latent25D()).eval()
+    net = PoseNet(FeaturePyramid("test_resnet", 8), Latent25D()).eval()
     save_bundle(folder / "model", net, 64, {"images_seen": 0})
     return folder
 

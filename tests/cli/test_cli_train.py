@@ -42,7 +42,7 @@ def test_two_processes_train_one_bundle(tmp_path, write_config):
     command = [sys.executable, "-m", "auxhand.cli.main", "train", str(write_config("run"))]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
-        [*command, "--set", *settings], capture_output=True, text=True, env=environment, timeout=300
+        [*command, "--set", *settings], capture_output=True, text=True, env=environment
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("model: ") == 1

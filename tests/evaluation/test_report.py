@@ -64,12 +64,13 @@ def test_rows_merge_by_name(tmp_path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["alignment.json"]
 
 
-def test_a_row_is_recorded(tmp_path) -> None:
-    path, begun = tmp_path / "speed.json", time.monotonic() - 90
+def test_a_row_is_recorded(tmp_path, monkeypatch) -> None:
+    path, begun = tmp_path / "speed.json", 10.0
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     metrics = [{"epe_mm": 13.0, "own": 1.0}, {"epe_mm": 14.0, "own": 2.0}]
     row = record(path, "S4 RC2CHP", metrics, "b", begun, [0, 1])
     values = {"epe_mm": [13.0, 14.0], "own": [1.0, 2.0]}
-    assert row == Row("S4 RC2CHP", values, "b", [0, 1], pytest.approx(1.5, abs=0.3), commit())
+    assert row == Row("S4 RC2CHP", values, "b", [0, 1], 1.5, commit())
     assert read_rows(path) == [row]
     with pytest.raises(ValueError, match="zip"):
         record(path, "one seed too many", metrics, "b", begun, [0, 1, 2])

@@ -26,7 +26,7 @@ CROP = CropRule("mask", 0.6, "plain")
 
 def network(width=8, seed=0):
     torch.manual_seed(seed)
-    return PoseNet(FeaturePyramid("regnetx_002", width), Latent25D()).eval()
+    return PoseNet(FeaturePyramid("test_resnet", width), Latent25D()).eval()
 
 
 @pytest.fixture(scope="module")

@@ -383,7 +383,7 @@ def test_onnx_runtime_says_the_same(tmp_path):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
-    net = PoseNet(FeaturePyramid("regnetx_002", 8), Peak25D(), side=True).eval()
+    net = PoseNet(FeaturePyramid("test_resnet", 8), Peak25D(), side=True).eval()
     write_onnx(net, SIZE, tmp_path / "model.onnx")
     image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
     here, there = (
@@ -479,7 +479,7 @@ def test_absent_default_weights(monkeypatch, tmp_path):
 def test_a_real_network_in_all_sizes(head):
     """Untrained, but through every step, deterministically."""
     torch.manual_seed(0)
-    net = PoseNet(FeaturePyramid("regnetx_002", 8), head())
+    net = PoseNet(FeaturePyramid("test_resnet", 8), head())
     estimators = HandPoseEstimator(Bundle(net, 64))
     with pytest.raises(ValueError, match="no finder"):
         estimators.predict(np.zeros((60, 80, 3), np.uint8))

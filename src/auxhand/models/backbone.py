@@ -6,6 +6,7 @@ Also what all bodies of a pose network have in common: `Body` and what it return
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from huggingface_hub import constants as hub_settings
 from huggingface_hub import get_session
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import FeatureInfo
+from timm.models import FeatureInfo, load_state_dict
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -24,6 +25,12 @@ from auxhand.models.spec import recorded
 
 STRIDES = (4, 8, 16, 32)
 _PROBE_SECONDS = 5.0
+
+# timm's report of layers that only the whole classification network has: here they are left out,
+# always. A file that holds anything else is refused by `_check_names`.
+logging.getLogger("timm.models._builder").addFilter(
+    lambda record: not record.getMessage().startswith("Unexpected keys")
+)
 
 
 class Features(NamedTuple):
@@ -250,6 +257,7 @@ def _from_file(name: str, path: str, channels: int) -> nn.Module:
         raise FileNotFoundError(f"no file {path!r} with weights of {name!r}")
     overlay = {"file": path}
     try:
+        _check_names(name, load_state_dict(path))
         return timm.create_model(
             name,
             features_only=True,
@@ -259,6 +267,25 @@ def _from_file(name: str, path: str, channels: int) -> nn.Module:
         )
     except Exception as error:  # whatever a reader makes of a file that is something else
         raise ValueError(f"{path!r} does not hold weights of {name!r}: {error}") from error
+
+
+def _check_names(name: str, weights: dict[str, Tensor]) -> None:
+    """Check that weights are those of a network: timm would leave a missing one at random.
+
+    Raises:
+        ValueError: one of the tensors that make feature maps is missing, or the whole network has
+            no tensor of such a name.
+    """
+    with torch.device("meta"):  # for their names
+        body, whole = (timm.create_model(name, features_only=only) for only in (True, False))
+    # timm names stages "stages_0" in a network of feature maps, "stages.0" in the whole one.
+    there, needed, known = (
+        {key.replace(".", "_") for key in state}
+        for state in (weights, body.state_dict(), whole.state_dict())
+    )
+    for what, names in (("lacks", needed - there), ("has also", there - known)):
+        if names:
+            raise ValueError(f"it {what} {min(names)} ({len(names)} such tensors)")
 
 
 @contextmanager

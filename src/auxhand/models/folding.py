@@ -60,7 +60,7 @@ class FoldingDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, D) -> (B, N, 3)."""
-        points = self.grid.expand(len(z), -1, -1).to(z)
+        points = self.grid.expand(z.shape[0], -1, -1).to(z)
         for fold in self.folds:
             points = fold(points, z)
         return points.float()

@@ -5,11 +5,8 @@ import math
 import pytest
 import torch
 from torch.testing import assert_close
+from two_streams import SIZE, first_batch, streams
 
-from auxhand.data.crops import CropRule
-from auxhand.data.module import HandDataModule
-from auxhand.data.streams import Phase, Stream
-from auxhand.data.strengths import Augmentation
 from auxhand.geometry.crop import inverse
 from auxhand.geometry.similarity import move_maps, move_uv
 from auxhand.geometry.warp import warp_image
@@ -23,26 +20,11 @@ from auxhand.models.pose_net import PoseNet
 from auxhand.models.pose_resnet import PoseResNet
 from auxhand.monitor import noise
 
-SIZE = 64
-
 
 @pytest.fixture(scope="module")
 def pair(hand_dataset):
     """(source, target) of one batch: four labelled samples, two unlabelled ones twice."""
-    strong = Augmentation(smallest=0.7, largest=0.85, rotation=20.0, translation=0.05)
-    plain = Augmentation(smallest=0.8, largest=0.8)
-    source = Stream(str(hand_dataset), phases=[Phase(0, SIZE, augmentation=strong)])
-    phases = [Phase(0, SIZE, augmentation=plain, second=strong)]
-    target = Stream(str(hand_dataset), "unlabelled", views=2, batch_size=2, phases=phases)
-    data = HandDataModule(
-        train={"source": source, "target": target},
-        val_count=2,
-        batch_size=4,
-        workers=0,
-        crop=CropRule("mask", 0.8, "plain"),
-    )
-    step, _, _ = next(iter(data.train_dataloader()))
-    return step["source"], step["target"]
+    return first_batch(streams(hand_dataset))
 
 
 def made(comparator, progress=0.5, **options):

@@ -3,16 +3,11 @@
 import pytest
 import torch
 from torch.testing import assert_close
+from two_streams import SIZE, first_batch, streams, write_target
 
 from auxhand.data.augment import Contents
-from auxhand.data.columns import decode_mask
 from auxhand.data.crops import CropRule
-from auxhand.data.module import HandDataModule
 from auxhand.data.perturbation import Perturbation
-from auxhand.data.store import shard_path, write_description, write_shard
-from auxhand.data.streams import Phase, Stream
-from auxhand.data.strengths import Augmentation
-from auxhand.geometry.crop import uv_box
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
 from auxhand.hand.anatomy import BONE_RANGES
@@ -23,31 +18,6 @@ from auxhand.methods.dual_modality.module import DualModality
 from auxhand.methods.dual_modality.objective import Objective
 from auxhand.models.dual_branch import DualBranch
 from auxhand.monitor import noise
-
-SIZE = 64
-PLAIN = Augmentation(smallest=0.8, largest=0.8)
-STRONG = Augmentation(smallest=0.7, largest=0.85, rotation=20.0, translation=0.05)
-
-
-def streams(root, target=None, told=()):
-    """Four labelled samples a batch, and two of the target in two views."""
-    use = {"use": "weak", "told": list(told)} if told else {"use": "unlabelled"}
-    source = Stream(str(root), phases=[Phase(0, SIZE, augmentation=STRONG)])
-    phases = [Phase(0, SIZE, augmentation=PLAIN, second=STRONG)]
-    unlabelled = Stream(str(target or root), views=2, batch_size=2, phases=phases, **use)
-    return HandDataModule(
-        train={"source": source, "target": unlabelled},
-        val_count=2,
-        batch_size=4,
-        workers=0,
-        depth="hand",
-        crop=CropRule("mask", 0.8, "plain"),
-    )
-
-
-def batch_of(data):
-    step, _, _ = next(iter(data.train_dataloader()))
-    return step["source"], step["target"]
 
 
 def method(template=None, **options):
@@ -61,14 +31,14 @@ def method(template=None, **options):
 
 @pytest.fixture(scope="module")
 def pair(hand_dataset):
-    return batch_of(streams(hand_dataset))
+    return first_batch(streams(hand_dataset))
 
 
 @pytest.fixture(scope="module")
 def told(hand_dataset):
     """The target's truth beside its pictures, which the method does not see."""
     names = ["K", "side", "joints_uv", "joints_xyz", "mask"]
-    return batch_of(streams(hand_dataset, told=names))
+    return first_batch(streams(hand_dataset, told=names))
 
 
 def heard(branch):
@@ -186,19 +156,8 @@ def test_labels_of_the_target_are_not_read(hand_row, hand_dataset, tmp_path):
     losses = []
     for name in ("whole", "poisoned"):
         rows = [hand_row(20 + i, rgba=False) for i in range(4)]
-        for row in rows:
-            hand = torch.from_numpy(decode_mask(row["mask"]))
-            ys, xs = torch.nonzero(hand > 0.5).T
-            row["box"] = uv_box(torch.stack([xs, ys], -1).double()).tolist()
-            if name == "poisoned":
-                row["joints_uv"] = [float("nan")] * 42
-                row["joints_xyz"] = [float("nan")] * 63
-                row["mask"] = row["depth"] = b"no picture"
-        root = tmp_path / name
-        root.mkdir()
-        write_shard(shard_path(root, 0), rows)
-        write_description(root, len(rows))
-        losses.append(method(epsilon=1e9).finetuning(*batch_of(streams(hand_dataset, root))))
+        root = write_target(tmp_path / name, rows, poisoned=name == "poisoned")
+        losses.append(method(epsilon=1e9).finetuning(*first_batch(streams(hand_dataset, root))))
     for name, value in losses[0].items():
         assert value.isfinite()
         assert_close(losses[1][name], value, rtol=0, atol=0)
@@ -208,4 +167,4 @@ def test_crops_that_turn_the_camera_are_refused(hand_dataset):
     data = streams(hand_dataset, told=["K"])
     data.contents = Contents(depth="hand", crop=CropRule("mask", 0.8))
     with pytest.raises(ValueError, match=r"crop\.view=plain"):
-        method().finetuning(*batch_of(data))
+        method().finetuning(*first_batch(data))

@@ -4,13 +4,13 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
+from two_streams import SIZE, module
 
-from auxhand.data.crops import CropRule
 from auxhand.data.depth_texture import DepthTexture
-from auxhand.data.module import HandDataModule
 from auxhand.data.photometric import Photometric
 from auxhand.data.streams import Phase, Stream
 from auxhand.data.strengths import Augmentation
@@ -21,7 +21,6 @@ from auxhand.methods.dual_modality.objective import Objective
 from auxhand.models.dual_branch import DualBranch
 from auxhand.sample import HandBatch
 
-SIZE = 64
 UNTOUCHED = DepthTexture(erase_share=0.0, noise=0.0)
 PLACED = Augmentation(any_rotation_share=1.0, smallest=0.72, largest=0.9, translation=0.08)
 PAINTED = Augmentation(photometric=Photometric(brightness=0.4, hue=0.3, occluder_share=0.5))
@@ -40,28 +39,18 @@ def views(hand_dataset):
     """A batch of four samples, twice: x and T x."""
     phases = [Phase(0, SIZE, augmentation=PLACED, second=PAINTED)]
     stream = Stream(str(hand_dataset), views=2, same_place=True, phases=phases)
-    data = HandDataModule(
-        train={"source": stream},
-        val_count=2,
-        batch_size=4,
-        workers=0,
-        depth="hand",
-        crop=CropRule("mask", 0.8, "plain"),
-    )
-    return next(iter(data.train_dataloader()))
+    return next(iter(module(source=stream).train_dataloader()))
 
 
 def depth_by_hand(batch):
     """The hand's depth below the root in reference lengths, pixel by pixel."""
-    z, joints = batch.depth, batch.joints_xyz
-    length = (joints[:, 10] - joints[:, 9]).norm(dim=-1)
-    found = torch.zeros_like(z)
-    for b in range(len(batch)):
-        for row in range(SIZE):
-            for column in range(SIZE):
-                if batch.mask[b, row, column] == 1 and z[b, row, column] > 0:
-                    found[b, row, column] = (z[b, row, column] - joints[b, 9, 2]) / length[b]
-    return found
+    z, mask, joints = (value.numpy() for value in (batch.depth, batch.mask, batch.joints_xyz))
+    found = np.zeros_like(z)
+    for b, row, column in np.ndindex(z.shape):
+        if mask[b, row, column] == 1 and z[b, row, column] > 0:
+            length = np.linalg.norm(joints[b, 10] - joints[b, 9])
+            found[b, row, column] = (z[b, row, column] - joints[b, 9, 2]) / length
+    return torch.from_numpy(found)
 
 
 def m_by_hand(pose, batch):
@@ -153,7 +142,8 @@ def test_the_depth_branch_is_fed_the_truth_or_the_prediction(views):
     predicted = predicted[:, 0]
     assert_close(method(true_depth=1.0).fed(rgb, batch, 4, rng), truth)
     assert_close(method(true_depth=0.0).fed(rgb, batch, 4, rng), predicted)
-    found = torch.stack([method(true_depth=0.5).fed(rgb, batch, 4, rng) for _ in range(40)])
+    made = method(true_depth=0.5)
+    found = torch.stack([made.fed(rgb, batch, 4, rng) for _ in range(40)])
     is_true = (found - truth).abs().amax((-2, -1)) < 1e-5
     is_predicted = (found - predicted).abs().amax((-2, -1)) < 1e-5
     assert (is_true ^ is_predicted).all()

@@ -1,8 +1,5 @@
 """Distributed training of the dual-modality network: negatives of both processes, one bundle."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -58,7 +55,7 @@ def test_each_sample_is_contrasted_with_those_of_both_processes(tmp_path):
     torch.testing.assert_close(sum(gradients) / 2, gradient, rtol=1e-3, atol=1e-6)
 
 
-def test_two_processes_pre_train_one_bundle(tmp_path, hand_dataset):
+def test_two_processes_pre_train_one_bundle(tmp_path, hand_dataset, train_in_two_processes):
     settings = {
         "trainer.default_root_dir": tmp_path / "run",
         "trainer.accelerator": "cpu",
@@ -73,10 +70,7 @@ def test_two_processes_pre_train_one_bundle(tmp_path, hand_dataset):
         "data.init_args.images_per_epoch": 8,
         "data.init_args.workers": 0,
     }
-    command = [sys.executable, "-m", "auxhand.cli.main", "train", str(CONFIG), "--set"]
-    command += [f"{name}={value}" for name, value in settings.items()]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    assert ended.returncode == 0, ended.stderr
+    words = [f"{name}={value}" for name, value in settings.items()]
+    train_in_two_processes(CONFIG, "--set", *words)
     bundle = load_bundle(tmp_path / "run" / "bundle")
     assert bundle.metadata["images_seen"] == 8

@@ -3,16 +3,11 @@
 import pytest
 import torch
 from torch.testing import assert_close
+from two_streams import SIZE, first_batch, streams, write_target
 
 from auxhand.cli.main import main
 from auxhand.data.augment import Contents
-from auxhand.data.columns import decode_mask
 from auxhand.data.crops import CropRule
-from auxhand.data.module import HandDataModule
-from auxhand.data.store import shard_path, write_description, write_shard
-from auxhand.data.streams import Phase, Stream
-from auxhand.data.strengths import Augmentation
-from auxhand.geometry.crop import uv_box
 from auxhand.geometry.pose25d import relative
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
@@ -25,34 +20,7 @@ from auxhand.models.pose_net import PoseNet
 from auxhand.monitor import noise
 from auxhand.training import read_checkpoint
 
-SIZE = 64
 UNIT = SIZE / 64
-PLAIN = Augmentation(smallest=0.8, largest=0.8)
-DIVERSE = Augmentation(smallest=0.7, largest=0.85, rotation=20.0, translation=0.05)
-
-
-def streams(root, target=None, told=()):
-    """Four labelled samples a batch, and two of the target in two views."""
-    use = {"use": "weak", "told": list(told)} if told else {"use": "unlabelled"}
-    source = Stream(str(root), phases=[Phase(0, SIZE, augmentation=DIVERSE)])
-    phases = [Phase(0, SIZE, augmentation=PLAIN, second=DIVERSE)]
-    unlabelled = Stream(str(target or root), views=2, batch_size=2, phases=phases, **use)
-    return HandDataModule(
-        train={"source": source, "target": unlabelled},
-        val_count=2,
-        batch_size=4,
-        workers=0,
-        crop=CropRule("mask", 0.8, "plain"),
-    )
-
-
-def batches(data, count=1):
-    found = []
-    for step, _, _ in data.train_dataloader():
-        found.append((step["source"], step["target"]))
-        if len(found) == count:
-            break
-    return found
 
 
 def semihand(**options):
@@ -67,7 +35,7 @@ def semihand(**options):
 def pair(hand_dataset):
     """(data, source, target) of one batch."""
     data = streams(hand_dataset)
-    return data, *batches(data)[0]
+    return data, *first_batch(data)
 
 
 def distance(first, second, depth=50.0):
@@ -145,21 +113,10 @@ def test_labels_of_the_target_are_not_read(pair, hand_row, hand_dataset, tmp_pat
     losses = []
     for name in ("whole", "poisoned"):
         rows = [hand_row(20 + i, rgba=False) for i in range(4)]
-        for row in rows:
-            hand = torch.from_numpy(decode_mask(row["mask"]))
-            ys, xs = torch.nonzero(hand > 0.5).T
-            row["box"] = uv_box(torch.stack([xs, ys], -1).double()).tolist()
-            if name == "poisoned":
-                row["joints_uv"] = [float("nan")] * 42
-                row["joints_xyz"] = [float("nan")] * 63
-                row["mask"] = row["depth"] = b"no picture"
-        root = tmp_path / name
-        root.mkdir()
-        write_shard(shard_path(root, 0), rows)
-        write_description(root, len(rows))
+        root = write_target(tmp_path / name, rows, poisoned=name == "poisoned")
         data, method = streams(hand_dataset, root), semihand(tau=1e9)
         method.renew(data.in_order("target"))
-        losses.append(method.mixed(*batches(data)[0]))
+        losses.append(method.mixed(*first_batch(data)))
     for name, value in losses[0].items():
         assert value.isfinite()
         assert_close(losses[1][name], value, rtol=0, atol=0)
