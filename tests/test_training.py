@@ -189,6 +189,34 @@ def test_damaged_files_of_a_run_are_named_with_what_is_good(trained, capsys):
         assert str(last) in line
 
 
+def test_damaged_parts_of_a_checkpoint_are_named(trained, capsys):
+    config, run = trained
+    last = run / "checkpoints" / "last.ckpt"
+    whole = torch.load(last, weights_only=True)
+
+    def loops(name, value):
+        return {"loops": {"fit_loop": whole["loops"]["fit_loop"] | {name: value}}}
+
+    positions = [{"epoch": 0, "batches": "many"}]
+    for wrong, part in (
+        ({"loops": {}}, "loops"),
+        ({"loops": {"fit_loop": {}}}, "loops.state_dict"),
+        (loops("epoch_progress", [1]), "loops.epoch_progress"),
+        (loops("epoch_loop.state_dict", {"_batches_that_stepped": -1}), "_batches_that_stepped"),
+        (loops("state_dict", {"combined_loader": positions}), "positions of batches"),
+        (loops("state_dict", {"combined_loader": [{}]}), "TypeError"),
+        ({"optimizer_states": [{}]}, "Error"),
+        ({"lr_schedulers": [3]}, "Error"),
+        ({"callbacks": dict.fromkeys(whole["callbacks"], 3)}, "Error"),
+    ):
+        torch.save(whole | wrong, last)
+        code, line = error_of(capsys, "train", config)
+        assert code == 2
+        assert line.startswith(f"auxhand train: error: {last} is damaged (")
+        assert part in line
+        assert "the newest good checkpoint is" in line
+
+
 def test_checkpoints_are_written_beside_their_place(tmp_path, monkeypatch):
     """One that is cut off leaves the one before, and nothing else."""
     path = tmp_path / "last.ckpt"

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import cv2
 
+from auxhand.data.image import pictures_in
+
 PHOTOS: dict[str, str] = {
     "mate-backgrounds": """Aqua Blinds Dune FreshFlower Garden GreenMeadow LadyBird RainDrops Storm
         TwoWings Wood YellowFlower""",
@@ -70,7 +72,6 @@ LICENCES = {
 }
 """Where the package has no machine-readable statement."""
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 SIDE = 700
 
 
@@ -112,7 +113,7 @@ def fetch(package: str, folder: Path) -> str | None:
 
 def collect(package: str, version: str, names: list[str], folder: Path, out: Path) -> list[str]:
     """Write the named photos of an unpacked package; their lines of SOURCES.tsv."""
-    files = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+    files = pictures_in(folder)
     notes = next(folder.glob("usr/share/doc/*/copyright"), None)
     paragraphs = licences(notes.read_text(errors="replace")) if notes else []
     rows = []

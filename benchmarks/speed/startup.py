@@ -3,7 +3,10 @@
 `wall_s` is what a user waits, `cpu_s` what all its processes compute, which a busy machine
 stretches less. `PyTorch` is `import torch` alone: nothing that predicts, renders or trains can take
 less. Each command runs twice and the second run counts: the first compiles the renderer's kernels
-and Python's files where that has not been done yet.
+and Python's files, which are kept as they are by default (where PYTHONDONTWRITEBYTECODE is set,
+every command compiles all of PyTorch's files anew, three times its work here).
+
+`adapt` is given three photos, which are too few: it says so when it has looked for hands.
 
     python benchmarks/speed/startup.py
 """
@@ -20,8 +23,14 @@ import time
 from importlib.resources import files
 from pathlib import Path
 
-from auxhand.cli.main import COMMANDS
+from auxhand.cli.main import COMMANDS, USAGE_ERROR
 from auxhand.evaluation.report import record, table
+from auxhand.inference.bundle import save_bundle
+from auxhand.models.backbone import ImageFeatures
+from auxhand.models.folding import FoldingDecoder
+from auxhand.models.gaussian import GaussianEncoder
+from auxhand.models.latent_pose import LatentPoseNet
+from auxhand.models.mlp import PoseDecoder
 
 PYTHON = [sys.executable]
 AUXHAND = [*PYTHON, "-m", "auxhand.cli.main"]
@@ -51,6 +60,9 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "data": ["check", "folder", str(photos), "--sheet", str(folder / "check.png")],
         "train": [config, "--restart", "--set", *given],
         "evaluate": ["default", hands, "--out", str(folder / "evaluation")],
+        "export": ["finder", "--out", str(folder / "finder.onnx")],
+        "synthesize": ["sample", "--count", "1", "--model", str(latent_model(folder))],
+        "adapt": [str(photos), "--synthetic", hands, "--out", str(folder / "adapted")],
     }
     return {
         "PyTorch": [*PYTHON, "-c", "import torch"],
@@ -59,26 +71,39 @@ def commands(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def seconds(command: list[str], folder: Path) -> dict[str, float]:
+def latent_model(folder: Path) -> Path:
+    """A bundle with a latent space, untrained and small."""
+    encoder = GaussianEncoder(ImageFeatures("resnet18"), 8)
+    network = LatentPoseNet(encoder, PoseDecoder(8, 16), cloud=FoldingDecoder(8, 16, 8))
+    save_bundle(folder / "latent", network, 64, {})
+    return folder / "latent"
+
+
+def seconds(command: list[str], folder: Path, code: int = 0) -> dict[str, float]:
     """Wall and processor seconds of a command.
 
     Raises:
-        subprocess.CalledProcessError: it fails.
+        RuntimeError: it ends with another exit code.
     """
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, env=environment())
+    ended = subprocess.run(command, cwd=folder, capture_output=True, env=environment(folder))
+    if ended.returncode != code:
+        raise RuntimeError(f"{command} ended with {ended.returncode}: {ended.stderr[-500:]!r}")
     wall, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     return {"wall_s": wall, "cpu_s": cpu}
 
 
-def environment() -> dict[str, str]:
-    """This process' own; a relative PYTHONPATH would not hold in another folder."""
-    paths = os.environ.get("PYTHONPATH")
-    if not paths:
-        return dict(os.environ)
-    absolute = os.pathsep.join(os.path.abspath(path) for path in paths.split(os.pathsep))
-    return os.environ | {"PYTHONPATH": absolute}
+def environment(folder: Path) -> dict[str, str]:
+    """This process' own, but compiled files are kept, in the folder.
+
+    A relative PYTHONPATH would not hold in another folder.
+    """
+    own = os.environ | {"PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+    own.pop("PYTHONDONTWRITEBYTECODE", None)
+    if paths := own.get("PYTHONPATH"):
+        own["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, paths.split(os.pathsep)))
+    return own
 
 
 def main() -> None:
@@ -96,7 +121,8 @@ def main() -> None:
             if options.only and name not in options.only:
                 continue
             begun = time.monotonic()
-            values = [seconds(command, folder) for _ in range(options.runs)][-1]
+            code = USAGE_ERROR if name == "adapt" else 0
+            values = [seconds(command, folder, code) for _ in range(options.runs)][-1]
             rows.append(record(options.out, f"start: {name}", [values], said, begun))
             print(table(rows[-1:]), flush=True)
     print(table(rows))

@@ -21,9 +21,9 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from auxhand.checkpoint import read_checkpoint
+from auxhand.checkpoint import changes, damaged, other_kind, read_checkpoint, restoring, unlike
 from auxhand.data.augment import Contents
 from auxhand.data.loader import Positions, in_own_words
 from auxhand.evaluation.report import commit
@@ -260,6 +260,10 @@ def compare(run: Run, last: Path) -> int:
     again = "--restart begins anew, another trainer.default_root_dir is another run"
     if other := unlike(earlier["state_dict"], run.model.state_dict()):
         raise ValueError(f"{last} is of another network ({other}): {again}")
+    if wrong := other_kind(
+        earlier["loops"].get("fit_loop"), run.trainer.fit_loop.state_dict(), "loops"
+    ):
+        raise damaged(last, f"{last} is damaged ({wrong})")
     file = run.folder / CONFIG
     if file.is_file():
         new = yaml.safe_load(run.parser.dump(run.config, skip_none=False))
@@ -284,27 +288,6 @@ def read_settings(file: Path, last: Path) -> dict[str, Any]:
             "resume from it with the settings of now"
         )
     return settings
-
-
-def unlike(old: Mapping[str, Tensor], new: Mapping[str, Tensor]) -> str:
-    """The first tensor that two states do not share, in words; "" where they fit."""
-    for name in [*old, *new]:
-        shapes = [tuple(state[name].shape) if name in state else None for state in (old, new)]
-        if shapes[0] != shapes[1]:
-            was, now = ("not there" if shape is None else shape for shape in shapes)
-            return f"{name} was {was}, is {now}"
-    return ""
-
-
-def changes(old: Any, new: Any, name: str = "") -> list[str]:
-    """Entries of two configurations that differ, as "name: new (was old)"."""
-    if old == new:
-        return []
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [f"{name}: {new} (was {old})"]
-    keys = dict.fromkeys([*old, *new])
-    inner = [changes(old.get(key), new.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
-    return [line for lines in inner for line in lines]
 
 
 # ---- train and ship ----
@@ -367,13 +350,22 @@ def _fit(run: Run, last: Path) -> None:
     except FloatingPointError as error:
         good = f"; the weights before are in {last}" if last.is_file() else ""
         raise FloatingPointError(f"{error}{good}") from error
-    except (ValueError, OSError, RuntimeError) as error:
+    except MisconfigurationException as error:
+        raise ValueError(str(error)) from error
+    except Exception as error:
+        if resumed and restoring(error):
+            raise damaged(last, f"{last} is damaged ({type(error).__name__}: {error})") from error
         if (plain := in_own_words(error)) is error:
             raise
         raise plain from error
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        print(f"interrupted; the same command resumes from {last}")
-        raise KeyboardInterrupt from None
+    except SystemExit as ended:  # what Lightning makes of an interruption
+        interruption = ended.__context__
+        if not isinstance(interruption, KeyboardInterrupt):
+            raise
+        kept = f"the same command resumes from {last}"
+        if not last.is_file():
+            kept = "before the first checkpoint; the same command begins anew"
+        raise type(interruption)(kept) from None
 
 
 def ship(run: Run, folder: Path, epoch: int, batches: int, metadata: Mapping[str, Any]) -> None:

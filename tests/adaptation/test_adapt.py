@@ -71,7 +71,7 @@ def test_photos_become_a_bundle_and_a_report(
     with monkeypatch.context() as patch:
         patch.setattr("auxhand.adaptation.adapt.trained", interrupt)
         assert main(arguments) == 130
-    assert "the same command goes on" in capsys.readouterr().out
+    assert f"the best model so far is {out}; the same command goes on" in capsys.readouterr().err
     assert load_bundle(out).metadata["images_seen"] == 5  # the original weights
     code = main(arguments)
     said = json.loads((out / "report.json").read_text())

@@ -1,5 +1,7 @@
 """The `auxhand` command: choosing a command, exit codes, one line per mistake."""
 
+import os
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -105,12 +107,26 @@ def test_programming_errors_are_not_hidden(run_with):
         run_with(body)
 
 
-def test_interruption(run_with, capsys):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interruption(monkeypatch, capsys, number, code):
+    monkeypatch.setattr(
+        cli.importlib,
+        "import_module",
+        lambda name: command(lambda args: os.kill(os.getpid(), number)),
+    )
+    before = signal.getsignal(number)
+    assert cli.main(["evaluate"]) == code
+    assert signal.getsignal(number) is before
+    said = capsys.readouterr().err
+    assert said == "auxhand evaluate: error: interrupted: nothing was written\n"
+
+
+def test_an_interruption_says_what_is_kept(run_with, capsys):
     def body(args):
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("all of it")
 
     assert run_with(body) == 130
-    assert capsys.readouterr().err == "auxhand predict: error: interrupted\n"
+    assert capsys.readouterr().err == "auxhand predict: error: interrupted: all of it\n"
 
 
 def test_command_help(run_with, capsys):

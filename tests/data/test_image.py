@@ -2,13 +2,15 @@
 
 import contextlib
 import io
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from auxhand.data.image import load_photo, load_stored, upright
+from auxhand.data.image import MAX_DECODED, load_photo, load_stored, upright
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 
@@ -127,6 +129,44 @@ def test_too_many_pixels_are_refused_before_decoding(tmp_path):
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="30 x 20 pixels are too many"):
         load_photo(save(two_tone(30, 20), tmp_path / "b.png"), max_decoded=500)
+
+
+PEAKS = """if True:
+    import os, resource, sys
+    from pathlib import Path
+    import cv2
+    from auxhand.data.image import load_photo
+    for path in sys.argv[1:]:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        child = os.fork()
+        if not child:
+            load_photo(Path(path))
+            os._exit(0)
+        print(os.wait4(child, 0)[2].ru_maxrss - before)
+"""
+"""Kilobytes that decoding each file takes at most."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such measure of memory")
+def test_what_may_be_decoded_takes_at_most_700_megabytes(tmp_path):
+    width, height = 6000, 4000
+    blank = np.full((height, width, 3), 90, np.uint8)
+    image, kinds = Image.fromarray(blank), {}
+    for name, weight, options in (
+        ("a.png", 1, {"compress_level": 1}),
+        ("b.jpg", 1.5, {"progressive": True, "subsampling": 0}),
+        ("c.webp", 2.5, {"method": 0}),
+    ):
+        kinds[save(image, tmp_path / name, **options)] = weight
+    image.putalpha(100)
+    kinds[save(image, tmp_path / "d.png", compress_level=1)] = 1
+    cv2.imwrite(str(tmp_path / "e.png"), blank.astype(np.uint16) * 200)
+    kinds[tmp_path / "e.png"] = 2
+    command = [sys.executable, "-c", PEAKS, *map(str, kinds)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    for line, weight in zip(ended.stdout.split(), kinds.values(), strict=True):
+        most = MAX_DECODED / weight  # pixels of its kind
+        assert 1024 * int(line) / (width * height) * most < 700e6
 
 
 def test_a_huge_jpeg_is_reduced_while_decoding(tmp_path):

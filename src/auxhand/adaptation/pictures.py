@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from auxhand.data.image import SUFFIXES, VIDEOS, load_photo, photos_in, printable
+from auxhand.data.image import SUFFIXES, VIDEOS, load_photo, pictures_in, printable
 from auxhand.inference.video import Video
 
 EVERY = 0.2
@@ -46,7 +46,7 @@ def files_of(arguments: Sequence[str]) -> list[Path]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            paths = [*photos_in(path, _refuse), *_videos_in(path)]
+            paths = [*pictures_in(path), *pictures_in(path, VIDEOS)]
         elif path.exists():
             paths = [path]
         else:
@@ -60,18 +60,6 @@ def files_of(arguments: Sequence[str]) -> list[Path]:
     if not found:
         raise ValueError(f"no photos or videos in {', '.join(arguments)}")
     return list(found.values())
-
-
-def _videos_in(folder: Path) -> list[Path]:
-    return sorted(
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower() in VIDEOS and p.is_file() and not p.name.startswith(".")
-    )
-
-
-def _refuse(error: OSError) -> None:
-    raise error
 
 
 def digest(files: Sequence[Path]) -> str:

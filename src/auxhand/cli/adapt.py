@@ -61,21 +61,20 @@ def run(args: Namespace) -> int:
         KeyboardInterrupt: interrupted.
     """
     from auxhand.adaptation.adapt import Settings, adapt
-    from auxhand.cli.predict import terminable
 
     settings = Settings(
         tuple(args.images), args.model, args.synthetic, args.minutes, args.workers, args.seed
     )
     try:
-        with terminable():
-            outcome = adapt(settings, args.out)
+        outcome = adapt(settings, args.out)
     except FloatingPointError as error:
         complain("auxhand adapt", str(error))
         return DIVERGED
-    except KeyboardInterrupt:
-        if (args.out / "bundle.json").is_file():
-            print(f"the best model so far: {args.out}; the same command goes on")
-        raise
+    except KeyboardInterrupt as interruption:
+        if not (args.out / "bundle.json").is_file():
+            raise type(interruption) from None  # what training says of its checkpoint is no matter
+        kept = f"the best model so far is {args.out}; the same command goes on"
+        raise type(interruption)(kept) from None
     for problem in outcome.unread:
         complain("auxhand adapt", problem)
     print(", ".join(f"{count} {name}" for name, count in outcome.pictures.items()))

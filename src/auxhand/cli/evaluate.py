@@ -154,7 +154,7 @@ def _published(paths: Sequence[Path]) -> dict[str, tuple[Tensor, Tensor]]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"no curve {path}")
-        inside = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        inside = sorted(p for p in path.glob("[!.]*") if p.is_file()) if path.is_dir() else [path]
         for file in inside:
             try:
                 curves[str(file.relative_to(path.parent))] = read_curve(file)

@@ -7,10 +7,15 @@ only when it runs, so that no `--help` waits for it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 COMMANDS: dict[str, str] = {
     "predict": "3D hand pose in photos: overlay, JSON and 3D view",
@@ -24,8 +29,23 @@ COMMANDS: dict[str, str] = {
 }
 """Name of each command and what it does."""
 
+KEPT: dict[str, str] = {
+    "predict": "results of the photos before are in {out}; again, all photos are read anew",
+    "data convert": "whole files are kept in {out}; the same command goes on",
+    "synth": "whole files are kept in {out}; the same command goes on",
+    "train": "the same command goes on from the run's last checkpoint",
+    "adapt": "what was done is kept in {out}; the same command goes on",
+}
+"""What an interruption leaves and how to go on, by command and part. Others leave nothing; an
+interruption that knows more has a text of its own."""
+
 USAGE_ERROR = 2
 INTERRUPTED = 130
+TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """A request to end (SIGTERM), upon which work is left as upon Ctrl-C."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 is success, 1 that a part of the work failed, 2 a user's mistake (one line on stderr; the
     traceback too if the environment variable AUXHAND_TRACEBACK is set), 130 an interruption by
-    Ctrl-C.
+    Ctrl-C, 143 by SIGTERM: one line says what is kept and how to go on.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -48,14 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         complain("auxhand", f"no command {name!r}; there are: {', '.join(COMMANDS)}")
         return USAGE_ERROR
+    parsed = None
     try:
         command = importlib.import_module(f"auxhand.cli.{name}")
         parser = command.parser()
         parser.prog = f"auxhand {name}"
-        return command.run(parser.parse_args(rest)) or 0
-    except KeyboardInterrupt:
-        complain(f"auxhand {name}", "interrupted")
-        return INTERRUPTED
+        parsed = parser.parse_args(rest)
+        with terminable():
+            return command.run(parsed) or 0
+    except KeyboardInterrupt as error:
+        complain(f"auxhand {name}", f"interrupted: {str(error) or _kept(name, parsed)}")
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
     except (RecursionError, MemoryError) as error:
         if os.environ.get("AUXHAND_TRACEBACK"):
             raise
@@ -68,6 +91,32 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         complain(f"auxhand {name}", describe(error))
         return USAGE_ERROR
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Inside, SIGTERM raises `Terminated`, once; elsewhere than in the main thread it does not."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # no second one while files are put away
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _kept(name: str, parsed: Namespace | None) -> str:
+    """See `KEPT`."""
+    part = f"{name} {getattr(parsed, 'subcommand', '')}".strip()
+    if parsed is None or part not in KEPT:
+        return "nothing was written"
+    return KEPT[part].format(**vars(parsed))
 
 
 def _overview() -> str:

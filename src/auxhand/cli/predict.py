@@ -3,15 +3,13 @@ numbers."""
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import re
-import signal
 import sys
 from argparse import ArgumentTypeError, Namespace
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -103,21 +101,6 @@ def parser() -> Parser:
     return parser
 
 
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Inside, a request to end (SIGTERM) is an interruption, which is said in one line."""
-    try:
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@terminable()
 def run(args: Namespace) -> int:
     """Predict all photos with one load of the model; a photo that fails does not stop the rest.
 
@@ -213,7 +196,7 @@ def _answer(
             if video
             else _photo(estimator, path, stem, box, args)
         )
-    except Exception:
+    except BaseException:
         remove_results(stem, suffixes)
         raise
 
@@ -337,13 +320,13 @@ def _check(args: Namespace) -> None:
 def find_photos(arguments: Sequence[str], out: Path) -> tuple[list[Path], list[str]]:
     """Files that the arguments name, each once: files, folders (with theirs, sorted), patterns.
 
-    A folder gives its JPEG, PNG and WebP files (see `photos_in`), without pictures that an earlier
-    run left in `out`. A name that is neither is kept, to be reported as missing.
+    A folder gives its JPEG, PNG and WebP files (see `pictures_in`), without pictures that an
+    earlier run left in `out`. A name that is neither is kept, to be reported as missing.
 
     Returns:
         The files, and what could not be looked into, a line each.
     """
-    from auxhand.data.image import photos_in, printable
+    from auxhand.data.image import SUFFIXES, pictures_in, printable
 
     photos: dict[str, Path] = {}
     problems: list[str] = []
@@ -361,7 +344,7 @@ def find_photos(arguments: Sequence[str], out: Path) -> tuple[list[Path], list[s
         if os.path.isdir(argument):
             found = [
                 p
-                for p in photos_in(path, unlisted)
+                for p in pictures_in(path, SUFFIXES, unlisted)
                 if not (
                     p.name.endswith((OVERLAY, VIEW))
                     and os.path.realpath(p).startswith(f"{results}{os.sep}")

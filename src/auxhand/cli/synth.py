@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,20 +103,9 @@ def run(args: Namespace) -> None:
         print(f"{args.count} hands: {draw_preview(sheet, job)}")
         return
     share = _share(args.shard)
-    with _terminated_like_interrupted():
-        out = generate(args.out, job, args.workers, share=share, cluster=args.cluster)
+    out = generate(args.out, job, args.workers, share=share, cluster=args.cluster)
     which = "" if args.shard == "0/1" else f" (share {args.shard})"
     print(f"{args.count} hands of {args.size} x {args.size} pixels{which}: {out}")
-
-
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does, so that worker processes are ended and files are whole."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _share(text: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from numba import njit
 
 from auxhand.arrays import Array
 from auxhand.data.camera_effects import color_matrix, standard_noise
+from auxhand.data.image import pictures_in
 from auxhand.data.rooms import draw_room
 
 Size = int | tuple[int, int]
@@ -94,7 +95,7 @@ def _load_photos(folder: Path) -> list[Array]:
     """All pictures under `folder`, in the order of their names, as uint8 RGB."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder of backgrounds {folder}")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
+    paths = pictures_in(folder, PICTURES)
     if not paths:
         raise FileNotFoundError(f"no pictures ({', '.join(PICTURES)}) in {folder}")
     return [_load_photo(path) for path in paths]

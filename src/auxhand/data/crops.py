@@ -28,6 +28,7 @@ from auxhand.geometry.crop import (
 )
 from auxhand.geometry.warp import warp, warp_depth
 from auxhand.hand.skeleton import ROOT, WRIST
+from auxhand.imports import roma
 from auxhand.sample import LEFT, HandSample
 
 CropBy = Literal["joints", "mask", "box"]
@@ -246,8 +247,6 @@ def mano_in_crop(mano: Tensor, crop: Crop) -> Tensor:
     The whole hand turns with the camera. A mirrored hand is one of the other side's model, whose
     joints turn by M R M.
     """
-    import roma  # which takes as long to import as PyTorch
-
     turns = roma.rotvec_to_rotmat(mano[:48].view(16, 3))
     turn = crop.R.to(turns)
     if crop.mirrored:

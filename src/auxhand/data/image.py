@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
 SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp")
@@ -35,11 +35,12 @@ VIDEOS: tuple[str, ...] = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 """File names (in lower case) of videos."""
 
 MAX_DECODED = 100_000_000
-"""Pixels that may be decoded into memory (up to about 1 GB with their conversion)."""
+"""Pixels that may be decoded into memory, fewer where decoding keeps copies (`_weight`): with their
+conversion they take up to about 700 MB."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP")
-_COPIES = {"WEBP": 2.5}
-"""Formats whose decoder keeps copies of the picture: how much more than the others they take."""
+_STRIP = 256
+"""Rows of a picture that are converted at once."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -140,19 +141,31 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.array(Image.fromarray(pixels).transpose(_TURNS[orientation]))
 
 
-def photos_in(folder: Path, complain: Callable[[OSError], None]) -> list[Path]:
-    """The JPEG, PNG and WebP files of a folder and of the folders in it, sorted.
+def pictures_in(
+    folder: Path,
+    suffixes: Sequence[str] = SUFFIXES,
+    complain: Callable[[OSError], None] | None = None,
+) -> list[Path]:
+    """The photos of a folder and of the folders in it, sorted.
 
     Hidden files and folders (`._a.jpg`, `.thumbs/`) are left out. Linked folders are followed, each
     folder once.
 
     Args:
         folder: where to look.
+        suffixes: how the names end (in lower case) that are looked for.
         complain: is told of each folder that cannot be listed.
+
+    Raises:
+        OSError: a folder cannot be listed, and there is no `complain`.
     """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
     found: list[Path] = []
     seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(folder, onerror=complain, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=complain or refuse, followlinks=True):
         status = os.stat(place)
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
@@ -160,7 +173,7 @@ def photos_in(folder: Path, complain: Callable[[OSError], None]) -> list[Path]:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = (Path(place, name) for name in files if not name.startswith("."))
-        found += (p for p in paths if p.suffix.lower() in SUFFIXES and p.is_file())
+        found += (p for p in paths if p.suffix.lower() in suffixes and p.is_file())
     return sorted(found)
 
 
@@ -254,17 +267,33 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _check_size(image: Image.Image, most: int, size: tuple[int, int]) -> None:
-    if image.size[0] * image.size[1] * _COPIES.get(image.format or "", 1) > most:
+    most = int(most / _weight(image))
+    if image.size[0] * image.size[1] > most:
         raise ValueError(
             f"{size[0]} x {size[1]} pixels are too many (at most {most / 1e6:.0f} million "
-            "can be decoded, fewer of a WebP); scale it down first"
+            "of its kind can be decoded); scale it down first"
         )
+
+
+def _weight(image: Image.Image) -> float:
+    """How much more memory than of a plain picture of its size decoding takes, measured."""
+    if image.format == "WEBP":
+        return 2.5
+    if _has_16_bits(image):
+        return 2.0
+    if image.info.get("progressive"):  # all coefficients of all channels
+        return 2.0 if image.mode == "CMYK" else 1.5
+    return 1.0
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    tiles: Sequence[Any] = getattr(image, "tile", ())  # what is to be decoded, how it is stored
+    return image.format == "PNG" and bool(tiles) and "16" in str(tiles[0][3])
 
 
 def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
     """16 bits -> 8 bits, palette -> colours: what can be averaged."""
-    tiles = getattr(image, "tile", ())  # what is still to be decoded, and how it is stored
-    if image.format == "PNG" and tiles and "16" in str(tiles[0][3]):
+    if _has_16_bits(image):
         return _scaled(path)
     image.load()
     if image.mode in ("P", "PA"):
@@ -283,21 +312,25 @@ def _scaled(path: Path) -> Image.Image:
     stored = cv2.imdecode(np.fromfile(path, np.uint8), flags)
     if stored is None or stored.dtype != np.uint16:
         raise ValueError("damaged image")
-    values: npt.NDArray[np.uint16] = stored.astype(np.uint16, copy=False)
-    colours = values[..., :3] if values.ndim == 3 else values
+    eight = np.empty(stored.shape, np.uint8)
+    colours = stored[..., 2::-1] if stored.ndim == 3 else stored
     bits = next(b for b in (8, 10, 12, 14, 16) if colours.max(initial=0) < 2**b)
-    eight = (colours >> (bits - 8)).astype(np.uint8)
-    if values.ndim == 2:
-        return Image.fromarray(eight)
-    eight = eight[..., ::-1]
-    if values.shape[2] == 4:
-        eight = np.concatenate([eight, (values[..., 3:] >> 8).astype(np.uint8)], -1)
-    return Image.fromarray(np.ascontiguousarray(eight))
+    into = eight[..., :3] if stored.ndim == 3 else eight
+    np.right_shift(colours, bits - 8, out=into, casting="unsafe")  # without copies of 16 bits
+    if stored.ndim == 3 and stored.shape[2] == 4:
+        np.right_shift(stored[..., 3], 8, out=eight[..., 3], casting="unsafe")
+    return Image.fromarray(eight)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
     """(h, w, 3) uint8; what is transparent is white."""
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    # By strips: conversions make copies, of which a large picture would make the peak of memory.
+    for top in range(0, height, _STRIP):
+        strip = image.crop((0, top, width, min(top + _STRIP, height)))
+        if strip.has_transparency_data:
+            strip = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+        pixels[top : top + _STRIP] = np.asarray(strip.convert("RGB"))
+    return pixels

@@ -88,8 +88,15 @@ class Positions(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remember the positions that Lightning has saved."""
+        """Remember the positions that Lightning has saved.
+
+        Raises:
+            TypeError, ValueError: they are none.
+        """
         self.states = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])
+        numbers = [number for state in self.states for number in Position(**state)]
+        if not all(isinstance(number, int) and number >= 0 for number in numbers):
+            raise ValueError(f"no positions of batches: {self.states}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand them to the loaders, from which nothing has been asked yet."""

@@ -20,6 +20,7 @@ from auxhand.geometry.camera import TINY
 from auxhand.geometry.pose25d import REFERENCE_BONE, ROOT, relative
 from auxhand.geometry.precision import full_precision
 from auxhand.geometry.shapes import expect
+from auxhand.imports import roma
 
 WRIST, MIDDLE_MCP, PINKY_MCP = 0, 9, 17
 
@@ -46,8 +47,6 @@ def canonical_pose(
     Raises:
         ValueError: another shape.
     """
-    import roma  # which takes as long to import as PyTorch
-
     pose = relative(xyz, root, bone)
     base, tip, side = (pose[..., i, :] for i in palm)
     frame = roma.special_gramschmidt(torch.stack([base - tip, side - base], dim=-1), epsilon=TINY)
@@ -103,8 +102,6 @@ def _registration(source: Tensor, target: Tensor) -> Tensor:
     roma keeps a constant from its first call; one that was made in inference mode would refuse
     every gradient later in the process.
     """
-    import roma  # which takes as long to import as PyTorch
-
     if torch.is_inference_mode_enabled():
         with torch.inference_mode(False), torch.no_grad():
             return roma.rigid_points_registration(source.clone(), target.clone())[0]

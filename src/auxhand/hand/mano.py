@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from auxhand.arrays import Array
 from auxhand.hand.skeleton import reorder
 from auxhand.hand.unpickle import Chumpy, load_arrays
+from auxhand.imports import roma
 
 FINGERTIPS: Final = (744, 320, 443, 555, 672)
 """Vertices at the tips of thumb, index, middle, ring and pinky. MANO has no such joints; these are
@@ -147,8 +148,6 @@ class ManoModel(nn.Module):
             flat_hand_mean: what zero means: the flat hand, or (as in MANO's own code, and in most
                 parameters that datasets give) the mean pose `hands_mean`, half closed.
         """
-        import roma  # which takes as long to import as PyTorch
-
         if not flat_hand_mean:
             mean = self.hands_mean.reshape(_JOINTS - 1, 3)
             axis_angles = torch.cat([axis_angles[:, :1], axis_angles[:, 1:] + mean], 1)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from auxhand.hand.anatomy import ARTICULATED
+from auxhand.imports import roma
 
 _SCALE, _TRANSLATION, _ROTATION, _ANGLES = 1, 2, 6, 2 * len(ARTICULATED)
 _POSE = _SCALE + _TRANSLATION + _ROTATION + _ANGLES
@@ -50,8 +51,6 @@ class HandParameters(NamedTuple):
         Raises:
             ValueError: not a matrix, or too few columns.
         """
-        import roma  # which takes as long to import as PyTorch
-
         if h.ndim != 2 or h.shape[1] < _POSE:
             raise ValueError(f"hand parameters are (B, {_POSE} + S), not {tuple(h.shape)}")
         sizes = [_SCALE, _TRANSLATION, _ROTATION, _ANGLES, h.shape[1] - _POSE]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -26,7 +27,7 @@ from auxhand.data.crops import CropBy, CropRule, View
 from auxhand.files import sweep, writing_folder
 from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.inference.placement import with_pixels
-from auxhand.models.spec import build, specification
+from auxhand.models.spec import Bounded, build, specification
 from auxhand.sample import HandBatch, HandPose
 
 VERSION = 2
@@ -44,6 +45,9 @@ FINDER = "finder"
 FORMAT = "auxhand bundle"
 LARGEST_INPUT = 4096
 """Pixels of the largest input that a description may ask for."""
+_BESIDE = 200_000_000
+"""Numbers that a network may be made of beside those that are kept, such as a backbone's classifier
+and layers above those wanted (VGG: 120 million); without values they take no memory."""
 
 CONVENTIONS: dict[str, Any] = {
     "joints": list(JOINT_NAMES),
@@ -196,8 +200,12 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
         _check_format(description)
-        check_fit(folder / WEIGHTS, _entry(description, "network", dict))
-        bundle = _parse(description)
+        shapes = _shapes(folder / WEIGHTS)
+        with Bounded(sum(map(math.prod, shapes.values())) + _BESIDE):
+            bundle = _parse(description)
+        expected = {name: tuple(t.shape) for name, t in bundle.network.state_dict().items()}
+        if problem := _mismatch(expected, shapes):
+            raise ValueError(f"{WEIGHTS} does not fit the network: {problem}")
     except OSError:
         raise
     # A specification may ask for a network that cannot be: its constructor fails in any way.
@@ -215,23 +223,17 @@ def load_bundle(folder: Path) -> Bundle:
     return bundle
 
 
-def check_fit(file: Path, network: Mapping[str, Any]) -> None:
-    """Compare the shapes of weights in a file with those of a specified network.
-
-    Neither is allocated: a description may ask for more than the memory holds.
+def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the weights in a file, which are not loaded.
 
     Raises:
-        ValueError: no file of weights, or other ones.
+        ValueError: no file of weights.
     """
     try:
         with safe_open(file, "pt") as stored:
-            found = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+            return {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{file} is damaged: {error}") from error
-    with torch.device("meta"):
-        state = build(dict(network)).state_dict()
-    if problem := _mismatch({name: tuple(t.shape) for name, t in state.items()}, found):
-        raise ValueError(f"{file} does not fit the network in {DESCRIPTION}: {problem}")
 
 
 def _entry(description: Any, name: str, kind: type | tuple[type, ...]) -> Any:
@@ -269,7 +271,7 @@ def _parse(description: Any) -> Bundle:
     if not 1 <= input_size <= LARGEST_INPUT:
         raise ValueError(f"input_size {input_size} must lie between 1 and {LARGEST_INPUT} pixels")
     return Bundle(
-        build(description["network"]),
+        build(_entry(description, "network", dict)),
         input_size,
         _crop(description),
         _share(description, "presence_threshold"),

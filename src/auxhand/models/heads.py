@@ -28,6 +28,7 @@ from auxhand.hand.anatomy import rotations_from_angles
 from auxhand.hand.parameters import HandParameters
 from auxhand.hand.skeleton import NUM_JOINTS, ROOT
 from auxhand.hand.surface import HandSurface
+from auxhand.imports import roma
 from auxhand.models.mlp import mlp
 from auxhand.models.spec import recorded
 from auxhand.sample import HandPose
@@ -227,8 +228,6 @@ class Lifting(Head):
         return self
 
     def decode(self, map: Tensor, context: Tensor, image_size: tuple[int, int]) -> HandPose:
-        import roma  # which takes as long to import as PyTorch
-
         pose = self.detect.decode(map, context, image_size)
         assert pose.heatmaps is not None  # `Heatmap` always gives them
         heatmaps = functional.interpolate(pose.heatmaps, _LIFTER_SIZE, mode="bilinear")

@@ -12,7 +12,9 @@ import inspect
 import re
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -84,6 +86,39 @@ def build(spec: dict[str, Any]) -> nn.Module:
         return cls(**arguments)
     except TypeError as error:
         raise ValueError(f"{spec['class']}: {error}") from error
+
+
+class Bounded(TorchFunctionMode):
+    """Inside, networks are built of at most so many numbers, and without initial values.
+
+    For weights that are loaded next: a specification may ask for more than the memory holds.
+
+    Args:
+        most: numbers in all tensors together.
+
+    Raises (while one is built):
+        ValueError: it takes more.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call the function, unless it initialises weights or makes too many."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        if func in _MAKERS:
+            self.left -= func(*args, **(kwargs | {"device": "meta"})).numel()  # takes no memory
+            if self.left < 0:
+                raise ValueError("the network is larger than its weights")
+        return func(*args, **kwargs)
+
+
+_MAKERS = {torch.empty, torch.zeros, torch.ones, torch.full}
 
 
 def _find(name: str) -> type[nn.Module]:

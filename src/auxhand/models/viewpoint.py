@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from auxhand.geometry.precision import full_precision
+from auxhand.imports import roma
 from auxhand.models.mlp import mlp
 from auxhand.models.spec import recorded
 
@@ -50,7 +51,5 @@ class ViewpointDecoder(nn.Module):
 
     @full_precision
     def forward(self, z: Tensor) -> Tensor:
-        import roma  # which takes as long to import as PyTorch
-
         R: Tensor = roma.special_gramschmidt(self.layers(z))
         return R

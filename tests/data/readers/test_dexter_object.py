@@ -35,6 +35,7 @@ def write(root: Path) -> Path:
             depth[100:140, 140:180] = 400
             (folder / "depth").mkdir(exist_ok=True)
             assert cv2.imwrite(str(folder / "depth" / f"image_{frame}_depth.png"), depth)
+            (folder / "color" / f"._image_{frame}_color.{kind}").write_bytes(b"hidden")
             points = tips(number) * [-1, -1, 1]
             if frame == 1:
                 points[3] = [0, 0, 32001]

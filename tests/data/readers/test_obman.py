@@ -64,6 +64,7 @@ def root(tmp_path):
             stored = np.concatenate([first[..., None], other], -1)[..., ::-1]  # RGB
             write_image(folder / kind / f"{name}.png", stored.astype(np.uint8))
         write_pickle(folder / "meta" / f"{name}.pkl", meta(one, near, far))
+        (folder / "meta" / f"._{name}.pkl").write_bytes(b"hidden")
     return tmp_path / "obman"
 
 

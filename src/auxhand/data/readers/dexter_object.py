@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from auxhand.data.crops import CropRule
+from auxhand.data.image import pictures_in
 from auxhand.data.readers.depth import register
 from auxhand.data.readers.files import one_of, read_bytes, read_image, read_pixels, require
 from auxhand.geometry.camera import project
@@ -64,8 +65,7 @@ class DexterObject:
         for name, path in zip(SEQUENCES, files, strict=True):
             tips = _read_tips(root / path)
             colour, depth = (
-                sorted(p for p in (root / "data" / name / kind).iterdir() if p.suffix in _IMAGES)
-                for kind in ("color", "depth")
+                pictures_in(root / "data" / name / kind, _IMAGES) for kind in ("color", "depth")
             )
             if not len(tips) == len(colour) == len(depth):
                 raise ValueError(

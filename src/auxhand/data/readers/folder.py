@@ -15,7 +15,7 @@ import numpy as np
 
 from auxhand.arrays import Array
 from auxhand.data.crops import CropRule
-from auxhand.data.image import VIDEOS, load_stored, photos_in, printable, upright
+from auxhand.data.image import VIDEOS, load_stored, pictures_in, printable, upright
 from auxhand.data.readers.files import image_tensor
 from auxhand.sample import HandSample
 
@@ -24,7 +24,7 @@ class Folder:
     """Samples (`auxhand.data.readers.reader.Reader`) with `image` and `source` alone.
 
     Args:
-        root: a folder, searched recursively for JPEG, PNG and WebP (see `photos_in`), whose EXIF
+        root: a folder, searched recursively for JPEG, PNG and WebP (see `pictures_in`), whose EXIF
             orientation is applied; or a video file.
         split: "all".
         step: every `step`-th photo or frame.
@@ -52,7 +52,7 @@ or a video: .mp4, .avi, .mov, .mkv, .webm, .m4v"""
             raise FileNotFoundError(f"no folder or file {root}; expected:\n{self.LAYOUT}")
         self._root, self._step = root, step
         self._video = None if root.is_dir() else _Video(root)
-        self._photos = photos_in(root, _refuse)[::step] if self._video is None else []
+        self._photos = pictures_in(root)[::step] if self._video is None else []
         if self._video is None and not self._photos:
             raise FileNotFoundError(f"no photo in {root}; expected:\n{self.LAYOUT}")
 
@@ -75,10 +75,6 @@ or a video: .mp4, .avi, .mov, .mkv, .webm, .m4v"""
             image=image_tensor(pixels),
             source=f"{self.NAME}/{source}",
         )
-
-
-def _refuse(error: OSError) -> None:
-    raise error
 
 
 class _Video:

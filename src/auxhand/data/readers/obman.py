@@ -91,7 +91,7 @@ obman/
         self._folder = Path(root) / split
         folders = [f"{split}/{kind}" for kind in ("rgb", "depth", "segm", "meta")]
         require(Path(root), folders, self.LAYOUT)
-        self._names = sorted(path.stem for path in (self._folder / "meta").glob("*.pkl"))
+        self._names = sorted(path.stem for path in (self._folder / "meta").glob("[!.]*.pkl"))
         if not self._names:
             raise FileNotFoundError(f"{self._folder / 'meta'} is empty; expected:\n{self.LAYOUT}")
         self._mano = None if mano is None else load_mano(mano, "right")
