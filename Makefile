@@ -7,7 +7,7 @@ INSTALL = $(PY) -m uv pip install -q -p $(PY) -c constraints.txt
 # Imports are compiled once, and not by every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint
+.PHONY: demo test lint docs
 
 $(PACKAGE): pyproject.toml constraints.txt
 	test -x $(PY) || python3 -m venv $(VENV)
@@ -17,7 +17,7 @@ $(PACKAGE): pyproject.toml constraints.txt
 
 # what tests and checks need beside it
 $(TOOLS): $(PACKAGE)
-	$(INSTALL) -e ".[dev,export,pathtrace,ray]"
+	$(INSTALL) -e ".[dev,docs,export,heic,pathtrace,ray,viewer]"
 	touch $@
 
 demo: $(PACKAGE)
@@ -26,6 +26,10 @@ demo: $(PACKAGE)
 # a process per core, each of one thread; a file's tests share what its fixtures make
 test: $(TOOLS)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 --dist loadfile
+
+# a site in site/, with no page, link or anchor missing
+docs: $(TOOLS)
+	$(VENV)/bin/mkdocs build --strict
 
 lint: $(TOOLS)
 	$(VENV)/bin/ruff check .

@@ -287,7 +287,7 @@ def test_mistakes_cost_one_line(photos, bundle, capsys, tmp_path, arguments, say
 def test_nothing_to_read(bundle, capsys, tmp_path):
     (tmp_path / "empty").mkdir()
     assert auxhand(tmp_path / "empty", "--model", bundle) == 2
-    assert "no JPEG, PNG or WebP photos" in capsys.readouterr().err
+    assert "no JPEG, PNG, WebP, GIF or HEIC photos" in capsys.readouterr().err
     (tmp_path / "a.jpg").write_text("text")
     assert auxhand(tmp_path / "a.jpg", "--out", tmp_path / "out", "--model", bundle) == 2
     assert "none of the 1 photos could be answered" in capsys.readouterr().err

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from auxhand.data.image import MAX_DECODED, load_photo, load_stored, upright
+from auxhand.data.image import (
+    MAX_DECODED,
+    Animation,
+    is_animated,
+    load_photo,
+    load_stored,
+    pictures_in,
+    upright,
+)
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 
@@ -271,8 +279,7 @@ def test_bytes_after_the_end_of_a_jpeg_are_no_part_of_it(tmp_path):
         ("a.mp4", b"\0\0\0\x18ftypmp42" + bytes(90), "a video, not a photo"),
         ("a.jpg", b"\x1a\x45\xdf\xa3" + bytes(90), "a video, not a photo"),
         ("a.jpg", b"RIFF\0\0\0\0AVI " + bytes(90), "a video, not a photo"),
-        ("a.jpg", b"\0\0\0\x18ftypheic" + bytes(90), "a HEIC picture"),
-        ("a.jpg", b"GIF89a" + bytes(90), "not a JPEG, PNG or WebP image"),
+        ("a.jpg", b"II*\0" + bytes(90), "not a JPEG, PNG, WebP, GIF or HEIC image"),
     ],
 )
 def test_what_is_no_photo_is_named(tmp_path, name, data, says):
@@ -288,3 +295,60 @@ def test_stored_pixels_are_not_turned(tmp_path):
     np.testing.assert_array_equal(pixels, np.asarray(two_tone()))
     assert orientation == 6
     np.testing.assert_array_equal(upright(pixels, 6), np.rot90(pixels, -1))
+
+
+def test_heic(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    wide = two_tone()
+    heif = pillow_heif.from_pillow(wide)
+    heif.save(tmp_path / "a.heic", quality=95)
+    heif.save(tmp_path / "turned.heic", quality=95, exif=exif.tobytes())
+    plain, turned = (load_photo(tmp_path / name) for name in ("a.heic", "turned.heic"))
+    assert (plain.width, plain.height, plain.animated) == (*wide.size, False)
+    np.testing.assert_allclose(plain.pixels[12, 5], RED, atol=12)
+    expected = np.rot90(plain.pixels, -1).astype(int)
+    assert np.abs(expected - turned.pixels).mean() < 2
+    damaged = (tmp_path / "a.heic").read_bytes()[:200]
+    (tmp_path / "b.heic").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"b\.heic: "):
+        load_photo(tmp_path / "b.heic")
+    assert pictures_in(tmp_path) == sorted(tmp_path.iterdir())
+
+
+def test_heic_without_its_plugin_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(90))
+    with pytest.raises(ValueError, match=r'a\.heic: a HEIC picture: pip install "auxhand\[heic\]"'):
+        load_photo(tmp_path / "a.heic")
+
+
+COLOURS = ["red", "lime", "blue"]
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_animations(tmp_path, suffix):
+    frames = [Image.new("RGB", (40, 24), colour) for colour in COLOURS]
+    path, still = tmp_path / f"a.{suffix}", tmp_path / f"still.{suffix}"
+    options = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(
+        path, save_all=True, append_images=frames[1:], duration=[80, 120, 200], **options
+    )
+    frames[0].save(still)
+    photo = load_photo(path)
+    assert (photo.animated, load_photo(still).animated) == (True, False)
+    assert (is_animated(path), is_animated(still)) == (True, False)
+    assert photo.pixels[3, 3].tolist() == [255, 0, 0]
+    read = list(Animation(path))
+    assert [seconds for _, seconds in read] == pytest.approx([0, 0.08, 0.2])
+    for (pixels, _), frame in zip(read, frames, strict=True):
+        np.testing.assert_array_equal(pixels, np.asarray(frame))
+
+
+def test_what_cannot_be_read_is_no_animation(tmp_path):
+    (tmp_path / "a.gif").write_bytes(b"GIF89a")
+    assert not is_animated(tmp_path / "a.gif")
+    assert not is_animated(tmp_path / "nowhere.gif")
+    with pytest.raises(ValueError, match=r"a\.gif: "):
+        list(Animation(tmp_path / "a.gif"))

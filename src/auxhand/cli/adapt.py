@@ -26,7 +26,9 @@ def parser() -> Parser:
         "auxhand predict photo.jpg --model my_model",
     )
     parser.add_argument(
-        "images", nargs="+", help="photos (JPEG, PNG, WebP), videos, folders of them, or patterns"
+        "images",
+        nargs="+",
+        help="photos (as of `auxhand predict`), videos, folders of them, or patterns",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the new model")
     parser.add_argument(

@@ -19,6 +19,8 @@ from types import FrameType
 
 COMMANDS: dict[str, str] = {
     "predict": "3D hand pose in photos: overlay, JSON and 3D view",
+    "webcam": "the same, live: the hands that a camera sees",
+    "view": "hands that were found, in a 3D viewer or as glTF",
     "data": "check a public dataset on disk, or convert it",
     "synth": "make a labelled, multi-modal dataset of rendered hands",
     "train": "train a method from a configuration file",

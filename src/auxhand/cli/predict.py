@@ -7,29 +7,30 @@ import glob
 import os
 import re
 import sys
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from auxhand.cli.arguments import Parser
-from auxhand.cli.main import complain, describe
+from auxhand.cli.arguments import (
+    Parser,
+    add_model_options,
+    check_model_options,
+    hand_count,
+)
+from auxhand.cli.main import complain
 from auxhand.cli.results import (
     FILM,
     NUMBERS,
-    OF_PHOTO,
-    OF_VIDEO,
     OVERLAY,
     TABLE,
     VIEW,
-    check_free,
-    remove_results,
     unique_names,
 )
 
 if TYPE_CHECKING:
-    from auxhand.inference.estimator import HandPoseEstimator
+    pass
 
 PARTLY_FAILED = 1
 """Exit code where some photos could not be read, but not all."""
@@ -48,12 +49,11 @@ def parser() -> Parser:
     # `--box -10,0,50,50` is a number's start, no option's.
     parser._negative_number_matcher = re.compile(r"^-[\d.]")
     parser.add_argument(
-        "photos", nargs="+", help="JPEG, PNG or WebP files, folders or patterns; video files"
+        "photos",
+        nargs="+",
+        help="JPEG, PNG, WebP, GIF or HEIC files, folders or patterns; video files",
     )
     parser.add_argument("--out", type=Path, default=Path("poses"), help="folder of the results")
-    parser.add_argument(
-        "--model", default="default", help="a bundle's folder, or `default` for the shipped weights"
-    )
     parser.add_argument(
         "--hands",
         type=hand_count,
@@ -73,31 +73,25 @@ def parser() -> Parser:
         default="auto",
         help="the person's hand; auto reads it both ways and keeps the more confident",
     )
+    add_model_options(parser)
     parser.add_argument(
-        "--fov",
-        type=float,
-        help="field of view over the photo's longer side in degrees; default: 60",
-    )
-    parser.add_argument("--focal", type=float, help="focal length in pixels, instead of --fov")
-    parser.add_argument(
-        "--hand-size",
-        type=float,
-        help="metres from the middle finger's knuckle to its next joint (about a quarter of wrist "
-        "to fingertip), which absolute depth depends on; default: that of a mean hand",
+        "--video", action="store_true", help="read animated GIF, WebP and PNG files as videos"
     )
     parser.add_argument(
-        "--threshold", type=float, help="least presence that counts as a hand; default: the model's"
+        "--resume",
+        action="store_true",
+        help="leave out what has its results, of the same model, in --out already",
+    )
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="let the machines of a Ray cluster predict (extra auxhand[ray]); all must see the "
+        "folders; local starts one here",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes of a cluster that is started here"
     )
     parser.add_argument("--csv", action="store_true", help="of a video, write NAME.csv too")
-    parser.add_argument(
-        "--smoothing",
-        type=smoothing,
-        default="1.5,5",
-        metavar="HZ,BETA",
-        help="of a video: cutoff of the joints' One-Euro filter at rest, and hertz added per "
-        "hand's length a second; `off`: none",
-    )
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     return parser
 
 
@@ -110,6 +104,7 @@ def run(args: Namespace) -> int:
     Raises:
         FileNotFoundError: no bundle.
         ValueError: arguments out of range, or not one photo could be answered.
+        ModuleNotFoundError, ConnectionError: no Ray, or no cluster.
         OSError: the results cannot be written.
     """
     box = None if args.box is None else parse_box(args.box)
@@ -118,33 +113,35 @@ def run(args: Namespace) -> int:
     for problem in problems:
         complain("auxhand predict", problem)
     if not photos:
-        raise ValueError(f"no JPEG, PNG or WebP photos in {', '.join(args.photos)}")
+        from auxhand.data.image import KINDS
+
+        raise ValueError(f"no {KINDS} photos in {', '.join(args.photos)}")
+
+    if args.cluster is not None:
+        from auxhand.synth.cluster import check_cluster
+
+        check_cluster(args.cluster)  # before anything is written
 
     from tqdm import tqdm
 
-    from auxhand.data.image import printable
+    from auxhand.cli.work import Work, answers
     from auxhand.files import sweep
-    from auxhand.inference.estimator import HandPoseEstimator
 
-    estimator = HandPoseEstimator.load(args.model, args.device)
+    names = unique_names(photos)
+    work = Work(photos, [args.out / name for name in names], box, args)
+    _ = work.estimator  # what is wrong with the model is said before anything is written
     args.out.mkdir(parents=True, exist_ok=True)
     sweep(args.out)
     outcome: Counter[str] = Counter(failed=len(problems))
-    names = unique_names(photos)
-    for path, name in tqdm(
-        zip(photos, names, strict=True), total=len(photos), unit="photo", disable=None
-    ):
-        try:
-            found = _answer(estimator, path, args.out / name, box, args)
-        except (OSError, ValueError, MemoryError) as error:
+    for answer in tqdm(answers(work), total=len(photos), unit="photo", disable=None):
+        outcome[answer.kind] += 1
+        if answer.kind == "failed":
             with tqdm.external_write_mode():
-                complain("auxhand predict", _about(path, error))
-            outcome["failed"] += 1
+                complain("auxhand predict", answer.said)
             continue
-        outcome["video" if _is_video(path) else "photo"] += 1
-        outcome["hands"] += found.hands
-        outcome["none"] += found.hands == 0
-        say(f"{printable(path)}: {found.summary}")
+        outcome["hands"] += answer.hands
+        outcome["none"] += answer.hands == 0
+        say(answer.said)
     if not outcome["photo"] + outcome["video"]:
         raise ValueError(f"none of the {outcome['failed']} photos could be answered")
     say(_closing(outcome, args.out))
@@ -165,80 +162,6 @@ def _closing(outcome: Counter[str], out: Path) -> str:
     )
 
 
-class Found(NamedTuple):
-    """What was found in a photo or video: how many hands, and in a few words."""
-
-    hands: int
-    summary: str
-
-
-def _is_video(path: Path) -> bool:
-    from auxhand.data.image import VIDEOS
-
-    return path.suffix.lower() in VIDEOS
-
-
-def _answer(
-    estimator: HandPoseEstimator,
-    path: Path,
-    stem: Path,
-    box: tuple[float, float, float, float] | None,
-    args: Namespace,
-) -> Found:
-    """Predict one photo or video and write its results; where that fails there are none, no older
-    ones."""
-    video = _is_video(path)
-    suffixes = OF_VIDEO if video else OF_PHOTO
-    check_free(stem, suffixes)
-    try:
-        return (
-            _video(estimator, path, stem, args)
-            if video
-            else _photo(estimator, path, stem, box, args)
-        )
-    except BaseException:
-        remove_results(stem, suffixes)
-        raise
-
-
-def _photo(
-    estimator: HandPoseEstimator,
-    path: Path,
-    stem: Path,
-    box: tuple[float, float, float, float] | None,
-    args: Namespace,
-) -> Found:
-    from auxhand.cli.photo import predict_photo, summary, write_results
-
-    photo, predictions = predict_photo(estimator, path, box, args)
-    write_results(stem, path, photo, predictions, args)
-    return Found(len(predictions), summary(predictions))
-
-
-def _video(estimator: HandPoseEstimator, path: Path, stem: Path, args: Namespace) -> Found:
-    """See `clip.predict_clip`.
-
-    Raises:
-        ValueError: a box or side was given, which are those of one photo's hand.
-    """
-    from auxhand.cli.clip import predict_clip
-
-    if args.box is not None or args.side != "auto":
-        raise ValueError(f"{path}: --box and --side are for photos; a video's hands are followed")
-    return Found(*predict_clip(estimator, path, stem, args))
-
-
-def _about(path: Path, error: Exception) -> str:
-    """What went wrong with a photo, which is named."""
-    from auxhand.data.image import printable
-
-    if isinstance(error, MemoryError):
-        return f"{printable(path)}: too large for the memory; scale it down first"
-    if isinstance(error, OSError) and error.filename is None:
-        return f"{printable(path)}: {error.strerror or error}"
-    return describe(error)
-
-
 def say(text: str) -> None:
     """Print a line; where nobody reads it (`| head -1`) or it finds no room, the work goes on."""
     from tqdm import tqdm
@@ -252,36 +175,6 @@ def say(text: str) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-
-
-def hand_count(text: str) -> int | None:
-    """'2' -> 2; 'all' -> None.
-
-    Raises:
-        ArgumentTypeError: anything else, or a number below 1.
-    """
-    if text == "all":
-        return None
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ArgumentTypeError(f"a positive number of hands, or all, not {text!r}")
-    return int(text)
-
-
-def smoothing(text: str) -> tuple[float | None, float]:
-    """'1.5,5' -> numbers; 'off' -> None and 0.
-
-    Raises:
-        ArgumentTypeError: anything else, a cutoff that is not positive, or a negative beta.
-    """
-    if text == "off":
-        return None, 0.0
-    try:
-        cutoff, beta = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ArgumentTypeError(f"two numbers HZ,BETA, or off, not {text!r}") from None
-    if not (0 < cutoff < float("inf") and 0 <= beta < float("inf")):
-        raise ArgumentTypeError(f"a positive HZ and a BETA from 0 on, not {text!r}")
-    return cutoff, beta
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
@@ -300,28 +193,19 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
 
 
 def _check(args: Namespace) -> None:
-    if args.fov is not None and args.focal is not None:
-        raise ValueError("give --fov or --focal, not both")
-    for option, value, low, high in (
-        ("--fov", args.fov, 0, 180),
-        ("--focal", args.focal, 0, float("inf")),
-        ("--hand-size", args.hand_size, 0, 0.5),
-    ):
-        if value is not None and not low < value < high:
-            unit = " metres" if option == "--hand-size" else ""
-            raise ValueError(f"{option} must lie between {low} and {high}{unit}, not {value}")
+    check_model_options(args)
+    if args.workers < 1:
+        raise ValueError(f"--workers must be at least 1, not {args.workers}")
     for option, given in (("--box", args.box is not None), ("--side", args.side != "auto")):
         if given and args.hands != 1:
             raise ValueError(f"{option} is that of one hand: leave it out, or --hands")
-    if args.threshold is not None and not 0 <= args.threshold <= 1:
-        raise ValueError(f"--threshold must lie between 0 and 1, not {args.threshold}")
 
 
 def find_photos(arguments: Sequence[str], out: Path) -> tuple[list[Path], list[str]]:
     """Files that the arguments name, each once: files, folders (with theirs, sorted), patterns.
 
-    A folder gives its JPEG, PNG and WebP files (see `pictures_in`), without pictures that an
-    earlier run left in `out`. A name that is neither is kept, to be reported as missing.
+    A folder gives its photos (see `pictures_in`), without pictures that an earlier run left in
+    `out`. A name that is neither is kept, to be reported as missing.
 
     Returns:
         The files, and what could not be looked into, a line each.

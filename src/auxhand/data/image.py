@@ -1,9 +1,10 @@
 """Pictures of any size and kind as uint8 RGB arrays, or one line that says what is wrong.
 
-JPEG, PNG and WebP through Pillow. Metadata that is damaged is ignored; transparency shows white;
-grey, palette, 16-bit and CMYK become 8-bit RGB (16 bits by the range in use: 10- and 12-bit cameras
-write such files); colour profiles are ignored; of an animation the first frame counts; bytes after
-a JPEG's end (motion photos) are no part of it.
+JPEG, PNG, WebP and GIF through Pillow, HEIC by its plugin (extra `heic`). Metadata that is damaged
+is ignored; transparency shows white; grey, palette, 16-bit and CMYK become 8-bit RGB (16 bits by
+the range in use: 10- and 12-bit cameras write such files); colour profiles are ignored; of an
+animation the first frame counts, unless `Animation` reads it; bytes after a JPEG's end (motion
+photos) are no part of it.
 
 `load_photo` is for people's photos: EXIF orientation is applied, and a photo whose longer side
 exceeds `MAX_SIDE` is reduced by a whole factor (in a JPEG while decoding), since no network here
@@ -23,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageSequence, JpegImagePlugin, UnidentifiedImageError
 
-SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".webp")
+SUFFIXES: tuple[str, ...] = (".gif", ".heic", ".heif", ".jpg", ".jpeg", ".png", ".webp")
 """File names (in lower case) that count as photos when a folder is read."""
 
 MAX_SIDE = 4096
@@ -38,9 +39,14 @@ MAX_DECODED = 100_000_000
 """Pixels that may be decoded into memory, fewer where decoding keeps copies (`_weight`): with their
 conversion they take up to about 700 MB."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP")
+KINDS = "JPEG, PNG, WebP, GIF or HEIC"
+"""What is read, in words."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 _STRIP = 256
 """Rows of a picture that are converted at once."""
+_COPIES = {"WEBP": 2.5, "HEIF": 2.0}
+"""Formats whose decoder keeps copies of the picture: how much more than the others they take."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,12 +69,14 @@ class Photo:
         width, height: of the original in pixels, after its EXIF orientation.
         reduction: whole factor r: a pixel of `pixels` stands for r x r of the original, so that
             u -> (u + 0.5) r - 0.5 leads back.
+        animated: it is the first frame of several.
     """
 
     pixels: np.ndarray
     width: int
     height: int
     reduction: int
+    animated: bool = False
 
     def uv_to_original(self, uv: np.ndarray) -> np.ndarray:
         """(..., 2) pixels of `pixels` -> pixels of the original."""
@@ -95,7 +103,7 @@ class Photo:
 
 
 def load_photo(path: Path, max_side: int = MAX_SIDE, max_decoded: int = MAX_DECODED) -> Photo:
-    """Read a JPEG, PNG or WebP file, upright.
+    """Read a JPEG, PNG, WebP, GIF or HEIC file, upright.
 
     Raises:
         FileNotFoundError: no such file.
@@ -117,11 +125,12 @@ def load_photo(path: Path, max_side: int = MAX_SIDE, max_decoded: int = MAX_DECO
             eight = eight.transpose(_TURNS[orientation])
         if orientation >= 5:
             width, height = height, width
-        return Photo(_rgb(eight), width, height, reduction * rest)
+        animated = bool(getattr(image, "is_animated", False))
+        return Photo(_rgb(eight), width, height, reduction * rest, animated)
 
 
 def load_stored(path: Path, max_decoded: int = MAX_DECODED) -> tuple[np.ndarray, int]:
-    """The pixels of a JPEG, PNG, WebP or BMP file as they are stored, not turned, not reduced.
+    """The pixels of a photo or BMP file as they are stored, not turned, not reduced.
 
     Returns:
         (h, w, 3) uint8 RGB, and the EXIF orientation (1 to 8, 1 where nothing is to be turned).
@@ -177,6 +186,41 @@ def pictures_in(
     return sorted(found)
 
 
+class Animation:
+    """The frames of an animated GIF, WebP or PNG, to be iterated over.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, float]]:
+        """Frames (h, w, 3) uint8 RGB, each with its time in seconds from the first one.
+
+        Raises:
+            FileNotFoundError, ValueError: as `load_photo`.
+        """
+        with _readable(self.path) as image:
+            _check_size(image, MAX_DECODED, image.size)
+            seconds = 0.0
+            for frame in ImageSequence.Iterator(image):
+                frame.load()
+                yield _rgb(frame.convert("RGBA") if frame.mode == "P" else frame), seconds
+                # Browsers, too, show frames without a duration for a tenth of a second.
+                seconds += (frame.info.get("duration") or 100) / 1000
+
+
+def is_animated(path: Path) -> bool:
+    """Whether a file is a picture of several frames; False of what cannot be read."""
+    try:
+        with _readable(path) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, ValueError):
+        return False
+
+
 def printable(name: str | Path) -> str:
     """A file's name as text that can be printed and stored: bytes that are no UTF-8 as `\\xe9`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
@@ -219,6 +263,8 @@ def _open(path: Path, formats: tuple[str, ...]) -> Image.Image:
     begins = _begins(path)
     if begins[:3] == b"\xff\xd8\xff":
         return JpegImagePlugin.JpegImageFile(path)
+    if _is_heic(begins):
+        formats = (*formats, _heic())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -234,16 +280,35 @@ def _begins(path: Path) -> bytes:
         return file.read(12)
 
 
+def _is_heic(begins: bytes) -> bool:
+    return begins[4:8] == b"ftyp" and begins[8:11].lower() in (b"hei", b"mif", b"hev")
+
+
+def _heic() -> str:
+    """Pillow's name of the format, whose plugin is registered.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import pillow_heif
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            'a HEIC picture: pip install "auxhand[heic]", or save it as JPEG first'
+        ) from error
+    pillow_heif.register_heif_opener()
+    return "HEIF"
+
+
 def _what(path: Path) -> str:
-    """What a file is that is no JPEG, PNG or WebP."""
+    """What a file is that cannot be read."""
     begins = _begins(path)
-    brand = begins[8:12].lower() if begins[4:8] == b"ftyp" else b""
-    if brand[:3] in (b"hei", b"mif", b"hev"):
-        return "a HEIC picture; save it as JPEG first"
-    is_film = bool(brand) or begins[:4] == b"\x1a\x45\xdf\xa3" or begins[8:12] == b"AVI "
+    if _is_heic(begins):
+        return "a damaged HEIC picture"
+    is_film = begins[4:8] == b"ftyp" or begins[:4] == b"\x1a\x45\xdf\xa3" or begins[8:12] == b"AVI "
     if is_film or path.suffix.lower() in VIDEOS:
         return "a video, not a photo; `auxhand data convert folder` reads its frames"
-    return "not a JPEG, PNG or WebP image"
+    return f"not a {KINDS} image"
 
 
 def _bare_png(data: bytes) -> bytes:
@@ -277,8 +342,8 @@ def _check_size(image: Image.Image, most: int, size: tuple[int, int]) -> None:
 
 def _weight(image: Image.Image) -> float:
     """How much more memory than of a plain picture of its size decoding takes, measured."""
-    if image.format == "WEBP":
-        return 2.5
+    if image.format in _COPIES:
+        return _COPIES[image.format]
     if _has_16_bits(image):
         return 2.0
     if image.info.get("progressive"):  # all coefficients of all channels

@@ -1,7 +1,9 @@
-"""Frames of a video file, upright, each with its time; what cannot be decoded is counted."""
+"""Frames of a video file, upright, each with its time; what cannot be decoded is counted. And
+those of a camera."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,3 +120,41 @@ class Video:
 
 _MOST_BROKEN = 10_000
 """A file that fails as often is given up: reading it may never end."""
+
+
+class Camera:
+    """The frames of a camera, as it gives them, without end; a frame's time is when it arrived.
+
+    Args:
+        number: of the camera, from 0, as the operating system counts them.
+    """
+
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames; they end where the camera gives no more.
+
+        Raises:
+            ValueError: no such camera, or it gives no picture.
+        """
+        # OpenCV's own lines about each way in which it tried to open the camera.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        camera = cv2.VideoCapture(self.number)
+        try:
+            # Of frames that wait while the last one is looked at, the latest counts.
+            camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+            given, pixels = camera.read()
+            if not given:
+                raise ValueError(
+                    f"camera {self.number}: there is none, it is in use, or this program may not "
+                    "use it; name another number, or a video file, by --source"
+                )
+            first, number = time.monotonic(), 0
+            while given:
+                seconds = time.monotonic() - first
+                yield Frame(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), seconds, number)
+                given, pixels = camera.read()
+                number += 1
+        finally:
+            camera.release()

@@ -60,6 +60,7 @@ class FoldingDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, D) -> (B, N, 3)."""
+        # Not `len(z)`, which an exported graph would keep as a number.
         points = self.grid.expand(z.shape[0], -1, -1).to(z)
         for fold in self.folds:
             points = fold(points, z)

@@ -1,4 +1,4 @@
-"""Shards made by the machines of a Ray cluster (extra `ray`): the same writer, the same bytes."""
+"""Work done by the machines of a Ray cluster (extra `ray`): the same function, the same files."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 LOCAL = "local"
 """The address of a cluster that is started for the run on this machine, and ended with it."""
 RUNNING = "auto"
 """The address of the cluster that runs on this machine already."""
 
+Result = TypeVar("Result")
+
 _PATIENCE = 5.0
 """Seconds until a machine counts as unreachable."""
 
 
 def on_cluster(
-    make: Callable[[int], int], shards: list[int], address: str, workers: int
-) -> Iterator[int]:
-    """Results of `make(shard)`, in the order in which the machines finish them.
+    make: Callable[[int], Result], numbers: list[int], address: str, workers: int
+) -> Iterator[Result]:
+    """Results of `make(number)`, in the order in which the machines finish them.
 
     `check_cluster` says what is wrong with an address sooner and more clearly.
 
     Args:
-        make: what to do for a shard; it and what it holds travel to the machines, which need the
-            same version of this package and see the same folders.
-        shards: numbers of the shards.
+        make: what to do for a number, of a shard or photo; it and what it holds travel to the
+            machines, which need the same version of this package and see the same folders.
+        numbers: what it is called with.
         address: HOST:PORT of a running cluster, `RUNNING` or `LOCAL`.
         workers: processes of a local cluster; a running one decides by its free cores.
 
@@ -42,12 +44,12 @@ def on_cluster(
         options |= {"num_cpus": workers, "include_dashboard": False}
 
     @ray.remote(num_cpus=1, max_retries=0)  # type: ignore[untyped-decorator]
-    def task(shard: int) -> int:
-        return make(shard)
+    def task(number: int) -> Result:
+        return make(number)
 
     _connect(ray, address, options)
     try:
-        waiting = [task.remote(shard) for shard in shards]
+        waiting = [task.remote(number) for number in numbers]
         while waiting:
             finished, waiting = ray.wait(waiting)
             for result in finished:

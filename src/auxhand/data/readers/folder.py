@@ -24,7 +24,7 @@ class Folder:
     """Samples (`auxhand.data.readers.reader.Reader`) with `image` and `source` alone.
 
     Args:
-        root: a folder, searched recursively for JPEG, PNG and WebP (see `pictures_in`), whose EXIF
+        root: a folder, searched recursively for photos (see `pictures_in`), whose EXIF
             orientation is applied; or a video file.
         split: "all".
         step: every `step`-th photo or frame.

@@ -1,0 +1,89 @@
+"""Tracking and searching of one hand at 640 x 480: AuxHand and MediaPipe by turns.
+
+A rendered hand that moves (benchmarks/motion.py), frames in memory. `tracking_fps` is the rate at
+the median time of a frame that is followed; `search_ms` the median of a picture whose hand is
+looked for, its joints included. Each round measures all systems one after another, and the median
+of the rounds counts; `of_mediapipe` rows are AuxHand's time over MediaPipe's in the same round.
+
+    python benchmarks/speed/inference.py [--mediapipe PYTHON]
+
+PYTHON is the interpreter of an environment with `mediapipe==0.10.21`.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from frame import arguments, measured
+from motion import FPS, SETTLE, clip, mediapipe_tracks
+
+from auxhand.inference.estimator import HandPoseEstimator
+from auxhand.inference.tracker import HandTracker
+
+
+def auxhand_seconds(
+    estimator: HandPoseEstimator, frames: np.ndarray, static: bool
+) -> tuple[np.ndarray, int]:
+    """Seconds (T,) of each frame, and in how many of them there was a hand."""
+    tracker = HandTracker(estimator)
+    seconds, seen = [], 0
+    for number, frame in enumerate(frames):
+        begun = time.perf_counter()
+        found = estimator.predict(frame) if static else tracker.follow(frame, number / FPS)
+        seconds.append(time.perf_counter() - begun)
+        seen += bool(found)
+    return np.array(seconds), seen
+
+
+def figures(tracking: np.ndarray, searching: np.ndarray) -> dict[str, float]:
+    """Metrics of seconds (T,) a frame, without those in which caches fill."""
+    return {
+        "tracking_fps": 1 / float(np.median(tracking[SETTLE:])),
+        "search_ms": 1000 * float(np.median(searching[SETTLE:])),
+    }
+
+
+def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """Of each metric over the rounds."""
+    return {key: float(np.median([each[key] for each in rounds])) for key in rounds[0]}
+
+
+def main() -> None:
+    """Measure by turns, add the rows to the results, print the table."""
+    parser = arguments(__doc__, "speed")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--count", type=int, default=60, help="frames of the clip")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--mediapipe", type=Path, help="interpreter that has it")
+    options = parser.parse_args()
+    if options.count <= SETTLE:
+        parser.error(f"--count must be more than {SETTLE}")
+    frames, _ = clip(options.count, moving=True)
+    estimator = HandPoseEstimator.load(options.model)
+    begun, ours, theirs = time.monotonic(), [], []
+    for _ in range(options.rounds):
+        tracking, seen = auxhand_seconds(estimator, frames, static=False)
+        searching, _ = auxhand_seconds(estimator, frames, static=True)
+        ours.append(figures(tracking, searching) | {"frames_with_hand": seen / len(frames)})
+        if options.mediapipe is not None:
+            uv, tracking = mediapipe_tracks(options.mediapipe, frames, static=False)
+            _, searching = mediapipe_tracks(options.mediapipe, frames, static=True)
+            shown = float(np.isfinite(uv).all((1, 2)).mean())
+            theirs.append(figures(tracking, searching) | {"frames_with_hand": shown})
+    measured(options.out, "inference, 640 x 480", medians(ours), begun)
+    if theirs:
+        measured(options.out, "inference, 640 x 480, MediaPipe", medians(theirs), begun)
+        ratios = [
+            {
+                "tracking_time": other["tracking_fps"] / own["tracking_fps"],
+                "search_time": own["search_ms"] / other["search_ms"],
+            }
+            for own, other in zip(ours, theirs, strict=True)
+        ]
+        measured(options.out, "inference, 640 x 480, of MediaPipe", medians(ratios), begun)
+
+
+if __name__ == "__main__":
+    main()
