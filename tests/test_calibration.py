@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from auxhand.calibration import expected_calibration_error, platt, reliability
+from auxhand.calibration import expected_calibration_error, platt, plot_reliability, reliability
 
 
 def test_reliability_in_numbers():
@@ -56,3 +56,10 @@ def test_says_what_is_missing():
         expected_calibration_error(torch.zeros(0), torch.zeros(0) > 0)
     with pytest.raises(ValueError, match="3 true, 0 false"):
         platt(torch.zeros(3), torch.ones(3) > 0)
+
+
+def test_the_diagram_shows_both(tmp_path):
+    probability = torch.linspace(0, 1, 50)
+    bins = reliability(probability, probability > 0.5)
+    plot_reliability(tmp_path / "plot.png", [bins, bins], "presence", "share")
+    assert (tmp_path / "plot.png").stat().st_size > 5000

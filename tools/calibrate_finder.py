@@ -19,7 +19,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from auxhand.calibration import expected_calibration_error, platt, reliability
+from auxhand.calibration import (
+    expected_calibration_error,
+    platt,
+    plot_reliability,
+    reliability,
+)
 from auxhand.data.photo_boxes import read_photos
 from auxhand.data.sampler import KeySampler
 from auxhand.data.scenes import SceneBatch, WholePhotos
@@ -95,22 +100,6 @@ def calibrate(
     return threshold + 1e-6, figures, [before, after]
 
 
-def plot(found: list[Found], path: Path) -> None:
-    """Reliability diagrams, before and after."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.2, 4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    for said, name, style in zip(found, ("as trained", "calibrated"), ("o--", "o-"), strict=True):
-        bins = reliability(said.presence, said.true)
-        axes.plot(bins.confidence, bins.share, style, label=name)
-    axes.set(xlabel="presence", ylabel="share that is a hand", xlim=(0, 1), ylim=(0, 1))
-    axes.set_aspect("equal")
-    axes.legend()
-    figure.savefig(path, dpi=120)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path, help="of a training of configs/laptop/finder.yaml")
@@ -127,7 +116,8 @@ def main() -> None:
     )
     write_onnx(bundle.network, bundle.input_size, options.out / ONNX)
     if options.plot is not None:
-        plot(found, options.plot)
+        bins = [reliability(said.presence, said.true) for said in found]
+        plot_reliability(options.plot, bins, "presence", "share that is a hand")
     print(", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     print(f"threshold {threshold:.3f}: {options.out}")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -49,6 +51,28 @@ def expected_calibration_error(probability: Tensor, true: Tensor, bins: int = 10
     confidence, share, count = reliability(probability, true, bins)
     gap = (share - confidence).abs().nan_to_num(0.0)
     return float((gap * count).sum() / count.sum())
+
+
+def plot_reliability(path: Path, before_after: Sequence[Reliability], said: str, so: str) -> None:
+    """Write the diagram of probabilities as they were trained and as they were calibrated.
+
+    Args:
+        path: a PNG's.
+        before_after: of both.
+        said, so: what the axes show: the probability, and the share that was true.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    names, styles = ("as trained", "calibrated"), ("o--", "o-")
+    for bins, name, style in zip(before_after, names, styles, strict=True):
+        axes.plot(bins.confidence, bins.share, style, label=name)
+    axes.set(xlabel=said, ylabel=so, xlim=(0, 1), ylim=(0, 1))
+    axes.set_aspect("equal")
+    axes.legend()
+    figure.savefig(path, dpi=120)
 
 
 def platt(logits: Tensor, true: Tensor, steps: int = 50) -> tuple[float, float]:

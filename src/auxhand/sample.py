@@ -349,7 +349,7 @@ class HandPose:
         confidence: (B, 21) in [0, 1].
         presence: (B,) in [0, 1], probability that a hand to be estimated is in the crop.
         left: (B,) in [0, 1], probability that the hand in the crop, as it is shown, is a left one;
-            a network that says so is given crops of both sides, unmirrored.
+            its pose is then worth nothing, since networks see right hands.
         mask: (B, h, w) in [0, 1].
         depth: (B, h, w) relative to the root, in reference lengths.
         heatmaps: (B, 21, h, w).

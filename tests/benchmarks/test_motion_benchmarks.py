@@ -87,7 +87,7 @@ class Told:
     def predict_hands(self, image, count=None, K=None, hand_size=None):
         return [self.predict(image)]
 
-    def predict_many(self, images, boxes, sides, Ks=None, hand_size=None):
+    def predict_many(self, images, boxes, sides, Ks=None, hand_size=None, once=False):
         return [self.predict(image) for image in images]
 
 

@@ -15,7 +15,7 @@ def once(load, shipped_model):
     return staticmethod(loaded)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _shipped_models():
     from auxhand.inference.bundle import DEFAULT, FINDER, shipped
     from auxhand.inference.estimator import HandPoseEstimator

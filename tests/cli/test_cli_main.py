@@ -108,7 +108,10 @@ def test_programming_errors_are_not_hidden(run_with):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interruption(monkeypatch, capsys, number, code):
+def test_interruption(monkeypatch, capsys, request, number, code):
+    # Who is started in the background of a shell ignores Ctrl-C.
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, outside))
     monkeypatch.setattr(
         cli.importlib,
         "import_module",

@@ -73,6 +73,18 @@ def test_the_description_reads_by_itself(saved):
     assert [p.name for p in saved[0].parent.iterdir()] == ["bundle"]
 
 
+def test_half_precision_takes_half_the_space(saved, tmp_path):
+    save_bundle(tmp_path / "half", network(), 64, {}, CROP, half=True)
+    sizes = [
+        (folder / "model.safetensors").stat().st_size for folder in (saved[0], tmp_path / "half")
+    ]
+    assert sizes[1] < 0.6 * sizes[0]
+    whole, half = (load_bundle(f).network.state_dict() for f in (saved[0], tmp_path / "half"))
+    for name, value in half.items():
+        assert value.dtype == whole[name].dtype
+        torch.testing.assert_close(value, whole[name].half().to(value.dtype), rtol=0, atol=0)
+
+
 def test_replaced_when_complete(copy):
     with pytest.raises(ValueError, match="plain values"):
         save_bundle(copy, network(), 32, {"a": object()})

@@ -247,8 +247,13 @@ def test_a_network_that_tells_sides_decides_by_both_readings(left, side):
     assert prediction.crop.mirrored == (prediction.side == "left")
     if side == "auto":
         assert prediction.side == ("left" if left else "right")
-        # of a left hand 0.8 as it is and 1 - 0.1 mirrored, of a right one 0.1 and 1 - 0.8
-        assert prediction.side_scores["left"] == pytest.approx(0.85 if left else 0.15)
+        # of a left hand 0.8 as it is and 1 - 0.1 mirrored, of a right one 0.1 and 1 - 0.8; the
+        # confidence is 0.9 of the reading that shows a right hand and 0.5 of the other
+        right, wrong = 0.85 * 0.9**4, 0.15 * 0.5**4
+        assert prediction.side_scores[prediction.side] == pytest.approx(
+            right / (right + wrong), abs=0.02
+        )
+        assert sum(prediction.side_scores.values()) == pytest.approx(1)
     else:
         assert prediction.side == side
         assert prediction.side_scores is None

@@ -146,7 +146,8 @@ def describe(error: Exception) -> str:
 
 def complain(who: str, message: str) -> None:
     """Say what is wrong in one line on stderr."""
-    print(f"{who}: error: {' '.join(message.split())}", file=sys.stderr)
+    line = f"{who}: error: {' '.join(message.split())}"
+    print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
 
 
 if __name__ == "__main__":

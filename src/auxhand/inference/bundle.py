@@ -111,6 +111,7 @@ def save_bundle(
     metadata: Mapping[str, Any],
     crop: CropRule | None = None,
     presence_threshold: float = 0.5,
+    half: bool = False,
 ) -> None:
     """Write a bundle; one that is already there is replaced only when the new one is complete.
 
@@ -118,6 +119,7 @@ def save_bundle(
         folder: the bundle's; its parents are made.
         network: of a class recorded in `auxhand.models`.
         input_size, metadata, crop, presence_threshold: see `Bundle`.
+        half: round weights to half precision, in half the space; they are used in single precision.
 
     Raises:
         FloatingPointError: a weight that is not finite.
@@ -134,6 +136,8 @@ def save_bundle(
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
     }
+    if half:
+        weights = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}
     if broken := _not_finite(weights):
         raise FloatingPointError(f"{broken} is not finite: such a network is not saved")
     data = save(weights)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from auxhand.geometry.crop import Crop
 from auxhand.geometry.pose25d import reference_length
 from auxhand.hand.anatomy import bone_lengths
-from auxhand.hand.skeleton import ROOT, WRIST
 from auxhand.hand.surface import HandSurface
 from auxhand.inference.bundle import (
     DEFAULT,
@@ -29,6 +26,7 @@ from auxhand.inference.bundle import (
     shipped,
 )
 from auxhand.inference.finder import Finder, FoundHand
+from auxhand.inference.looks import TURNS, Look, Reading, Request, median_of
 from auxhand.inference.prediction import FLESH, Prediction, prediction_from
 from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
 from auxhand.inference.scene import Box, Scene, Side, Square, square_around
@@ -40,65 +38,11 @@ CHUNK = 32
 SMALLEST = 8
 """Pixels: a photo with a shorter side than that shows no hand."""
 
-TURNS = tuple(math.radians(degrees) for degrees in (0, -15, 15))
-"""Radians by which the further looks at a hand are turned from upright; the first is the one whose
-mask, presence and crop count."""
+SURENESS = 4
+"""Power of a reading's score by which it is weighed against what the network says of the side."""
 
 _MIRRORED: dict[str, tuple[bool, ...]] = {RIGHT: (False,), LEFT: (True,), "auto": (False, True)}
 """The ways a crop is read for each side that may be asked for: as it is, mirrored."""
-
-
-class _Request(NamedTuple):
-    """A crop to look at.
-
-    Attributes:
-        photo: of which photo.
-        square: where.
-        mirrored: whether mirrored (read as a left hand).
-        angle: radians by which the crop's content is turned clockwise.
-        found: what the finder says of the hand; None: a box was given.
-    """
-
-    photo: int
-    square: Square
-    mirrored: bool
-    found: FoundHand | None = None
-    angle: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class _View:
-    """What the network says about a crop; the tensors of `pose` have no batch dimension."""
-
-    request: _Request
-    crop: Crop
-    pose: HandPose
-
-    @property
-    def score(self) -> float:
-        """Presence times mean confidence, as far as the model gives them."""
-        presence, confidence = self.pose.presence, self.pose.confidence
-        return (1.0 if presence is None else float(presence)) * (
-            1.0 if confidence is None else float(confidence.mean())
-        )
-
-    @property
-    def upright(self) -> float:
-        """Radians by which the photo turns clockwise until the middle finger's first knuckle is
-        above the wrist."""
-        assert self.pose.uv is not None
-        ends = self.crop.uv_to_original(self.pose.uv[[ROOT, WRIST]].double())
-        x, y = (ends[0] - ends[1]).tolist()
-        return -math.atan2(x, -y)
-
-
-class _Reading(NamedTuple):
-    """A hand as it was read: the crop that counts, the hand's side, and the score of either side
-    where it was to be decided or judged."""
-
-    view: _View
-    side: str
-    scores: dict[str, float] | None
 
 
 class HandPoseEstimator:
@@ -119,8 +63,8 @@ class HandPoseEstimator:
 
     A side is the person's true hand, in a photo that is not mirrored itself. Networks see right
     hands: a left hand's crop is mirrored. Where the side is not given, the crop is read both as it
-    is and mirrored; a network that says which side it sees then decides by both readings together,
-    of another one the reading of higher score (presence x mean confidence) counts.
+    is and mirrored, and the reading of higher score (presence x mean confidence) counts; of a
+    network that says which side it sees, the score's fourth power times the side's probability.
 
     Absolute depth cannot be seen: it follows from the camera (`K`; by default a field of view of 60
     degrees over the longer side) and the hand's size (`hand_size`, the length of the middle
@@ -296,20 +240,21 @@ class HandPoseEstimator:
             guided = self.guide._predict(scenes, count, hand_size, threshold, once)
             return self._guided(scenes, guided, hand_size)
         requests = [
-            _Request(photo, square, mirrored, found)
+            Request(photo, square, mirrored, found)
             for photo, scene in enumerate(scenes)
             for square, found in self._places(scene, count, threshold)
             for mirrored in _MIRRORED[scene.side]
         ]
-        views: dict[tuple[int, Square], list[_View]] = {}
-        for view in self._look(scenes, requests):
-            views.setdefault((view.request.photo, view.request.square), []).append(view)
-        readings = [self._decide(scenes[photo], ways, once) for (photo, _), ways in views.items()]
+        looks = self._look(scenes, requests)
         if not once and self._blank.uv is not None:
-            readings = self._turned_upright(scenes, readings)
+            looks = self._turned_upright(scenes, looks)
+        ways: dict[tuple[int, Square], list[Look]] = {}
+        for look in looks:
+            ways.setdefault((look.request.photo, look.request.square), []).append(look)
+        readings = [self._decide(scenes[photo], both, once) for (photo, _), both in ways.items()]
         hands: list[list[Prediction]] = [[] for _ in scenes]
         for reading in readings:
-            photo = reading.view.request.photo
+            photo = reading.look.request.photo
             hands[photo].append(self._prediction(scenes[photo], reading, hand_size))
         return hands
 
@@ -338,8 +283,8 @@ class HandPoseEstimator:
         """Whether a photo's crops are read as from far away (`CROP_FOV`); only depth asks it."""
         return self._blank.d is not None and not scene.known
 
-    def _look(self, scenes: Sequence[Scene], requests: Sequence[_Request]) -> list[_View]:
-        views = []
+    def _look(self, scenes: Sequence[Scene], requests: Sequence[Request]) -> list[Look]:
+        looks = []
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
             size = self.bundle.input_size
@@ -351,11 +296,11 @@ class HandPoseEstimator:
                 for r in chunk
             ]
             poses = self._poses([pixels for pixels, _ in cuts])
-            views += [
-                _View(request, crop, pose)
+            looks += [
+                Look(request, crop, pose)
                 for request, (_, crop), pose in zip(chunk, cuts, poses, strict=True)
             ]
-        return views
+        return looks
 
     def _poses(self, crops: Sequence[npt.NDArray[np.uint8]]) -> list[HandPose]:
         """(S, S, 3) uint8 crops -> their poses, without batch dimension, on the CPU."""
@@ -365,43 +310,39 @@ class HandPoseEstimator:
             HandPose(**{name: value[i] for name, value in said.items()}) for i in range(len(crops))
         ]
 
-    def _decide(self, scene: Scene, ways: Sequence[_View], judge: bool) -> _Reading:
+    def _decide(self, scene: Scene, ways: Sequence[Look], judge: bool) -> Reading:
         """The crop's reading that counts, with its side; `judge`: with scores of the sides too
         where the side is given."""
-        read = {LEFT if view.request.mirrored else RIGHT: view for view in ways}
+        read = {LEFT if look.request.mirrored else RIGHT: look for look in ways}
         scores = None
         if self.tells_side and (judge or scene.side == "auto"):
-            shown = {side: float(view.pose.left) for side, view in read.items()}  # type: ignore[arg-type]
+            shown = {side: float(look.pose.left) for side, look in read.items()}  # type: ignore[arg-type]
             left = sum(1 - s if side == LEFT else s for side, s in shown.items()) / len(shown)
             scores = {RIGHT: 1 - left, LEFT: left}
+            if len(read) == 2:
+                scores = {side: p * read[side].score ** SURENESS for side, p in scores.items()}
+                total = max(sum(scores.values()), 1e-30)
+                scores = {side: p / total for side, p in scores.items()}
         elif scene.side == "auto":
-            scores = {side: view.score for side, view in read.items()}
+            scores = {side: look.score for side, look in read.items()}
         if scores is None or scene.side != "auto":
-            return _Reading(ways[0], str(scene.side), scores)
+            return Reading(ways[0], str(scene.side), scores)
         side = max(scores, key=scores.__getitem__)
-        return _Reading(read[side], side, scores)
+        return Reading(read[side], side, scores)
 
-    def _turned_upright(
-        self, scenes: Sequence[Scene], readings: Sequence[_Reading]
-    ) -> list[_Reading]:
-        """What the further looks at the hands say."""
+    def _turned_upright(self, scenes: Sequence[Scene], looks: Sequence[Look]) -> list[Look]:
+        """What the further looks at the hands say, in place of each look."""
         requests = [
-            reading.view.request._replace(angle=reading.view.upright + turn)
-            for reading in readings
-            for turn in TURNS
+            look.request._replace(angle=look.upright + turn) for look in looks for turn in TURNS
         ]
-        views, count = self._look(scenes, requests), len(TURNS)
-        looks = [views[start : start + count] for start in range(0, len(views), count)]
-        return [
-            reading._replace(view=_median(mine))
-            for reading, mine in zip(readings, looks, strict=True)
-        ]
+        turned, count = self._look(scenes, requests), len(TURNS)
+        return [median_of(turned[start : start + count]) for start in range(0, len(turned), count)]
 
-    def _prediction(self, scene: Scene, reading: _Reading, hand_size: float) -> Prediction:
-        view = reading.view
+    def _prediction(self, scene: Scene, reading: Reading, hand_size: float) -> Prediction:
+        look = reading.look
         prediction = prediction_from(
-            view.pose,
-            view.crop,
+            look.pose,
+            look.crop,
             (scene.width, scene.height),
             self._proportions,
             hand_size,
@@ -410,7 +351,7 @@ class HandPoseEstimator:
             scene.K if self._afar(scene) else None,
             reading.scores,
         )
-        found = view.request.found
+        found = look.request.found
         return prediction if found is None else replace(prediction, presence=found.presence)
 
     def _guided(
@@ -419,7 +360,7 @@ class HandPoseEstimator:
         """One look at each of the hands that the guide told of."""
         hands = [(photo, hand) for photo, mine in enumerate(guided) for hand in mine]
         requests = [
-            _Request(
+            Request(
                 photo,
                 square_around(hand.joints_uv, self.bundle.fraction),
                 hand.side == LEFT,
@@ -428,28 +369,8 @@ class HandPoseEstimator:
             if hand.joints_uv is not None
         ]
         predictions: list[list[Prediction]] = [[] for _ in scenes]
-        for view, (photo, hand) in zip(self._look(scenes, requests), hands, strict=True):
-            reading = _Reading(view, hand.side, hand.side_scores)
+        for look, (photo, hand) in zip(self._look(scenes, requests), hands, strict=True):
+            reading = Reading(look, hand.side, hand.side_scores)
             own = self._prediction(scenes[photo], reading, hand_size)
             predictions[photo].append(replace(own, presence=hand.presence))
         return predictions
-
-
-def _median(looks: Sequence[_View]) -> _View:
-    """The first of several looks at one square, which differ in their angles alone, with the median
-    of all their joints and the mean of their confidences."""
-    first = looks[0]
-    joints = [
-        first.crop.uv_to_crop(look.crop.uv_to_original(look.pose.uv.double()))
-        for look in looks
-        if look.pose.uv is not None
-    ]
-    pose = replace(first.pose, uv=torch.stack(joints).median(dim=0).values.float())
-    # A turn of the picture about the line of sight changes no depth, but all other axes.
-    if first.pose.d is not None:
-        depths = torch.stack([look.pose.d for look in looks if look.pose.d is not None])
-        pose = replace(pose, d=depths.median(dim=0).values)
-    if first.pose.confidence is not None:
-        told = [look.pose.confidence for look in looks if look.pose.confidence is not None]
-        pose = replace(pose, confidence=torch.stack(told).mean(dim=0))
-    return replace(first, pose=pose)

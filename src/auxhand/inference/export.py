@@ -99,11 +99,10 @@ def description(bundle: Bundle) -> dict[str, str]:
     with torch.inference_mode():
         blank = torch.zeros(1, 3, bundle.input_size, bundle.input_size)
         names = list(said(bundle.network(blank)))
-    two_sided = "left" in names
     return {
         "input_size": str(bundle.input_size),
         "image": "(B, 3, input_size, input_size) float32 RGB in [0, 1]; normalised inside",
-        "side": "a hand of either side as it is" if two_sided else str(CONVENTIONS["side"]),
+        "side": str(CONVENTIONS["side"]),
         "joint_names": json.dumps(JOINT_NAMES),
         "outputs": json.dumps({name: _OUTPUTS[name] for name in names if name in _OUTPUTS}),
         "crop_by": bundle.crop.by,

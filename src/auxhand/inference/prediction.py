@@ -42,8 +42,8 @@ class Prediction:
         presence: probability that the crop shows a hand; None if the model gives none.
         side: "left" or "right", the person's true hand.
         side_scores: how well the photo reads as a right and as a left hand, of which the higher one
-            decided: the network's probability of either or, of one that sees right hands alone,
-            presence x confidence of the crop read both ways. None if the side was given, but for
+            decided: probabilities of either or, of a network that says no side, presence x
+            confidence of the crop read both ways. None if the side was given, but for
             `predict_many(once=True)`.
         mask: (h, w) in [0, 1], over the crop; None if the model gives none.
         canonical: (21, 3) the canonical pose relative to the root (Ch. 4.3.3); None if the model

@@ -123,6 +123,11 @@ def write_onnx(
             verbose=False,
         )
     assert program is not None
+    # The exporter notes where in whose files each node comes from.
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
     program.model.metadata_props.update(metadata or {})
     with writing(file) as unfinished:
         program.save(str(unfinished), external_data=False)

@@ -36,6 +36,9 @@ from auxhand.sample import HandPose
 CONFIDENCE_RADIUS = 2.5
 """Cells: see `confidence_of`."""
 
+LEAST = 1e-4
+"""Confidences keep that distance from 0 and 1 where their logits are calibrated."""
+
 _HIDDEN = 512  # units of the perceptrons' hidden layers, as in Zimmermann & Brox
 _LIFTER_SIZE = (32, 32)  # cells of the heatmaps that are lifted, as there
 
@@ -102,9 +105,9 @@ class Peak25D(Head):
 
     Trained as `Latent25D` in uv (first line of Eq. 3.1). In use uv is the expectation near the
     heatmap's maximum: where the network wavers between two places, a joint is put in one of them
-    and not half-way. d comes from a perceptron on the pooled context instead of latent maps: which
-    way a finger bends is seen in the whole hand more than in the place of a joint. Gives uv, d,
-    heatmaps and confidence. For the shipped model; no chapter's.
+    and not half-way. d is the sum of what a perceptron says of the whole hand, from the pooled
+    context, and of latent depth maps at the joints, which begin with 0. Gives uv, d, heatmaps and
+    confidence, which `calibrate` makes a probability. For the shipped model; no chapter's.
 
     Args:
         radius: cells about the maximum that are read, see `geometry.heatmap.near_peak`.
@@ -116,23 +119,36 @@ class Peak25D(Head):
         self.radius = radius
         self.root = root
         self.log_beta = nn.Parameter(torch.zeros(NUM_JOINTS))
+        self.calibration: Tensor
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
 
     def connect(self, channels: int, context_channels: int) -> Self:
         self.predict = nn.Conv2d(channels, NUM_JOINTS, 1)
         self.depth = mlp(context_channels, _HIDDEN // 2, NUM_JOINTS)
+        self.depth_maps = nn.Conv2d(channels, NUM_JOINTS, 1)
+        for parameter in self.depth_maps.parameters():
+            nn.init.zeros_(parameter)
         return self
 
     def decode(self, map: Tensor, context: Tensor, image_size: tuple[int, int]) -> HandPose:
         cells, probability = soft_argmax(self.predict(map), beta=self.log_beta.exp())
         if not self.training:
             cells = near_peak(probability, self.radius)
-        d = self.depth(_pooled(context))
+        d = self.depth(_pooled(context)) + expected_value(self.depth_maps(map), probability)
+        slope, intercept = self.calibration
+        near = confidence_of(probability, cells).clamp(LEAST, 1 - LEAST)
         return HandPose(
             uv=cells_to_pixels(cells, _stride(map, image_size)),
             d=d - d[:, self.root, None],
-            confidence=confidence_of(probability, cells),
+            confidence=(slope * near.logit() + intercept).sigmoid(),
             heatmaps=probability,
         )
+
+    def calibrate(self, slope: float, intercept: float) -> None:
+        """Let confidences be sigmoid(slope * logit + intercept) of the logits given until now."""
+        before = self.calibration.clone()
+        self.calibration[0] = slope * before[0]
+        self.calibration[1] = slope * before[1] + intercept
 
 
 @recorded

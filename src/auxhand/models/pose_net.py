@@ -16,14 +16,14 @@ from auxhand.sample import HandPose
 
 @recorded
 class PoseNet(nn.Module):
-    """Hand pose from an RGB crop: of a right hand or, where the side is predicted, of either.
+    """Hand pose from an RGB crop of a right hand; left hands are mirrored.
 
     Args:
         body: image to features, for instance `FeaturePyramid`.
         head: features to pose, for instance `Latent25D`; every stage gets a copy of its own.
         mask: predict the hand's mask, at the resolution of the body's maps.
         presence: predict whether a hand to be estimated is in the crop, from the context.
-        side: predict whether the hand in the crop is a left one, from the context.
+        side: predict whether the hand in the crop looks like a left one, from the context.
     """
 
     def __init__(

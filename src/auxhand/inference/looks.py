@@ -1,0 +1,94 @@
+"""Crops of photos, what a network says of them, and how several readings of one hand become one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+
+from auxhand.geometry.crop import Crop
+from auxhand.hand.skeleton import ROOT, WRIST
+from auxhand.inference.finder import FoundHand
+from auxhand.inference.scene import Square
+from auxhand.sample import HandPose
+
+TURNS = tuple(math.radians(degrees) for degrees in (0, -15, 15))
+"""Radians by which the further looks at a hand are turned from upright; the first is the one whose
+mask and crop count."""
+
+
+class Request(NamedTuple):
+    """A crop to look at.
+
+    Attributes:
+        photo: of which photo.
+        square: where.
+        mirrored: whether mirrored (read as a left hand).
+        angle: radians by which the crop's content is turned clockwise.
+        found: what the finder says of the hand; None: a box was given.
+    """
+
+    photo: int
+    square: Square
+    mirrored: bool
+    found: FoundHand | None = None
+    angle: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a network says about a crop; the tensors of `pose` have no batch dimension."""
+
+    request: Request
+    crop: Crop
+    pose: HandPose
+
+    @property
+    def score(self) -> float:
+        """Presence times mean confidence, as far as the model gives them."""
+        presence, confidence = self.pose.presence, self.pose.confidence
+        return (1.0 if presence is None else float(presence)) * (
+            1.0 if confidence is None else float(confidence.mean())
+        )
+
+    @property
+    def upright(self) -> float:
+        """Radians by which the photo turns clockwise until the middle finger's first knuckle is
+        above the wrist."""
+        assert self.pose.uv is not None
+        ends = self.crop.uv_to_original(self.pose.uv[[ROOT, WRIST]].double())
+        x, y = (ends[0] - ends[1]).tolist()
+        return -math.atan2(x, -y)
+
+
+class Reading(NamedTuple):
+    """A hand as it was read: the crop that counts, the hand's side, and the score of either side
+    where it was to be decided or judged."""
+
+    look: Look
+    side: str
+    scores: dict[str, float] | None
+
+
+def median_of(looks: Sequence[Look]) -> Look:
+    """The first of several looks at one square, which differ in their angles alone, with the median
+    of all their joints, and the mean of their confidences, presences and sides."""
+    first, told = looks[0], [look.pose for look in looks]
+    joints = [
+        first.crop.uv_to_crop(look.crop.uv_to_original(look.pose.uv.double()))
+        for look in looks
+        if look.pose.uv is not None
+    ]
+    pose = replace(first.pose, uv=torch.stack(joints).median(dim=0).values.float())
+    # A turn of the picture about the line of sight changes no depth, but all other axes.
+    if first.pose.d is not None:
+        depths = torch.stack([each.d for each in told if each.d is not None])
+        pose = replace(pose, d=depths.median(dim=0).values)
+    for name in ("confidence", "presence", "left"):
+        if getattr(first.pose, name) is not None:
+            mean = torch.stack([getattr(each, name) for each in told]).mean(dim=0)
+            pose = replace(pose, **{name: mean})
+    return replace(first, pose=pose)
