@@ -13,7 +13,7 @@ no-hands: photos without a hand.
 boxes: whole photos with the box of every hand, each fifth picture.
     missed                   share of boxes without a found hand of IoU 0.5, of as many hands as
                              the model reports at most in one photo
-dataset-samples: FreiHAND 8, OneHand10K 4, with true 2D joints, box and side given.
+dataset-samples: FreiHAND 8, OneHand10K 4, with true 2D joints, the box given.
     labelled_pck_10
 
 In every set of the pool even rows of `index.csv` are for development, odd rows for reports, which

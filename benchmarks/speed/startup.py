@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", help="rows: PyTorch, a command, 'COMMAND --help'")
     parser.add_argument("--runs", type=int, default=2, help="of each command; the last one counts")
-    parser.add_argument("--out", type=Path, default=Path("results/speed.json"))
+    parser.add_argument("--out", type=Path, default=Path("results/startup.json"))
     options = parser.parse_args()
     rows = []
     said = "python benchmarks/speed/startup.py"

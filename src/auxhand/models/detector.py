@@ -15,6 +15,7 @@ from torch.nn import functional
 from torchvision.ops import nms
 
 from auxhand.models.backbone import Backbone, convolution
+from auxhand.models.calibrated import calibrated, recalibrate, uncalibrated
 from auxhand.models.spec import recorded
 
 STRIDE = 8
@@ -105,7 +106,7 @@ class HandDetector(nn.Module):
         nn.init.zeros_(self.out.bias)
         with torch.no_grad():
             self.out.bias[0] = torch.tensor(RARE).logit()
-        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
+        self.register_buffer("calibration", uncalibrated())
 
     def forward(self, image: Tensor) -> DetectionMaps:
         """(B, 3, H, W) RGB in [0, 1], H and W divisible by `DEEPEST` -> what the cells say.
@@ -117,16 +118,13 @@ class HandDetector(nn.Module):
         # Twice the size exactly: the coarser cells lie on two by two of the finer ones.
         context = functional.interpolate(self.deep(deep), scale_factor=2.0, mode="nearest")
         cells = self.out(self.tower(self.fine(fine) + context))
-        slope, intercept = self.calibration
         distances = TYPICAL * cells[:, 1:5].clamp(-4.0, 2.5).exp()
         boxes = _corners(distances.permute(0, 2, 3, 1))
-        return DetectionMaps(slope * cells[:, 0] + intercept, boxes, cells[:, 5])
+        return DetectionMaps(calibrated(cells[:, 0], self.calibration), boxes, cells[:, 5])
 
     def calibrate(self, slope: float, intercept: float) -> None:
         """Let presences be sigmoid(slope * logit + intercept) of the logits given until now."""
-        before = self.calibration.clone()
-        self.calibration[0] = slope * before[0]
-        self.calibration[1] = slope * before[1] + intercept
+        recalibrate(self.calibration, slope, intercept)
 
 
 def _shorten(network: nn.Module) -> None:

@@ -29,6 +29,7 @@ from auxhand.hand.parameters import HandParameters
 from auxhand.hand.skeleton import NUM_JOINTS, ROOT
 from auxhand.hand.surface import HandSurface
 from auxhand.imports import roma
+from auxhand.models.calibrated import calibrated, recalibrate, uncalibrated
 from auxhand.models.mlp import mlp
 from auxhand.models.spec import recorded
 from auxhand.sample import HandPose
@@ -120,7 +121,7 @@ class Peak25D(Head):
         self.root = root
         self.log_beta = nn.Parameter(torch.zeros(NUM_JOINTS))
         self.calibration: Tensor
-        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
+        self.register_buffer("calibration", uncalibrated())
 
     def connect(self, channels: int, context_channels: int) -> Self:
         self.predict = nn.Conv2d(channels, NUM_JOINTS, 1)
@@ -135,20 +136,17 @@ class Peak25D(Head):
         if not self.training:
             cells = near_peak(probability, self.radius)
         d = self.depth(_pooled(context)) + expected_value(self.depth_maps(map), probability)
-        slope, intercept = self.calibration
         near = confidence_of(probability, cells).clamp(LEAST, 1 - LEAST)
         return HandPose(
             uv=cells_to_pixels(cells, _stride(map, image_size)),
             d=d - d[:, self.root, None],
-            confidence=(slope * near.logit() + intercept).sigmoid(),
+            confidence=calibrated(near.logit(), self.calibration).sigmoid(),
             heatmaps=probability,
         )
 
     def calibrate(self, slope: float, intercept: float) -> None:
         """Let confidences be sigmoid(slope * logit + intercept) of the logits given until now."""
-        before = self.calibration.clone()
-        self.calibration[0] = slope * before[0]
-        self.calibration[1] = slope * before[1] + intercept
+        recalibrate(self.calibration, slope, intercept)
 
 
 @recorded
