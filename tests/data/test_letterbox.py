@@ -14,10 +14,23 @@ def test_photo_lies_in_the_middle_and_grey_fills_the_rest():
     assert (square[60:] == GREY).all()
 
 
+def test_a_margin_is_a_share_of_the_longer_side():
+    square, place = letterbox(np.full((20, 40, 3), 200, np.uint8), 80, margin=0.5)
+    assert place == (1.0, 20, 30)
+    assert (square[30:50, 20:60] == 200).all()
+    assert (square == 200).all(-1).sum() == 20 * 40
+
+
 @settings(max_examples=40, deadline=None)
-@given(st.integers(1, 400), st.integers(1, 400), st.integers(16, 256), st.integers(0, 99))
-def test_boxes_come_back(height, width, size, seed):
-    _, place = letterbox(np.zeros((height, width, 3), np.uint8), size)
+@given(
+    st.integers(1, 400),
+    st.integers(1, 400),
+    st.integers(16, 256),
+    st.sampled_from([0.0, 0.25, 0.5]),
+    st.integers(0, 99),
+)
+def test_boxes_come_back(height, width, size, margin, seed):
+    _, place = letterbox(np.zeros((height, width, 3), np.uint8), size, margin)
     boxes = np.random.default_rng(seed).uniform(-10, 400, (5, 4))
     np.testing.assert_allclose(place.to_photo(place.to_square(boxes)), boxes, atol=1e-9)
 

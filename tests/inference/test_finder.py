@@ -54,6 +54,23 @@ def test_threshold_decides(finder):
     assert finder.find(photo, threshold=0.9) == []
 
 
+def test_a_photo_in_which_nothing_is_found_is_looked_at_with_grey_around_it(finder):
+    """The third look is at a photo of 64 x 64 at half its size, 16 pixels right and down."""
+    run, looks = finder._run, []
+
+    def seen_when_small(images):
+        looks.append(int((images[0, 0] < 0.25).any(0).sum()))
+        maps = run(images)
+        maps["presence"][:] -= 9 if len(looks) < 3 else 0
+        return maps
+
+    finder._run = seen_when_small
+    (hand,) = finder.find(np.zeros((64, 64, 3), np.uint8))
+    assert looks == [64, 43, 32]
+    left, top = ((np.array([2.5, 3.5]) * STRIDE - 8 - 16) * 2 - 0.5).tolist()
+    assert hand.box == pytest.approx((max(left, -0.5), top, 32 + min(left + 0.5, 0), 32))
+
+
 def test_boxes_lie_in_the_photo(finder):
     """In a photo that is a strip, the box is cut at its upper and lower edge."""
     (hand,) = finder.find(np.zeros((10, 64, 3), np.uint8))

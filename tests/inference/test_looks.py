@@ -35,6 +35,10 @@ def test_the_median_is_that_of_the_photo_in_the_first_crop():
     torch.testing.assert_close(shift, torch.tensor([1.0, 0.0]).double(), atol=1e-3, rtol=0)
     torch.testing.assert_close(median.pose.d, torch.linspace(-1, 1, 21) + 1.0)
     torch.testing.assert_close(median.pose.confidence, torch.full((21,), 0.5))
+    box = looks[0].crop.uv_to_crop(UV).aminmax(dim=0)
+    longer = (box.max - box.min).max() * SQUARE.side / 96
+    spread = torch.full((21,), float((7 + 0 + 10) / 3 / longer))
+    torch.testing.assert_close(median.spread, spread, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

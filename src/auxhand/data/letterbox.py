@@ -38,18 +38,19 @@ class Letterbox(NamedTuple):
         return np.array([self.left, self.top, self.left, self.top], np.float64)
 
 
-def letterbox(photo: Array, size: int) -> tuple[Array, Letterbox]:
-    """The photo, as large as it fits into the middle of a grey square.
+def letterbox(photo: Array, size: int, margin: float = 0.0) -> tuple[Array, Letterbox]:
+    """The photo, as large as it fits into the middle of a grey square with a margin.
 
     Args:
         photo: (H, W, 3) uint8.
         size: side of the square in pixels.
+        margin: grey beside the photo's longer side, on either end, over that side's length.
 
     Returns:
         (size, size, 3) uint8, and where the photo lies in it.
     """
     height, width = photo.shape[:2]
-    scale = size / max(height, width)
+    scale = size / (max(height, width) * (1 + 2 * margin))
     inner = max(1, round(width * scale)), max(1, round(height * scale))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     place = Letterbox(scale, (size - inner[0]) // 2, (size - inner[1]) // 2)

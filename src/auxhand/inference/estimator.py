@@ -26,7 +26,7 @@ from auxhand.inference.bundle import (
     shipped,
 )
 from auxhand.inference.finder import Finder, FoundHand
-from auxhand.inference.looks import TURNS, Look, Reading, Request, median_of
+from auxhand.inference.looks import LOOKS, Look, Reading, Request, median_of
 from auxhand.inference.prediction import FLESH, Prediction, prediction_from
 from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
 from auxhand.inference.scene import Box, Scene, Side, Square, square_around
@@ -38,8 +38,9 @@ CHUNK = 32
 SMALLEST = 8
 """Pixels: a photo with a shorter side than that shows no hand."""
 
-SURENESS = 4
-"""Power of a reading's score by which it is weighed against what the network says of the side."""
+SAID, SCORED = 0.3, 6
+"""Powers of what the network says of the side, and of a reading's score, by which both ways to read
+a crop are compared. With these the scores of sides are right about as often as they say."""
 
 _MIRRORED: dict[str, tuple[bool, ...]] = {RIGHT: (False,), LEFT: (True,), "auto": (False, True)}
 """The ways a crop is read for each side that may be asked for: as it is, mirrored."""
@@ -58,13 +59,13 @@ class HandPoseEstimator:
     Without a box the hands are looked for, by a detector (`finder`) that sees the whole photo once;
     what it is less certain of than its threshold is no hand. A box is that of the hand's outline.
     The network looks at a square crop around the box, and then, where it tells joints in pixels,
-    three times more at the same square turned so that the hand is upright and `TURNS` from it; the
-    median of these three counts.
+    five times more at squares about the same centre, turned so that the hand is upright and then
+    by the angles of `LOOKS`, of its sizes; the median of these five counts.
 
     A side is the person's true hand, in a photo that is not mirrored itself. Networks see right
     hands: a left hand's crop is mirrored. Where the side is not given, the crop is read both as it
     is and mirrored, and the reading of higher score (presence x mean confidence) counts; of a
-    network that says which side it sees, the score's fourth power times the side's probability.
+    network that says which side it sees, score^6 times the side's probability^0.3.
 
     Absolute depth cannot be seen: it follows from the camera (`K`; by default a field of view of 60
     degrees over the longer side) and the hand's size (`hand_size`, the length of the middle
@@ -190,7 +191,7 @@ class HandPoseEstimator:
 
         Args:
             once: as to follow hands through a video: without the further looks at hands turned
-                upright, a quarter of the time where boxes and sides are given, and less accurate.
+                upright, a sixth of the time where boxes and sides are given, and less accurate.
                 A given side is how a crop is read, and `side_scores` what this reading says of it.
             images, boxes, sides, Ks, hand_size, threshold: see `predict`, one for each photo.
         """
@@ -320,7 +321,7 @@ class HandPoseEstimator:
             left = sum(1 - s if side == LEFT else s for side, s in shown.items()) / len(shown)
             scores = {RIGHT: 1 - left, LEFT: left}
             if len(read) == 2:
-                scores = {side: p * read[side].score ** SURENESS for side, p in scores.items()}
+                scores = {side: p**SAID * read[side].score ** SCORED for side, p in scores.items()}
                 total = max(sum(scores.values()), 1e-30)
                 scores = {side: p / total for side, p in scores.items()}
         elif scene.side == "auto":
@@ -333,9 +334,14 @@ class HandPoseEstimator:
     def _turned_upright(self, scenes: Sequence[Scene], looks: Sequence[Look]) -> list[Look]:
         """What the further looks at the hands say, in place of each look."""
         requests = [
-            look.request._replace(angle=look.upright + turn) for look in looks for turn in TURNS
+            look.request._replace(
+                angle=look.upright + turn,
+                square=look.request.square._replace(side=look.request.square.side * size),
+            )
+            for look in looks
+            for turn, size in LOOKS
         ]
-        turned, count = self._look(scenes, requests), len(TURNS)
+        turned, count = self._look(scenes, requests), len(LOOKS)
         return [median_of(turned[start : start + count]) for start in range(0, len(turned), count)]
 
     def _prediction(self, scene: Scene, reading: Reading, hand_size: float) -> Prediction:
@@ -350,6 +356,7 @@ class HandPoseEstimator:
             reading.side,
             scene.K if self._afar(scene) else None,
             reading.scores,
+            look.spread,
         )
         found = look.request.found
         return prediction if found is None else replace(prediction, presence=found.presence)

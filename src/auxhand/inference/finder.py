@@ -1,4 +1,4 @@
-"""Finds the hands of a photo, by one look of a detector at the whole of it."""
+"""Finds the hands of a photo, by a detector that looks at the whole of it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from auxhand.inference.bundle import ONNX, Bundle, load_bundle
 from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
 
 Array = npt.NDArray[Any]
+
+MARGINS = (0.0, 0.25, 0.5)
+"""Grey around the photo at each look (`letterbox`): it makes a hand that fills the photo smaller. A
+further look is taken only while nothing is found."""
 
 
 class FoundHand(NamedTuple):
@@ -75,17 +79,23 @@ class Finder:
         Raises:
             ValueError: an image of another shape or type.
         """
-        from auxhand.models.detector import DetectionMaps, decode
-
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise ValueError(
                 f"a photo must be (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}"
             )
-        square, place = letterbox(image, self.size)
+        least = self.threshold if threshold is None else threshold
+        for margin in MARGINS:
+            if found := self._look(image, margin, least):
+                return found
+        return []
+
+    def _look(self, image: Array, margin: float, threshold: float) -> list[FoundHand]:
+        from auxhand.models.detector import DetectionMaps, decode
+
+        square, place = letterbox(image, self.size, margin)
         picture = square.transpose(2, 0, 1)[None].astype(np.float32) * np.float32(1 / 255)
         maps = {name: torch.from_numpy(value) for name, value in self._run(picture).items()}
-        least = self.threshold if threshold is None else threshold
-        found = decode(DetectionMaps(**maps), least)[0]
+        found = decode(DetectionMaps(**maps), threshold)[0]
         height, width = image.shape[:2]
         low, high = np.full(4, -0.5), np.array([width, height, width, height]) - 0.5
         boxes = place.to_photo(found.boxes.double().numpy()).clip(low, high)

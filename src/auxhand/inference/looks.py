@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from auxhand.geometry.crop import Crop
 from auxhand.hand.skeleton import ROOT, WRIST
@@ -15,9 +16,12 @@ from auxhand.inference.finder import FoundHand
 from auxhand.inference.scene import Square
 from auxhand.sample import HandPose
 
-TURNS = tuple(math.radians(degrees) for degrees in (0, -15, 15))
-"""Radians by which the further looks at a hand are turned from upright; the first is the one whose
-mask and crop count."""
+LOOKS = tuple(
+    (math.radians(degrees), size)
+    for degrees, size in ((0, 1.0), (-15, 0.88), (15, 0.88), (-15, 1.14), (15, 1.14))
+)
+"""The further looks at a hand: radians by which they are turned from upright, and the side of their
+square over that of the first look's. The first of them is the one whose mask and crop count."""
 
 
 class Request(NamedTuple):
@@ -40,11 +44,20 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What a network says about a crop; the tensors of `pose` have no batch dimension."""
+    """What a network says about a crop; the tensors of `pose` have no batch dimension.
+
+    Attributes:
+        request: for this crop.
+        crop: from the photo to it.
+        pose: what is said.
+        spread: of the median of several looks, (21,) the mean distance of their joints from it, in
+            longer sides of the joints' box.
+    """
 
     request: Request
     crop: Crop
     pose: HandPose
+    spread: Tensor | None = None
 
     @property
     def score(self) -> float:
@@ -74,15 +87,19 @@ class Reading(NamedTuple):
 
 
 def median_of(looks: Sequence[Look]) -> Look:
-    """The first of several looks at one square, which differ in their angles alone, with the median
-    of all their joints, and the mean of their confidences, presences and sides."""
+    """The first of several looks at one hand, with the median of all their joints, how far they lie
+    from it, and the mean of their confidences, presences and sides."""
     first, told = looks[0], [look.pose for look in looks]
     joints = [
         first.crop.uv_to_crop(look.crop.uv_to_original(look.pose.uv.double()))
         for look in looks
         if look.pose.uv is not None
     ]
-    pose = replace(first.pose, uv=torch.stack(joints).median(dim=0).values.float())
+    uv = torch.stack(joints)
+    median = uv.median(dim=0).values
+    longer = (median.amax(0) - median.amin(0)).amax().clamp_min(1e-9)
+    spread = (uv - median).norm(dim=-1).mean(dim=0) / longer
+    pose = replace(first.pose, uv=median.float())
     # A turn of the picture about the line of sight changes no depth, but all other axes.
     if first.pose.d is not None:
         depths = torch.stack([each.d for each in told if each.d is not None])
@@ -91,4 +108,4 @@ def median_of(looks: Sequence[Look]) -> Look:
         if getattr(first.pose, name) is not None:
             mean = torch.stack([getattr(each, name) for each in told]).mean(dim=0)
             pose = replace(pose, **{name: mean})
-    return replace(first, pose=pose)
+    return replace(first, pose=pose, spread=spread.float())

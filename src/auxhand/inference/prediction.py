@@ -56,6 +56,8 @@ class Prediction:
         hand_size: length of the middle finger's first bone (9-10), given or assumed.
         crop: from the photo to what the network saw.
         photo_size: (width, height) of the photo in pixels.
+        spread: (21,) how far the looks at the hand differ: the mean distance of their joints from
+            the median, in longer sides of the joints' box. None of a hand that was looked at once.
     """
 
     joints_uv: np.ndarray | None
@@ -71,6 +73,7 @@ class Prediction:
     hand_size: float
     crop: Crop
     photo_size: tuple[int, int]
+    spread: np.ndarray | None = None
     canonical: np.ndarray | None = None
     viewpoint: np.ndarray | None = None
 
@@ -157,6 +160,7 @@ def prediction_from(
     side: str,
     K: Tensor | None = None,
     side_scores: dict[str, float] | None = None,
+    spread: Tensor | None = None,
 ) -> Prediction:
     """What a network's pose says about the photo that the crop is of.
 
@@ -172,7 +176,7 @@ def prediction_from(
         side: see `Prediction`.
         K: (3, 3) intrinsics that are assumed for the photo, of whose camera the crop knows nothing:
             the crop was read as from far away. None: the crop's own are the photo's.
-        side_scores: see `Prediction`.
+        side_scores, spread: see `Prediction`.
     """
     assert crop.K_original is not None
     pose = HandPose(**{name: value.double() for name, value in pose.items()})
@@ -198,6 +202,7 @@ def prediction_from(
         hand_size=hand_size,
         crop=crop,
         photo_size=photo_size,
+        spread=_array(spread),
         canonical=_array(canonical),
         viewpoint=_array(viewpoint),
     )
