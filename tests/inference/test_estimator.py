@@ -259,6 +259,22 @@ def test_a_network_that_tells_sides_decides_by_both_readings(left, side):
         assert prediction.side_scores is None
 
 
+def test_a_side_that_is_clear_at_once_is_not_looked_at_as_the_other_one(monkeypatch):
+    """First two looks; then five, or five as either side."""
+    xyz = hand(left=True)
+    uv = project(K, xyz)
+    (x, y), (right, bottom) = uv.min(0).values.tolist(), uv.max(0).values.tolist()
+    net = HandPoseEstimator(Bundle(TwoSided(xyz, True), SIZE))
+    assert net.tells_side
+    looks, poses = [], net._poses
+    monkeypatch.setattr(net, "_poses", lambda crops: looks.extend(crops) or poses(crops))
+    for clear, count in ((0.9, 2 + 5), (1.1, 2 + 10)):
+        monkeypatch.setattr("auxhand.inference.looks.CLEAR", clear)
+        looks.clear()
+        assert net.predict(photo(uv), (x, y, right - x, bottom - y), K=K.numpy()).side == "left"
+        assert len(looks) == count
+
+
 def test_who_follows_a_hand_is_told_what_one_reading_says_of_its_side():
     xyz = hand(left=True)
     uv = project(K, xyz)

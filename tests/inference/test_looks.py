@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from auxhand.geometry.crop import plain_crop
-from auxhand.inference.looks import Look, Request, median_of
+from auxhand.inference.looks import CLEAR, Look, Request, decide, median_of
 from auxhand.inference.scene import Square
 from auxhand.sample import HandPose
 
@@ -56,3 +56,42 @@ def test_the_score_is_presence_times_confidence():
     with_presence = replace(seen, pose=replace(seen.pose, presence=torch.tensor(0.4)))
     assert with_presence.score == pytest.approx(0.2)
     assert math.isclose(replace(seen, pose=HandPose(uv=seen.pose.uv)).score, 1.0)
+
+
+def way(side, left, confidence):
+    """A look at a hand as one of `side`, which says how probably a left one is seen."""
+    seen = look(0.0, mirrored=side == "left")
+    told = {"left": torch.tensor(left), "confidence": torch.full((21,), confidence)}
+    return replace(seen, pose=replace(seen.pose, **told))
+
+
+def test_a_side_is_decided_by_what_is_said_and_by_how_well_the_hand_is_read():
+    ways = [way("right", 0.4, 0.5), way("left", 0.4, 0.6)]
+    reading = decide(ways, "auto", tells_side=True)
+    # left: 0.4 as it is, 0.6 mirrored
+    right, left = 0.5**0.3 * 0.5**6, 0.5**0.3 * 0.6**6
+    assert reading.scores == pytest.approx(
+        {"right": right / (right + left), "left": left / (right + left)}, rel=1e-5
+    )
+    assert (reading.side, reading.look, reading.other) == ("left", ways[1], ways[0])
+
+
+def test_a_clear_side_leaves_no_other_way():
+    reading = decide([way("right", 0.1, 0.8), way("left", 0.9, 0.5)], "auto", tells_side=True)
+    assert reading.scores["right"] >= CLEAR
+    assert reading.other is None
+
+
+def test_scores_of_a_network_that_tells_no_side_leave_the_other_way_open():
+    ways = [way("right", 0.0, 0.9), way("left", 0.0, 0.2)]
+    reading = decide(ways, "auto", tells_side=False)
+    assert reading.scores == pytest.approx({"right": 0.9, "left": 0.2})
+    assert (reading.side, reading.other) == ("right", ways[1])
+
+
+def test_a_given_side_is_not_judged_unless_asked():
+    ways = [way("left", 0.3, 0.5)]
+    assert decide(ways, "left", True).scores is None
+    judged = decide(ways, "left", True, judge=True)
+    assert judged.side == "left"
+    assert judged.scores == pytest.approx({"left": 0.7, "right": 0.3})

@@ -26,7 +26,7 @@ from auxhand.inference.bundle import (
     shipped,
 )
 from auxhand.inference.finder import Finder, FoundHand
-from auxhand.inference.looks import LOOKS, Look, Reading, Request, median_of
+from auxhand.inference.looks import LOOKS, Look, Reading, Request, decide, median_of
 from auxhand.inference.prediction import FLESH, Prediction, prediction_from
 from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
 from auxhand.inference.scene import Box, Scene, Side, Square, square_around
@@ -37,10 +37,6 @@ CHUNK = 32
 
 SMALLEST = 8
 """Pixels: a photo with a shorter side than that shows no hand."""
-
-SAID, SCORED = 0.3, 6
-"""Powers of what the network says of the side, and of a reading's score, by which both ways to read
-a crop are compared. With these the scores of sides are right about as often as they say."""
 
 _MIRRORED: dict[str, tuple[bool, ...]] = {RIGHT: (False,), LEFT: (True,), "auto": (False, True)}
 """The ways a crop is read for each side that may be asked for: as it is, mirrored."""
@@ -246,13 +242,9 @@ class HandPoseEstimator:
             for square, found in self._places(scene, count, threshold)
             for mirrored in _MIRRORED[scene.side]
         ]
-        looks = self._look(scenes, requests)
+        readings = self._decided(scenes, self._look(scenes, requests), once)
         if not once and self._blank.uv is not None:
-            looks = self._turned_upright(scenes, looks)
-        ways: dict[tuple[int, Square], list[Look]] = {}
-        for look in looks:
-            ways.setdefault((look.request.photo, look.request.square), []).append(look)
-        readings = [self._decide(scenes[photo], both, once) for (photo, _), both in ways.items()]
+            readings = self._looked_again(scenes, readings)
         hands: list[list[Prediction]] = [[] for _ in scenes]
         for reading in readings:
             photo = reading.look.request.photo
@@ -311,25 +303,29 @@ class HandPoseEstimator:
             HandPose(**{name: value[i] for name, value in said.items()}) for i in range(len(crops))
         ]
 
-    def _decide(self, scene: Scene, ways: Sequence[Look], judge: bool) -> Reading:
-        """The crop's reading that counts, with its side; `judge`: with scores of the sides too
-        where the side is given."""
-        read = {LEFT if look.request.mirrored else RIGHT: look for look in ways}
-        scores = None
-        if self.tells_side and (judge or scene.side == "auto"):
-            shown = {side: float(look.pose.left) for side, look in read.items()}  # type: ignore[arg-type]
-            left = sum(1 - s if side == LEFT else s for side, s in shown.items()) / len(shown)
-            scores = {RIGHT: 1 - left, LEFT: left}
-            if len(read) == 2:
-                scores = {side: p**SAID * read[side].score ** SCORED for side, p in scores.items()}
-                total = max(sum(scores.values()), 1e-30)
-                scores = {side: p / total for side, p in scores.items()}
-        elif scene.side == "auto":
-            scores = {side: look.score for side, look in read.items()}
-        if scores is None or scene.side != "auto":
-            return Reading(ways[0], str(scene.side), scores)
-        side = max(scores, key=scores.__getitem__)
-        return Reading(read[side], side, scores)
+    def _decided(
+        self, scenes: Sequence[Scene], looks: Sequence[Look], judge: bool
+    ) -> list[Reading]:
+        """The reading of each hand that was looked at."""
+        ways: dict[tuple[int, Square], list[Look]] = {}
+        for look in looks:
+            ways.setdefault((look.request.photo, look.request.square), []).append(look)
+        return [
+            decide(both, scenes[photo].side, self.tells_side, judge)
+            for (photo, _), both in ways.items()
+        ]
+
+    def _looked_again(self, scenes: Sequence[Scene], readings: Sequence[Reading]) -> list[Reading]:
+        """What the further looks at the hands say, both ways to read them where that is open."""
+        ways = [look for each in readings for look in (each.look, each.other) if look is not None]
+        looks, again = iter(self._turned_upright(scenes, ways)), []
+        for reading in readings:
+            look = next(looks)
+            if reading.other is None:
+                again.append(reading._replace(look=look))
+            else:
+                again.append(decide([look, next(looks)], "auto", self.tells_side))
+        return again
 
     def _turned_upright(self, scenes: Sequence[Scene], looks: Sequence[Look]) -> list[Look]:
         """What the further looks at the hands say, in place of each look."""

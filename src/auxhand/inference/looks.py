@@ -13,8 +13,8 @@ from torch import Tensor
 from auxhand.geometry.crop import Crop
 from auxhand.hand.skeleton import ROOT, WRIST
 from auxhand.inference.finder import FoundHand
-from auxhand.inference.scene import Square
-from auxhand.sample import HandPose
+from auxhand.inference.scene import Side, Square
+from auxhand.sample import LEFT, RIGHT, HandPose
 
 LOOKS = tuple(
     (math.radians(degrees), size)
@@ -22,6 +22,13 @@ LOOKS = tuple(
 )
 """The further looks at a hand: radians by which they are turned from upright, and the side of their
 square over that of the first look's. The first of them is the one whose mask and crop count."""
+
+SAID, SCORED = 0.3, 6
+"""Powers of what a network says of the side, and of a reading's score, by which both ways to read a
+crop are compared. With these the scores of sides are right about as often as they say."""
+
+CLEAR = 0.9
+"""A side of that score is not open to doubt."""
 
 
 class Request(NamedTuple):
@@ -78,12 +85,48 @@ class Look:
 
 
 class Reading(NamedTuple):
-    """A hand as it was read: the crop that counts, the hand's side, and the score of either side
-    where it was to be decided or judged."""
+    """A hand as it was read.
+
+    Attributes:
+        look: the one that counts.
+        side: of the hand.
+        scores: of either side, where it was to be decided or judged.
+        other: the look at the hand as one of the other side, where the scores leave that open.
+    """
 
     look: Look
     side: str
     scores: dict[str, float] | None
+    other: Look | None = None
+
+
+def decide(ways: Sequence[Look], asked: Side, tells_side: bool, judge: bool = False) -> Reading:
+    """The reading of a hand that counts.
+
+    Args:
+        ways: the looks at it: as it is, mirrored (read as a left hand), or both.
+        asked: the hand's side, or "auto".
+        tells_side: whether the network says which side it sees.
+        judge: with scores of the sides where the side is given, too.
+    """
+    read = {LEFT if look.request.mirrored else RIGHT: look for look in ways}
+    scores = None
+    if tells_side and (judge or asked == "auto"):
+        shown = {side: float(look.pose.left) for side, look in read.items()}  # type: ignore[arg-type]
+        left = sum(1 - s if side == LEFT else s for side, s in shown.items()) / len(shown)
+        scores = {RIGHT: 1 - left, LEFT: left}
+        if len(read) == 2:
+            scores = {side: p**SAID * read[side].score ** SCORED for side, p in scores.items()}
+            total = max(sum(scores.values()), 1e-30)
+            scores = {side: p / total for side, p in scores.items()}
+    elif asked == "auto":
+        scores = {side: look.score for side, look in read.items()}
+    if scores is None or asked != "auto":
+        return Reading(ways[0], str(asked), scores)
+    side = max(scores, key=scores.__getitem__)
+    clear = tells_side and scores[side] >= CLEAR
+    other = next((look for look in ways if look is not read[side] and not clear), None)
+    return Reading(read[side], side, scores, other)
 
 
 def median_of(looks: Sequence[Look]) -> Look:
