@@ -30,6 +30,7 @@ from auxhand.data.sampler import KeySampler
 from auxhand.data.scenes import SceneBatch, WholePhotos
 from auxhand.detection_metrics import match, missed_share, threshold_at
 from auxhand.inference.bundle import ONNX, load_bundle, save_bundle
+from auxhand.inference.finder import MARGINS
 from auxhand.inference.runtime import write_onnx
 from auxhand.methods.detector import FALSE_SHARE, LEAST
 from auxhand.models.detector import decode
@@ -89,12 +90,16 @@ def calibrate(
     before = look(network, photos)
     network.calibrate(*platt(before.presence.double().logit(), before.true))
     after = look(network, photos)
-    threshold = threshold_at(after.highest, FALSE_SHARE)
+    # A photo in which nothing is found is looked at again, with grey around it.
+    empty = [photo for photo in photos.photos if not len(photo.boxes)]
+    looks = [look(network, WholePhotos(empty, photos.size, margin)).highest for margin in MARGINS]
+    highest = torch.stack(looks).amax(0)
+    threshold = threshold_at(highest, FALSE_SHARE)
     figures = {
         "ece_before": expected_calibration_error(before.presence, before.true),
         "ece": expected_calibration_error(after.presence, after.true),
         "missed": missed_share(after.hands, threshold),
-        "false": float((after.highest > threshold).double().mean()),
+        "false": float((highest > threshold).double().mean()),
     }
     # A presence counts from the threshold on, which itself was that of a photo without a hand.
     return threshold + 1e-6, figures, [before, after]

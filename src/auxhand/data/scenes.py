@@ -264,18 +264,20 @@ class Scenes(Dataset[BoxedScene]):
 
 
 class WholePhotos(Dataset[BoxedScene]):
-    """Photos as a detector sees them in use: whole, letterboxed, in order; by `Key`."""
+    """Photos as a detector sees them in use: whole, letterboxed (`size`, `margin`), in order; by
+    `Key`."""
 
-    def __init__(self, photos: Sequence[BoxedPhoto], size: int) -> None:
+    def __init__(self, photos: Sequence[BoxedPhoto], size: int, margin: float = 0.0) -> None:
         self.photos = photos
         self.size = size
+        self.margin = margin
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __getitem__(self, key: Key) -> BoxedScene:
         photo = self.photos[key.sample]
-        square, place = letterbox(photo.read(), self.size)
+        square, place = letterbox(photo.read(), self.size, self.margin)
         boxes = torch.from_numpy(place.to_square(photo.boxes).astype(np.float32))
         return BoxedScene(to_tensor(_unit(square)), boxes, torch.full((len(boxes),), math.nan))
 
