@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from auxhand.hand.anatomy import ANGLE_LIMITS, rotations_from_angles
-from auxhand.hand.fitting import fit_hand
+from auxhand.hand.fitting import SHAPE_LIMIT, fit_hand
 from auxhand.hand.surface import HandSurface
 
 
@@ -62,6 +62,17 @@ def test_a_larger_hand_is_found_larger():
     # The first component is size, 8% a standard deviation.
     assert float(fitted.shape[0]) == pytest.approx(0.1 / 0.08, abs=0.15)
     assert fitted.error < 1e-3
+
+
+def test_no_skeleton_makes_fingers_like_threads():
+    surface = HandSurface("right").double()
+    wide = surface.rest_joints * torch.tensor([1.6, 1, 1]).double()
+    fitted = fit_hand(wide, "right")
+    assert 2 < float(fitted.shape.abs().max()) <= SHAPE_LIMIT
+    # The middle finger about its first joint, in the hand frame: as thick as a finger.
+    vertices, joints = surface.rest(fitted.shape[None])
+    near = (vertices[0] - joints[0, 10]).norm(dim=1) < 0.012
+    assert float(vertices[0, near, 0].max() - vertices[0, near, 0].min()) > 0.01
 
 
 def test_noise_of_joints_stays_in_the_error():

@@ -31,11 +31,14 @@ class _Help(argparse.HelpFormatter):
         return f"{action.help} (default: %(default)s)"
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Options of what looks for hands: the model, the camera, the hand, the smoothing."""
-    parser.add_argument(
-        "--model", default="default", help="a bundle's folder, or `default` for the shipped weights"
-    )
+def add_model_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Options of what looks for hands: the model (or `several`, a list), the camera, the hand, the
+    smoothing."""
+    bundle = "a bundle's folder, or `default` for the shipped weights"
+    if several:
+        parser.add_argument("--model", action="append", help=f"{bundle}; may be given again")
+    else:
+        parser.add_argument("--model", default="default", help=bundle)
     parser.add_argument(
         "--fov", type=float, help="field of view over the longer side in degrees; default: 60"
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -150,11 +150,25 @@ def written(clip: Clip, stem: Path, csv: bool) -> Iterator[None]:
 
 
 def predict_clip(
-    estimator: HandPoseEstimator, path: Path, stem: Path, args: Namespace
+    estimator: HandPoseEstimator,
+    path: Path,
+    stem: Path,
+    args: Namespace,
+    source: str | None = None,
+    watch: Callable[[Frame], None] = lambda frame: None,
 ) -> tuple[int, str]:
     """Follow the hands of a video or animated picture and write STEM.parquet, STEM_overlay.mp4,
     STEM.json and, if it is asked for, STEM.csv. The JSON comes last: where it is, the others are
     complete.
+
+    Args:
+        estimator: of the model.
+        path: of the clip.
+        stem: of the files.
+        args: of the command.
+        source: what the JSON calls the clip; default: its path.
+        watch: is told of each frame before it is looked at; what it raises ends the work, of which
+            no file is left.
 
     Returns:
         how many hands were followed, and what was found in a few words.
@@ -170,9 +184,10 @@ def predict_clip(
     clip = Clip(tracker(estimator, size, args))
     with written(clip, stem, args.csv):
         for frame in chain([first], frames):
+            watch(frame)
             clip.see(frame)
     broken = 0 if video is None else video.broken
-    said = clip.told(printable(path), size, args) | {"frames_broken": broken}
+    said = clip.told(source or printable(path), size, args) | {"frames_broken": broken}
     if not args.csv:
         write_result(stem, TEXT, None)
     write_result(stem, NUMBERS, (json.dumps(said, indent=2) + "\n").encode())

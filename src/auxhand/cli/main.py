@@ -20,6 +20,7 @@ from types import FrameType
 COMMANDS: dict[str, str] = {
     "predict": "3D hand pose in photos: overlay, JSON and 3D view",
     "webcam": "the same, live: the hands that a camera sees",
+    "app": "the same in the browser: a page for photos, clips and the webcam",
     "view": "hands that were found, in a 3D viewer or as glTF",
     "data": "check a public dataset on disk, or convert it",
     "synth": "make a labelled, multi-modal dataset of rendered hands",

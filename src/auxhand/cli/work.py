@@ -71,7 +71,7 @@ class Work:
                 return before
             return self._predicted(number)
         except (OSError, ValueError, MemoryError) as error:
-            return Answer("failed", 0, _about(path, error))
+            return Answer("failed", 0, about(path, error))
 
     def answer_elsewhere(self, number: int) -> Answer:
         """As `answer`, in a process that was started in whatever folder."""
@@ -146,7 +146,7 @@ def answers(work: Work) -> Iterator[Answer]:
     return on_cluster(elsewhere, numbers, work.args.cluster, work.args.workers)
 
 
-def _about(path: Path, error: Exception) -> str:
+def about(path: Path, error: Exception) -> str:
     """What went wrong with a photo, which is named."""
     if isinstance(error, MemoryError):
         return f"{printable(path)}: too large for the memory; scale it down first"

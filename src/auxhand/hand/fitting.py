@@ -21,6 +21,10 @@ SHAPE_PRIOR: Final = 0.1
 """Millimetres at a joint that weigh as much as one standard deviation of a shape component: joints
 a tenth as exact are still believed, and what they do not show stays that of the mean hand."""
 
+SHAPE_LIMIT: Final = 2.5
+"""Standard deviations that a shape component reaches at most, however the joints lie: what is
+predicted from a photo is no skeleton of any hand, and shapes far out have fingers like threads."""
+
 STEPS: Final = 12
 """Damped Gauss-Newton steps; from the closed form of the start, they converge in five or six."""
 
@@ -66,7 +70,8 @@ def fit_hand(xyz: Tensor, side: Literal["right", "left"]) -> FittedHand:
 
     The start is closed: the palm's frame, and the angles of `anatomy.joint_angles` on the mean
     hand. Unknown are the hand's rotation, flexion and abduction of 15 joints, and the shape, which
-    `SHAPE_PRIOR` holds near the mean; the translation follows from the centres. Twists are zero.
+    `SHAPE_PRIOR` holds near the mean and `SHAPE_LIMIT` within people's; the translation follows
+    from the centres. Twists are zero.
 
     Args:
         xyz: (21, 3) joints, metres, of any camera or world frame.
@@ -115,7 +120,8 @@ def _posed(values: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
     """Rotations (B, 21, 3, 3) and shape (B, S) of B times the unknowns (B, P); `base` is the whole
     hand's rotation at the start."""
     surface = _surface("right")
-    turn, angles, shape = values.tensor_split([_TURN, _TURN + _ANGLES], dim=1)
+    turn, angles, free = values.tensor_split([_TURN, _TURN + _ANGLES], dim=1)
+    shape = SHAPE_LIMIT * torch.tanh(free / SHAPE_LIMIT)
     rest = surface.rest_joints + torch.tensordot(shape, surface.shape_joints, 1)
     fingers = rotations_from_angles(pad(angles.reshape(len(values), -1, 2), (0, 1)), rest)
     x, y, z = turn.unbind(1)

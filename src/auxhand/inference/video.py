@@ -47,6 +47,7 @@ class Video:
 
     Attributes:
         seconds: how long the video says it is; 0.0 where it does not.
+        width, height: of its frames before they are turned upright, as it says.
         broken: frames of the last iteration that could not be decoded, and were skipped.
 
     Raises:
@@ -60,6 +61,8 @@ class Video:
         self.path, self.every, self.broken = Path(path), every, 0
         with self._open() as container:
             self.seconds = float(container.duration or 0) / av.time_base
+            stream = container.streams.video[0]
+            self.width, self.height = stream.width, stream.height
 
     def _open(self) -> InputContainer:
         where = printable(self.path)
