@@ -351,7 +351,7 @@ def _gallery(examples: list[str], file: Any) -> None:
     )
 
     def chosen(choice: gr.SelectData) -> str:
-        return examples[choice.index]
+        return examples[int(choice.index)]
 
     gallery.select(chosen, None, file, api_visibility="private", show_progress="hidden")
 
