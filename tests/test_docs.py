@@ -1,7 +1,9 @@
-"""Every Python snippet of the documentation runs as it stands, after the page's commands; links
-lead somewhere, and tables are those of the results."""
+"""Every Python snippet of the documentation runs as it stands, after the page's commands; commands
+are ones that there are, links lead somewhere, and tables are those of the results."""
 
+import importlib
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,7 +12,10 @@ from results_tables import with_tables
 
 import auxhand
 from auxhand.cli.main import main
+from auxhand.data.image import load_photo
 from auxhand.evaluation.report import Row, write_rows
+from auxhand.inference.recording import film
+from auxhand.losses import supervision
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -20,20 +25,51 @@ SNIPPETS = [
     for text in [page.read_text()]
     for match in re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 ]
+COMMANDS = [
+    pytest.param(match[1], id=f"{page.name}:{text[: match.start()].count(chr(10)) + 1}")
+    for page in PAGES
+    for text in [page.read_text()]
+    for match in re.finditer(r"^    (?:\w+=\S+ )*(auxhand (?:.*\\\n)*.*)$", text, re.MULTILINE)
+    if "[--" not in match[1]  # an overview of options
+]
+OPTIONAL = ("dex_retargeting", "fourier_robot_descriptions", "onnxruntime")
+"""Modules of other packages that snippets import."""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    file = tmp_path_factory.mktemp("exported") / "hand.onnx"
+    assert main(["export", "default", "--out", str(file)]) == 0
+    return file
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
-def test_snippet(snippet, tmp_path, monkeypatch, hand_dataset):
+def test_snippet(snippet, tmp_path, monkeypatch, hand_dataset, request):
     for name in ("my-dataset", "heldout"):
         shutil.copytree(hand_dataset, tmp_path / name)
     shutil.copy(Path(auxhand.__file__).parent / "assets/photos/seven.jpg", tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
+    for name in OPTIONAL:
+        if name in snippet:
+            pytest.importorskip(name)
+    for name in ("TERMS", "LABELS"):  # a snippet adds to them
+        monkeypatch.setattr(supervision, name, dict(getattr(supervision, name)))
+    if "clip.mp4" in snippet:
+        with film(tmp_path / "clip.mp4") as clip:
+            for number in range(4):
+                clip.add(load_photo(tmp_path / "photo.jpg").pixels, number / 30)
     if "out/photo.json" in snippet:
         assert main(["predict", "photo.jpg", "--out", "out"]) == 0
     if "hand.onnx" in snippet:
-        pytest.importorskip("onnxruntime")
-        assert main(["export", "default", "--out", "hand.onnx"]) == 0
+        shutil.copy(request.getfixturevalue("exported"), "hand.onnx")
     exec(compile(snippet, "<snippet>", "exec"), {})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command):
+    words = shlex.split(command.replace("\\\n", " "), comments=True)
+    importlib.import_module(f"auxhand.cli.{words[1]}").parser().parse_args(words[2:])
+    assert not [w for w in words if w.startswith("configs/") and not (ROOT / w).is_file()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,15 +1,22 @@
-"""What `import auxhand` gives, and what it costs."""
+"""What `import auxhand` gives, and what it costs; what a wheel holds."""
 
 import json
+import shutil
 import subprocess
 import sys
+import tomllib
+import zipfile
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 import auxhand
 from auxhand import sample
 from auxhand.inference import estimator, tracker
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 SCRIPT = """
 import json, sys
@@ -44,3 +51,27 @@ def test_the_names_are_the_modules_own():
 def test_other_names_are_refused():
     with pytest.raises(AttributeError, match="no attribute 'Hands'"):
         auxhand.Hands  # noqa: B018
+
+
+def test_the_wheel_holds_the_package_and_its_assets(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, source)
+    no_leftovers = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "src", source / "src", ignore=no_leftovers)
+    build = "from setuptools.build_meta import build_wheel; build_wheel('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (wheel,) = source.glob("*.whl")
+    about = f"auxhand-{PROJECT['version']}"
+    assert wheel.name == f"{about}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as packed:
+        held = {name for name in packed.namelist() if not name.startswith(about)}
+    files = (path for path in (source / "src").rglob("*") if path.is_file())
+    tree = {path.relative_to(source / "src").as_posix() for path in files}
+    tree = {name for name in tree if "egg-info" not in name}
+    assert held == tree
+    assert {"auxhand/py.typed", "auxhand/assets/photos/four.jpg"} <= held
+    for bundle in ("default", "finder"):
+        for file in ("bundle.json", "model.onnx", "model.safetensors"):
+            assert f"auxhand/assets/{bundle}/{file}" in held

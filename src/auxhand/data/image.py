@@ -102,13 +102,14 @@ class Photo:
         return shrunk
 
 
-def load_photo(path: Path, max_side: int = MAX_SIDE, max_decoded: int = MAX_DECODED) -> Photo:
+def load_photo(path: Path | str, max_side: int = MAX_SIDE, max_decoded: int = MAX_DECODED) -> Photo:
     """Read a JPEG, PNG, WebP, GIF or HEIC file, upright.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not such an image, damaged, truncated or too large; the message is one line.
     """
+    path = Path(path)
     with _readable(path) as image:
         width, height = image.size
         factor = -(-max(image.size) // max_side)

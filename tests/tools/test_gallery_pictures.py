@@ -1,0 +1,32 @@
+"""The gallery's sheets: photos drawn by lot, each with what is said of it."""
+
+import sys
+
+import gallery_pictures
+import numpy as np
+from PIL import Image
+
+
+def test_photos_are_drawn_by_lot(tmp_path):
+    for number in range(40):
+        (tmp_path / f"{number:02}.jpg").touch()
+    drawn = gallery_pictures.drawn_by_lot(tmp_path)
+    assert drawn == gallery_pictures.drawn_by_lot(tmp_path)
+    assert len(set(drawn)) == gallery_pictures.COUNT
+    assert drawn != sorted(drawn)
+
+
+def test_sheets(tmp_path, monkeypatch):
+    for name in gallery_pictures.SETS:
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((60, 80, 3), 90, np.uint8)).save(tmp_path / name / "a.jpg")
+    monkeypatch.setattr(sys, "argv", ["", str(tmp_path), "--photos", str(tmp_path)])
+    gallery_pictures.main()
+    sheets = {path.name: np.asarray(Image.open(path), int) for path in tmp_path.glob("*.jpg")}
+    assert sorted(sheets) == [
+        "gallery_bundled.jpg",
+        *(f"gallery_{name}.jpg" for name in gallery_pictures.SETS),
+    ]
+    coloured = {name: (np.ptp(sheet, axis=2) > 60).mean() for name, sheet in sheets.items()}
+    assert coloured["gallery_bundled.jpg"] > 0.005  # skeletons
+    assert coloured["gallery_letters.jpg"] == 0  # no hand in a grey picture

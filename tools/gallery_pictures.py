@@ -1,0 +1,61 @@
+"""The pictures of docs/gallery.md: photos drawn by lot, with what the shipped model says of them.
+
+    .venv/bin/python tools/gallery_pictures.py docs/images --photos ../shared/realdata/photos-pool
+
+Photos are not distributed with AuxHand beyond what these sheets show, none with a face.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import auxhand
+from auxhand.cli.photo import draw_hands
+from auxhand.data.image import load_photo
+from auxhand.files import writing
+from auxhand.inference.estimator import HandPoseEstimator
+from auxhand.viz import grid
+
+COLUMNS, CELL, COUNT, SEED = 4, 200, 12, 0
+SETS = ("everyday", "letters")
+"""Folders of the pool."""
+
+
+def drawn_by_lot(folder: Path) -> list[Path]:
+    """`COUNT` photos of a folder, in the order of a lot."""
+    photos = sorted(folder.rglob("*.jpg"))
+    return [photos[row] for row in np.random.default_rng(SEED).permutation(len(photos))[:COUNT]]
+
+
+def sheet(photos: Sequence[Path], estimator: HandPoseEstimator) -> np.ndarray:
+    """(H, W, 3) uint8: photos with the hand that is found, its side and presence below."""
+    pictures, labels = [], []
+    for path in photos:
+        image = load_photo(path).pixels
+        hand = estimator.predict(image)
+        pictures.append(draw_hands(image, [hand] if hand else [], [""] if hand else []))
+        labels.append(f"{hand.side} {hand.presence:.2f}" if hand else "no hand found")
+    return grid(pictures, COLUMNS, CELL, labels)
+
+
+def main() -> None:
+    """Write the sheets."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--photos", type=Path, required=True, help="folder of the sets")
+    args = parser.parse_args()
+    estimator = HandPoseEstimator.load()
+    bundled = sorted((Path(auxhand.__file__).parent / "assets" / "photos").glob("*.jpg"))
+    sheets = {"bundled": bundled} | {name: drawn_by_lot(args.photos / name) for name in SETS}
+    for name, photos in sheets.items():
+        with writing(args.out / f"gallery_{name}.jpg") as unfinished:
+            Image.fromarray(sheet(photos, estimator)).save(unfinished, "JPEG", quality=82)
+
+
+if __name__ == "__main__":
+    main()
