@@ -23,7 +23,7 @@ from auxhand.synth.config_file import load_config
 def _seen(monkeypatch):
     """A finder that takes the middle of every picture for a hand: pictures here are too small."""
 
-    def find(self, image, threshold=None):
+    def find(self, image, threshold=None, count=1):
         height, width = image.shape[:2]
         return [FoundHand((0.1 * width, 0.1 * height, 0.8 * width, 0.8 * height), 0.9, 0.5)]
 

@@ -128,7 +128,7 @@ class Oracle(nn.Module):
 class Eyes:
     """A finder that sees the blue boxes of photos, each of them a hand."""
 
-    def find(self, image, threshold=None):
+    def find(self, image, threshold=None, count=1):
         count, labels = cv2.connectedComponents((image[..., 2] > 127).astype(np.uint8))
         found = []
         for number in range(1, count):

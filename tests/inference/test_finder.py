@@ -71,6 +71,24 @@ def test_a_photo_in_which_nothing_is_found_is_looked_at_with_grey_around_it(find
     assert hand.box == pytest.approx((max(left, -0.5), top, 32 + min(left + 0.5, 0), 32))
 
 
+def test_where_more_hands_are_asked_for_the_looks_join(finder):
+    """Each look says the same place of the square: three hands of the photo, of which the first
+    two looks' share too much of their boxes."""
+    photo = np.zeros((64, 64, 3), np.uint8)
+    boxes = {hand.box for hand in finder.find(photo, count=None)}
+    first = finder.find(photo)[0].box
+    assert first in boxes
+    overlaps = []
+    for box in boxes - {first}:
+        low = np.maximum(first[:2], box[:2])
+        high = np.minimum(np.add(first[:2], first[2:]), np.add(box[:2], box[2:]))
+        both = np.prod(np.maximum(high - low, 0))
+        overlaps.append(both / (np.prod(first[2:]) + np.prod(box[2:]) - both))
+    assert len(boxes) == 1 + len(overlaps) > 1
+    assert max(overlaps) <= 0.4
+    assert len(finder.find(photo, count=2)) == 2
+
+
 def test_boxes_lie_in_the_photo(finder):
     """In a photo that is a strip, the box is cut at its upper and lower edge."""
     (hand,) = finder.find(np.zeros((10, 64, 3), np.uint8))

@@ -265,7 +265,7 @@ class HandPoseEstimator:
             raise ValueError("no finder is installed that looks for hands: give the hand's box")
         if min(scene.width, scene.height) < SMALLEST:
             return []
-        found = self.finder.find(scene.image, threshold)[:count]
+        found = self.finder.find(scene.image, threshold, count)[:count]
         return [(self._around(scene.square(hand.box)), hand) for hand in found]
 
     def _around(self, box: Square) -> Square:

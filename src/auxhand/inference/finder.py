@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torchvision.ops import nms
 
 from auxhand.data.letterbox import letterbox
 from auxhand.inference.bundle import ONNX, Bundle, load_bundle
@@ -18,7 +19,10 @@ Array = npt.NDArray[Any]
 
 MARGINS = (0.0, 0.25, 0.5)
 """Grey around the photo at each look (`letterbox`): it makes a hand that fills the photo smaller. A
-further look is taken only while nothing is found."""
+further look is taken only while fewer hands are found than are asked for."""
+
+OVERLAP = 0.4
+"""Intersection over union from which two looks' boxes are one hand's."""
 
 
 class FoundHand(NamedTuple):
@@ -69,12 +73,16 @@ class Finder:
         usable = has_onnx_runtime() and onnx.is_file()
         return Finder(load_bundle(Path(folder)), onnx if usable else None)
 
-    def find(self, image: Array, threshold: float | None = None) -> list[FoundHand]:
-        """The hands of a photo, the most certain first.
+    def find(
+        self, image: Array, threshold: float | None = None, count: int | None = 1
+    ) -> list[FoundHand]:
+        """The hands of a photo, the most certain first: all that the looks find, which end with
+        the look by which there are `count` of them.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             threshold: least presence; by default the bundle's.
+            count: hands that are asked for; None: all.
 
         Raises:
             ValueError: an image of another shape or type.
@@ -84,10 +92,12 @@ class Finder:
                 f"a photo must be (H, W, 3) uint8 RGB, not {image.shape} {image.dtype}"
             )
         least = self.threshold if threshold is None else threshold
+        found: list[FoundHand] = []
         for margin in MARGINS:
-            if found := self._look(image, margin, least):
-                return found
-        return []
+            found = _once(found + self._look(image, margin, least))
+            if count is not None and len(found) >= count:
+                break
+        return found
 
     def _look(self, image: Array, margin: float, threshold: float) -> list[FoundHand]:
         from auxhand.models.detector import DetectionMaps, decode
@@ -106,3 +116,12 @@ class Finder:
             )
             if right > x and bottom > y
         ]
+
+
+def _once(hands: list[FoundHand]) -> list[FoundHand]:
+    """Each hand once, by its most certain box; the most certain first."""
+    if not hands:
+        return []
+    corners = torch.tensor([(x, y, x + w, y + h) for (x, y, w, h), _, _ in hands])
+    kept = nms(corners, torch.tensor([hand.presence for hand in hands]), OVERLAP)
+    return [hands[i] for i in kept.tolist()]
