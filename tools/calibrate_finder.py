@@ -33,7 +33,7 @@ from auxhand.inference.bundle import ONNX, load_bundle, save_bundle
 from auxhand.inference.finder import MARGINS
 from auxhand.inference.runtime import write_onnx
 from auxhand.methods.detector import FALSE_SHARE, LEAST
-from auxhand.models.detector import decode
+from auxhand.models.detections import decode
 
 
 class Found(NamedTuple):

@@ -1,5 +1,5 @@
-"""Libraries that are imported without torch._dynamo: `roma` here, timm in `auxhand.models`,
-torchmetrics in `auxhand.evaluation`.
+"""Libraries that are imported without torch._dynamo: `roma` here, torchvision and timm in
+`auxhand.models`, torchmetrics in `auxhand.metrics`.
 
 torch._dynamo takes as long to import as PyTorch itself, and serves what is compiled; nothing is
 here. These libraries ask two functions of it, for what may be compiled elsewhere.

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from auxhand.adaptation.adapt import Settings, adapt
-from auxhand.adaptation.fit import EPOCHS, VISITS, plan, suitable
 from auxhand.adaptation.hands import HANDS
+from auxhand.adaptation.plan import EPOCHS, VISITS, plan, suitable
 from auxhand.cli.main import main
 from auxhand.data.columns import decode_image
 from auxhand.inference.bundle import load_bundle, save_bundle
@@ -69,7 +69,7 @@ def test_photos_become_a_bundle_and_a_report(
     arguments = ["adapt", str(photos), "--out", str(out), "--model", str(original)]
     arguments += ["--synthetic", str(hand_dataset), "--minutes", "0.01", "--workers", "0"]
     with monkeypatch.context() as patch:
-        patch.setattr("auxhand.adaptation.adapt.trained", interrupt)
+        patch.setattr("auxhand.adaptation.fit.trained", interrupt)
         assert main(arguments) == 130
     assert f"the best model so far is {out}; the same command goes on" in capsys.readouterr().err
     assert load_bundle(out).metadata["images_seen"] == 5  # the original weights
@@ -123,7 +123,7 @@ def test_a_model_without_depth_is_refused():
 
 def test_a_plan_fits_the_time_and_the_crops(monkeypatch):
     speed = {"32-true": (1.0, 0.01), "bf16-mixed": (2.0, 0.02)}
-    monkeypatch.setattr("auxhand.adaptation.fit._speed", lambda n, s, kind: speed[kind])
+    monkeypatch.setattr("auxhand.adaptation.plan._speed", lambda n, s, kind: speed[kind])
     found = plan(tiny(), 64, crops=400, held=100, seconds=600)
     assert found.precision == "32-true"
     assert found.epochs == EPOCHS[0]

@@ -4,36 +4,84 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
+import pytest
 from PIL import Image
 
 
-def imported(code, *arguments):
-    """Names of the modules that a fresh process has imported after running the code."""
-    told = f"{code}\nimport sys, json; print(json.dumps([*sys.modules]))"
+def fresh(code, *arguments):
+    """What a fresh process that runs the code prints."""
     ended = subprocess.run(
-        [sys.executable, "-c", told, *map(str, arguments)],
+        [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    return set(json.loads(ended.stdout.splitlines()[-1]))
+    return ended.stdout
+
+
+def imported(code):
+    """Names of the modules that a fresh process has imported after running the code."""
+    told = fresh(f"{code}\nimport sys, json; print(json.dumps([*sys.modules]))")
+    return set(json.loads(told.splitlines()[-1]))
 
 
 TRAINING = {"lightning", "torchmetrics", "tensorboard"}
 DATASETS = {"datasets", "pyarrow", "pandas"}
 PICTURES = {"matplotlib"}
-COMPILING = {"torch._dynamo", "sympy"}
-PREDICT = "import sys; from auxhand.cli.main import main; assert main(sys.argv[1:]) == 0"
+COMPILING = {"torch._dynamo", "sympy", "onnxscript"}
+NETWORKS = {"timm"}
+RENDERING = {"numba"}
+
+ONE_BY_ONE = """
+import json, sys
+from auxhand.cli.main import main
+for code, command in json.loads(sys.argv[1]):
+    assert main(command) == code, command
+    print(f"modules: {json.dumps([*sys.modules])}")
+"""
 
 
-def test_predict_imports_nothing_of_training_and_datasets(tmp_path):
-    Image.new("RGB", (40, 40), "teal").save(tmp_path / "a.png")
-    box = ("--box", "4,4,30,30", "--side", "right")
-    modules = imported(PREDICT, "predict", tmp_path / "a.png", "--out", tmp_path, *box)
-    assert (tmp_path / "a_3d.png").is_file()
-    assert modules & (TRAINING | DATASETS | PICTURES | COMPILING) == set()
+@pytest.fixture(scope="module")
+def after_each(tmp_path_factory, hand_dataset):
+    """Name of a command -> what is imported when it has ended. One process runs them, those first
+    that take least, so that a command is not blamed for what those before it need."""
+    folder = tmp_path_factory.mktemp("started")
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    Image.new("RGB", (40, 40), "teal").save(pictures / "a.png")
+    box = "--box", "4,4,30,30", "--side", "right"
+    commands = [
+        (0, ("predict", pictures, "--out", folder / "poses", *box)),
+        (0, ("data", "check", "folder", pictures, "--sheet", folder / "sheet.png")),
+        (0, ("export", "finder", "--out", folder / "finder.onnx")),
+        (2, ("adapt", pictures, "--synthetic", hand_dataset, "--out", folder / "adapted")),
+        (0, ("synth", folder / "hands", "--count", "1", "--size", "32")),
+        (0, ("evaluate", "default", hand_dataset, "--out", folder / "evaluation")),
+    ]
+    told = json.dumps([(code, list(map(str, command))) for code, command in commands])
+    ended = fresh(ONE_BY_ONE, told)
+    found = [line for line in ended.splitlines() if line.startswith("modules: ")]
+    modules = [set(json.loads(line.removeprefix("modules: "))) for line in found]
+    return {command[0]: each for (_, command), each in zip(commands, modules, strict=True)}
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="networks run in ONNX Runtime")
+@pytest.mark.parametrize(
+    ("command", "without"),
+    [
+        ("predict", TRAINING | DATASETS | PICTURES | COMPILING | NETWORKS | RENDERING),
+        ("data", TRAINING | {"datasets", "pandas"} | PICTURES | COMPILING | NETWORKS | RENDERING),
+        ("export", TRAINING | {"datasets", "pandas"} | PICTURES | COMPILING | RENDERING),
+        ("adapt", TRAINING | PICTURES | COMPILING | RENDERING),  # too few photos to train
+        ("synth", TRAINING | PICTURES | COMPILING),
+        ("evaluate", {"lightning", "tensorboard"} | COMPILING),
+    ],
+)
+def test_a_command_imports_nothing_of(command, without, after_each):
+    assert after_each[command] & without == set()
 
 
 def test_a_worker_imports_what_it_runs():

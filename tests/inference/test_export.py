@@ -180,3 +180,25 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'auxhand\[export\]'"):
         export(bundle(semihand), "onnx", tmp_path / "hand.onnx")
+
+
+def test_the_file_that_a_bundle_has_is_taken(tmp_path, monkeypatch, exported):
+    given, made = exported(supervised)
+    out = tmp_path / "hand.onnx"
+    monkeypatch.setattr(module, "write_onnx", None)
+    assert export(given, "onnx", out, beside=made) <= TOLERANCE
+    told = opened(out).get_modelmeta().custom_metadata_map
+    assert told == opened(made).get_modelmeta().custom_metadata_map
+    # Of another network it is refused, and for one picture at a time it is not taken.
+    other = bundle(supervised)
+    for weight in other.network.requires_grad_(False).parameters():
+        weight.mul_(2)
+    with pytest.raises(ValueError, match="differs from PyTorch"):
+        export(other, "onnx", tmp_path / "other.onnx", beside=made)
+    with pytest.raises(TypeError):
+        export(given, "onnx", out, 1, made)
+
+
+def test_the_shipped_models_are_exported_without_the_exporter(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "write_onnx", None)
+    assert main(["export", "finder", "--out", str(tmp_path / "finder.onnx")]) == 0

@@ -6,7 +6,8 @@ from auxhand.inference.bundle import ONNX, Bundle, load_bundle, save_bundle
 from auxhand.inference.finder import Finder
 from auxhand.inference.runtime import run_with_onnx, run_with_torch, write_onnx
 from auxhand.models.backbone import ImageFeatures
-from auxhand.models.detector import STRIDE, HandDetector
+from auxhand.models.detections import STRIDE
+from auxhand.models.detector import HandDetector
 
 SIZE = 64
 

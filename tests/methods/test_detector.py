@@ -5,7 +5,8 @@ import torch
 
 from auxhand.data.scenes import SceneBatch
 from auxhand.methods.detector import DetectionWeights, Detector
-from auxhand.models.detector import HandDetector, decode
+from auxhand.models.detections import decode
+from auxhand.models.detector import HandDetector
 
 SIZE = 64
 

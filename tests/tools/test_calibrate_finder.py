@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from auxhand.models.detector import STRIDE, DetectionMaps
+from auxhand.models.detections import STRIDE, DetectionMaps
 
 SIDE = 64
 BOX = (8.0, 8.0, 16.0, 16.0)

@@ -9,31 +9,23 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from auxhand.adaptation import report
 from auxhand.adaptation.crops import LEAST, find, images_of, split
-from auxhand.adaptation.fit import (
-    KeepBest,
-    Plan,
-    configuration,
-    known_batches,
-    plan,
-    prepared,
-    ship,
-    suitable,
-    trained,
-)
-from auxhand.adaptation.hands import ROOM, count_for, render
 from auxhand.adaptation.judge import Verdict, decide, measure, template_of
 from auxhand.adaptation.pictures import Pictures, digest, files_of
+from auxhand.adaptation.plan import Plan, plan, suitable
 from auxhand.data.store import PreparedDataset
 from auxhand.evaluation.report import commit
 from auxhand.files import locked, writing
 from auxhand.inference.bundle import load_bundle, save_bundle
 from auxhand.inference.estimator import HandPoseEstimator
+
+if TYPE_CHECKING:
+    from auxhand.adaptation.fit import KeepBest
 
 WORK, SETTINGS, PLAN = "work", "settings.json", "plan.json"
 
@@ -167,6 +159,8 @@ def _synthetic(settings: Settings, size: int, work: Path, progress: bool) -> Pat
     """The labelled hands."""
     if settings.synthetic is not None:
         return Path(settings.synthetic)
+    from auxhand.adaptation.hands import ROOM, count_for, render  # the renderer
+
     side, file = round(ROOM * size), work / "hands.json"
     if not file.is_file():
         count = count_for(60 * settings.minutes * RENDERING, side, settings.seed)
@@ -184,6 +178,16 @@ def _fit(
     started: float,
 ) -> Outcome:
     """Train, judge, report."""
+    # Only here: what trains takes seconds to import, which finding hands need not wait for.
+    from auxhand.adaptation.fit import (
+        KeepBest,
+        configuration,
+        known_batches,
+        prepared,
+        ship,
+        trained,
+    )
+
     work = out / WORK
     bundle = _original(settings, work)
     network = suitable(bundle.network)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,106 +13,20 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from auxhand.adaptation.judge import Measures, Verdict, decide, measure
+from auxhand.adaptation.plan import BATCH, Plan, suitable
 from auxhand.data.store import PreparedDataset
 from auxhand.files import writing
 from auxhand.inference.bundle import DESCRIPTION, WEIGHTS, Bundle, save_bundle
 from auxhand.methods.semihand.module import SOURCE, TARGET
-from auxhand.models.heads import Latent25D, Peak25D
-from auxhand.models.pose_net import PoseNet
 from auxhand.models.spec import specification
 from auxhand.sample import HandBatch
 from auxhand.training import Run, assemble, train
-
-BATCH = 16
-"""Labelled crops of a step, and as many unlabelled ones."""
-
-EPOCHS = (8, 4, 2, 1)
-"""Numbers of epochs, of which the first counts that leaves an epoch `FEW` steps."""
-
-FEW = 8
-
-VISITS = 60
-"""Visits of each crop at most: few crops are learnt by heart."""
 
 LEARNING_RATE = 1e-4
 """Of Ch. 6.4.1; a tenth of it from 40% on, as there."""
 
 KNOWN = 160
 """Rendered hands that are kept from training."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long a training is; made once, by the speed of this machine.
-
-    Attributes:
-        epochs: passes, each of which ends with new pseudo-labels and a judgement.
-        steps: of each epoch.
-        precision: of Lightning.
-    """
-
-    epochs: int
-    steps: int
-    precision: str
-
-
-def suitable(network: nn.Module) -> PoseNet:
-    """The network, if SemiHand can train it.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    if isinstance(network, PoseNet) and len(network.masks) > 0 and _is_25d(network.heads[0]):
-        return network
-    raise ValueError(
-        "this model cannot be adapted: it takes a PoseNet with a 2.5D head (Latent25D, Peak25D), "
-        "and a mask, as the shipped one"
-    )
-
-
-def _is_25d(head: Any) -> bool:
-    return isinstance(head, Latent25D | Peak25D)
-
-
-def plan(network: PoseNet, size: int, crops: int, held: int, seconds: float) -> Plan:
-    """As many steps as fit into a time.
-
-    Args:
-        network: what is trained.
-        size: of its input.
-        crops: number of unlabelled crops.
-        held: number of crops that are measured after each epoch, rendered ones included.
-        seconds: for all of it.
-    """
-    step, look, precision = min(
-        (*_speed(network, size, kind), kind) for kind in ("32-true", "bf16-mixed")
-    )
-    most = max(1, VISITS * crops // BATCH)
-    for epochs in EPOCHS:
-        between = look * (2 * crops + 6 * held)
-        steps = int((seconds / epochs - between) / step)
-        steps = max(1, min(steps, most // epochs))
-        if steps >= FEW:
-            break
-    return Plan(epochs, steps, precision)
-
-
-def _speed(network: PoseNet, size: int, precision: str) -> tuple[float, float]:
-    """Seconds of a step and of one look at one crop."""
-    copy = deepcopy(network).to(memory_format=torch.channels_last).requires_grad_(True)
-    images = torch.rand(BATCH, 3, size, size).to(memory_format=torch.channels_last)
-    taken = []
-    for _ in range(3):
-        started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
-            pose = copy.train()(images)
-        pose.uv.square().mean().backward()
-        taken.append(time.perf_counter() - started)
-    started = time.perf_counter()
-    with torch.no_grad():
-        copy.eval()(images)
-    # A step is the plain and the moved crops of both streams, and some with diversity.
-    return 5 * min(taken[1:]) * 1.1, (time.perf_counter() - started) / BATCH
 
 
 def configuration(
@@ -131,34 +43,6 @@ def configuration(
         seed: of all randomness.
     """
     network = suitable(bundle.network)
-    size, fraction = bundle.input_size, bundle.fraction
-    count = len(PreparedDataset(folders["source"]))
-    target = {
-        "roots": str(folders["target"]),
-        "use": "weak",
-        "told": ["side"],  # as the network that is adapted sees it
-        "batch_size": BATCH,
-        "views": 2,
-        "phases": [
-            {
-                "epoch": 0,
-                "size": size,
-                "augmentation": {"smallest": fraction, "largest": fraction},
-                "second": {
-                    "rotation": 20.0,
-                    "smallest": 0.85 * fraction,
-                    "largest": 1.1 * fraction,
-                    "translation": 0.04,
-                    "photometric": _DIVERSE,
-                },
-            }
-        ],
-    }
-    source = {
-        "roots": str(folders["source"]),
-        "batch_size": BATCH,
-        "phases": [{"epoch": 0, "size": size, "difficulty": 0.5, "natural": True}],
-    }
     return {
         "seed_everything": seed,
         "start_from": str(folders["start"]),
@@ -197,8 +81,8 @@ def configuration(
         "data": {
             "class_path": "auxhand.data.module.HandDataModule",
             "init_args": {
-                "train": {SOURCE: source, TARGET: target},
-                "val_count": min(KNOWN, max(1, count // 5)),
+                "train": _streams(folders, bundle.input_size, bundle.fraction),
+                "val_count": min(KNOWN, max(1, len(PreparedDataset(folders["source"])) // 5)),
                 "batch_size": BATCH,
                 "images_per_epoch": 2 * BATCH * plan.steps,
                 "room_share": 0.4,
@@ -207,6 +91,33 @@ def configuration(
                 "sides": network.side is not None,
                 "seed": seed,
             },
+        },
+    }
+
+
+def _streams(folders: dict[str, Path], size: int, fraction: float) -> dict[str, Any]:
+    """Labelled hands as the shipped network saw them, and one's own with diversity augmentation."""
+    diverse = {
+        "rotation": 20.0,
+        "smallest": 0.85 * fraction,
+        "largest": 1.1 * fraction,
+        "translation": 0.04,
+        "photometric": _DIVERSE,
+    }
+    plain = {"smallest": fraction, "largest": fraction}
+    return {
+        SOURCE: {
+            "roots": str(folders["source"]),
+            "batch_size": BATCH,
+            "phases": [{"epoch": 0, "size": size, "difficulty": 0.5, "natural": True}],
+        },
+        TARGET: {
+            "roots": str(folders["target"]),
+            "use": "weak",
+            "told": ["side"],  # as the network that is adapted sees it
+            "batch_size": BATCH,
+            "views": 2,
+            "phases": [{"epoch": 0, "size": size, "augmentation": plain, "second": diverse}],
         },
     }
 

@@ -83,6 +83,7 @@ def run(args: Namespace) -> None:
         write_curve,
     )
     from auxhand.files import sweep
+    from auxhand.inference.bundle import bundle_folder, load_bundle
     from auxhand.inference.estimator import HandPoseEstimator
 
     started = time.monotonic()
@@ -90,7 +91,7 @@ def run(args: Namespace) -> None:
     metrics = protocol.metrics()
     published = _published(args.curves)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    bundle = HandPoseEstimator.load(args.model, device).bundle
+    bundle = HandPoseEstimator(load_bundle(bundle_folder(args.model)), device).bundle
     data = PreparedDataset(args.data)
     if wrong := problems_of_rows(data):
         print("\n".join(f"  {line}" for line in wrong), file=sys.stderr)

@@ -47,12 +47,13 @@ def run(args: Namespace) -> None:
             changes.
         OSError: the file cannot be written.
     """
-    from auxhand.inference.bundle import bundle_folder, load_bundle
+    from auxhand.inference.bundle import bundle_folder, load_bundle, onnx_of
     from auxhand.inference.export import TOLERANCE, export
 
-    bundle = load_bundle(bundle_folder(args.model))
+    folder = bundle_folder(args.model)
+    bundle = load_bundle(folder)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    worst = export(bundle, args.format, args.out, args.batch)
+    worst = export(bundle, args.format, args.out, args.batch, onnx_of(folder))
     count = "any number of" if args.batch is None else args.batch
     print(
         f"{args.out}: {count} pictures of {bundle.input_size} x {bundle.input_size}; differs from "

@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
@@ -27,6 +29,7 @@ from auxhand.data.crops import CropBy, CropRule, View
 from auxhand.files import sweep, writing_folder
 from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.inference.placement import with_pixels
+from auxhand.inference.runtime import has_onnx_runtime
 from auxhand.models.spec import Bounded, build, specification
 from auxhand.sample import HandBatch, HandPose
 
@@ -69,18 +72,34 @@ class Bundle:
     """A network ready for use.
 
     Attributes:
-        network: in evaluation mode, on the CPU; image (B, 3, S, S) -> HandPose.
+        source: the network, or where it is stored.
         input_size: S, side of its input in pixels.
         crop: how its crops are made.
         presence_threshold: presence from which a crop counts as a hand.
         metadata: where the network comes from: command, commit, images seen, metrics.
     """
 
-    network: nn.Module
+    source: nn.Module | _Stored
     input_size: int
     crop: CropRule = field(default_factory=CropRule)
     presence_threshold: float = 0.5
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """In evaluation mode, on the CPU; image (B, 3, S, S) -> HandPose.
+
+        Raises:
+            ValueError: a stored one that cannot be read (`load_bundle`).
+        """
+        return self.source.read() if isinstance(self.source, _Stored) else self.source
+
+    @property
+    def network_class(self) -> str:
+        """Name of the network's class, for which the network is not read."""
+        if isinstance(self.source, _Stored):
+            return self.source.network_class
+        return type(self.source).__name__
 
     @property
     def fraction(self) -> float:
@@ -185,6 +204,12 @@ def bundle_folder(model: str | PathLike[str] = DEFAULT) -> Path:
     return folder
 
 
+def onnx_of(folder: Path) -> Path | None:
+    """The ONNX file of a bundle's folder, where there is one and ONNX Runtime to run it."""
+    file = folder / ONNX
+    return file if has_onnx_runtime() and file.is_file() else None
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle.
 
@@ -194,6 +219,18 @@ def load_bundle(folder: Path) -> Bundle:
             from `auxhand.models`, weights that do not fit it, that are those of another bundle, or
             that are not finite.
     """
+    bundle = open_bundle(folder)
+    _ = bundle.network
+    return bundle
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """A bundle whose network is read when it is first asked for, which it need not be where its
+    ONNX file is run: that saves a second.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_bundle`; of the network's own nothing is known yet.
+    """
     folder = Path(folder)
     for name in (DESCRIPTION, WEIGHTS):
         if not (folder / name).is_file():
@@ -201,30 +238,54 @@ def load_bundle(folder: Path) -> Bundle:
                 f"no bundle at {folder}: {name} is missing (`auxhand train` writes one, as "
                 "the folder `bundle` of its run)"
             )
-    try:
+    with _plain_errors(folder):
         description = json.loads((folder / DESCRIPTION).read_text())
         _check_format(description)
-        shapes = _shapes(folder / WEIGHTS)
-        with Bounded(sum(map(math.prod, shapes.values())) + _BESIDE):
-            bundle = _parse(description)
-        expected = {name: tuple(t.shape) for name, t in bundle.network.state_dict().items()}
-        if problem := _mismatch(expected, shapes):
-            raise ValueError(f"{WEIGHTS} does not fit the network: {problem}")
+        return _parse(folder, description)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A bundle's network on disk."""
+
+    folder: Path
+    description: Mapping[str, Any]
+
+    @property
+    def network_class(self) -> str:
+        """Without its module."""
+        return str(self.description["network"].get("class")).rpartition(".")[2]
+
+    def read(self) -> nn.Module:
+        """Build the network and load its weights; see `load_bundle`."""
+        file = self.folder / WEIGHTS
+        with _plain_errors(self.folder):
+            shapes = _shapes(file)
+            with Bounded(sum(map(math.prod, shapes.values())) + _BESIDE):
+                network = build(self.description["network"])
+            expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
+            if problem := _mismatch(expected, shapes):
+                raise ValueError(f"{WEIGHTS} does not fit the network: {problem}")
+        weights = load_file(file)
+        written = self.description.get("weights", {}).get("sha256")
+        if written and written != hashlib.sha256(file.read_bytes()).hexdigest():
+            raise ValueError(f"{file} is not the file that {DESCRIPTION} was written with")
+        if broken := _not_finite(weights):
+            raise ValueError(f"{file}: {broken} is not finite; train the model again")
+        network.load_state_dict(weights)
+        return network.eval().requires_grad_(False)
+
+
+@contextmanager
+def _plain_errors(folder: Path) -> Iterator[None]:
+    """Name the description of a network that cannot be: its constructor fails in any way."""
+    try:
+        yield
     except OSError:
         raise
-    # A specification may ask for a network that cannot be: its constructor fails in any way.
     except Exception as error:
         what = " ".join(str(error).split())[:300] or type(error).__name__
         raise ValueError(f"{folder / DESCRIPTION}: {what}") from error
-    weights = load_file(folder / WEIGHTS)
-    written = description.get("weights", {}).get("sha256")
-    if written and written != hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest():
-        raise ValueError(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} was written with")
-    if broken := _not_finite(weights):
-        raise ValueError(f"{folder / WEIGHTS}: {broken} is not finite; train the model again")
-    bundle.network.load_state_dict(weights)
-    bundle.network.eval().requires_grad_(False)
-    return bundle
 
 
 def _shapes(file: Path) -> dict[str, tuple[int, ...]]:
@@ -270,12 +331,13 @@ def _check_format(description: Any) -> None:
         raise ValueError("the network's joints are not AuxHand's 21 in their order")
 
 
-def _parse(description: Any) -> Bundle:
+def _parse(folder: Path, description: Any) -> Bundle:
     input_size = _entry(description, "input_size", int)
     if not 1 <= input_size <= LARGEST_INPUT:
         raise ValueError(f"input_size {input_size} must lie between 1 and {LARGEST_INPUT} pixels")
+    _entry(description, "network", dict)
     return Bundle(
-        build(_entry(description, "network", dict)),
+        _Stored(folder, description),
         input_size,
         _crop(description),
         _share(description, "presence_threshold"),

@@ -19,17 +19,18 @@ from auxhand.hand.surface import HandSurface
 from auxhand.inference.bundle import (
     DEFAULT,
     FINDER,
-    ONNX,
     Bundle,
     bundle_folder,
-    load_bundle,
+    onnx_of,
+    open_bundle,
     shipped,
 )
 from auxhand.inference.finder import Finder, FoundHand
 from auxhand.inference.looks import LOOKS, Look, Reading, Request, decide, median_of
 from auxhand.inference.prediction import FLESH, Prediction, prediction_from
-from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
+from auxhand.inference.runtime import run_with_onnx, run_with_torch
 from auxhand.inference.scene import Box, Scene, Side, Square, square_around
+from auxhand.models.detections import DETECTOR
 from auxhand.sample import LEFT, RIGHT, HandPose
 
 CHUNK = 32
@@ -90,16 +91,16 @@ class HandPoseEstimator:
     ) -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError("no CUDA device is available here; use the device cpu")
-        from auxhand.models.detector import HandDetector  # which takes seconds to import
-
-        if isinstance(bundle.network, HandDetector):
+        if bundle.network_class == DETECTOR:
             raise ValueError("this model finds hands; a pose needs one that predicts joints")
         self.bundle = bundle
         self.finder = finder
         self.guide = guide
         self.device = torch.device(device)
-        network = bundle.network.to(device).eval()
-        self._run = run_with_torch(network, device) if onnx is None else run_with_onnx(onnx)
+        if onnx is None:
+            self._run = run_with_torch(bundle.network.eval(), device)
+        else:
+            self._run = run_with_onnx(onnx)
         hand = HandSurface("right").rest_joints.double()
         self.hand_size = float(reference_length(hand))
         self._proportions = bone_lengths(hand) / self.hand_size
@@ -117,10 +118,9 @@ class HandPoseEstimator:
             ValueError: a bundle that cannot be read (`load_bundle`), or no such device.
         """
         folder, seeing = bundle_folder(model), shipped(FINDER)
-        bundle = load_bundle(folder)
-        fast = device == "cpu" and has_onnx_runtime() and (folder / ONNX).is_file()
+        onnx = onnx_of(folder) if device == "cpu" else None
+        bundle = open_bundle(folder)
         finder = Finder.load(seeing) if seeing.is_dir() else None
-        onnx = folder / ONNX if fast else None
         estimator = HandPoseEstimator(bundle, device, finder, onnx=onnx)
         if model != DEFAULT and shipped(DEFAULT).is_dir() and not estimator.tells_sides_apart:
             estimator.guide = HandPoseEstimator.load(DEFAULT, device)

@@ -55,7 +55,13 @@ _OUTPUTS: Final = {
 """What each output of an estimator is."""
 
 
-def export(bundle: Bundle, format: Format, file: Path, batch: int | None = None) -> float:
+def export(
+    bundle: Bundle,
+    format: Format,
+    file: Path,
+    batch: int | None = None,
+    beside: Path | None = None,
+) -> float:
     """Write a bundle's network, with what must be known to use it, and compare it with PyTorch.
 
     The file appears when it is complete and has passed. Its input `image` is RGB in [0, 1]; the
@@ -66,6 +72,8 @@ def export(bundle: Bundle, format: Format, file: Path, batch: int | None = None)
         format: "onnx" (opset `OPSET`), or "openvino", which is made from it, in single precision.
         file: where; it ends as `SUFFIX` says.
         batch: how many pictures it takes at a time; None: any number.
+        beside: the ONNX file that the bundle has already, for any number of pictures: to make one
+            takes ten seconds and more.
 
     Returns:
         the largest difference from PyTorch, relative to an output's largest value or one.
@@ -86,11 +94,11 @@ def export(bundle: Bundle, format: Format, file: Path, batch: int | None = None)
     told = description(bundle)
     if format == "onnx":
         with writing(file) as unfinished:
-            write_onnx(network, size, unfinished, batch, told)
+            _write_onnx(network, size, unfinished, batch, told, beside)
             return _compare(network, run_with_onnx(unfinished), size, batch)
     with TemporaryDirectory() as folder:
         onnx = Path(folder) / "network.onnx"
-        write_onnx(network, size, onnx, batch, told)
+        _write_onnx(network, size, onnx, batch, told, beside)
         return _write_openvino(network, onnx, file, size, batch, told)
 
 
@@ -110,6 +118,25 @@ def description(bundle: Bundle) -> dict[str, str]:
         "presence_threshold": str(bundle.presence_threshold),
         "opset": str(OPSET),
     }
+
+
+def _write_onnx(
+    network: nn.Module,
+    size: int,
+    file: Path,
+    batch: int | None,
+    told: dict[str, str],
+    beside: Path | None,
+) -> None:
+    """Write the network's ONNX file, or a copy of the one that is there; see `export`."""
+    if batch is not None or beside is None:
+        write_onnx(network, size, file, batch, told)
+        return
+    import onnx
+
+    model = onnx.load(beside)
+    onnx.helper.set_model_props(model, told)
+    onnx.save(model, file)
 
 
 def _compare(network: nn.Module, run: Run, size: int, batch: int | None) -> float:

@@ -12,8 +12,9 @@ import torch
 from torchvision.ops import nms
 
 from auxhand.data.letterbox import letterbox
-from auxhand.inference.bundle import ONNX, Bundle, load_bundle
-from auxhand.inference.runtime import has_onnx_runtime, run_with_onnx, run_with_torch
+from auxhand.inference.bundle import Bundle, onnx_of, open_bundle
+from auxhand.inference.runtime import run_with_onnx, run_with_torch
+from auxhand.models.detections import DETECTOR, DetectionMaps, decode
 
 Array = npt.NDArray[Any]
 
@@ -53,10 +54,8 @@ class Finder:
     """
 
     def __init__(self, bundle: Bundle, onnx: Path | None = None) -> None:
-        from auxhand.models.detector import HandDetector  # which takes seconds to import
-
-        if not isinstance(bundle.network, HandDetector):
-            raise ValueError(f"{type(bundle.network).__name__} finds no hands: it is no detector")
+        if bundle.network_class != DETECTOR:
+            raise ValueError(f"{bundle.network_class} finds no hands: it is no detector")
         self.size = bundle.input_size
         self.threshold = bundle.presence_threshold
         self._run = run_with_torch(bundle.network.eval()) if onnx is None else run_with_onnx(onnx)
@@ -69,9 +68,8 @@ class Finder:
             FileNotFoundError: no bundle there.
             ValueError: a bundle that cannot be read, or one of another network.
         """
-        onnx = Path(folder) / ONNX
-        usable = has_onnx_runtime() and onnx.is_file()
-        return Finder(load_bundle(Path(folder)), onnx if usable else None)
+        folder = Path(folder)
+        return Finder(open_bundle(folder), onnx_of(folder))
 
     def find(
         self, image: Array, threshold: float | None = None, count: int | None = 1
@@ -100,8 +98,6 @@ class Finder:
         return found
 
     def _look(self, image: Array, margin: float, threshold: float) -> list[FoundHand]:
-        from auxhand.models.detector import DetectionMaps, decode
-
         square, place = letterbox(image, self.size, margin)
         picture = square.transpose(2, 0, 1)[None].astype(np.float32) * np.float32(1 / 255)
         maps = {name: torch.from_numpy(value) for name, value in self._run(picture).items()}

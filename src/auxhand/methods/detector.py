@@ -13,7 +13,8 @@ from auxhand.data.augment import Contents
 from auxhand.data.scenes import SceneBatch
 from auxhand.detection_metrics import match, missed_share, threshold_at
 from auxhand.losses.detection import box_loss, cell_targets, centre_focal_loss, side_map_loss
-from auxhand.models.detector import STRIDE, DetectionMaps, HandDetector, decode
+from auxhand.models.detections import STRIDE, DetectionMaps, decode
+from auxhand.models.detector import HandDetector
 from auxhand.optim import Schedule, adam
 
 FALSE_SHARE = 0.02

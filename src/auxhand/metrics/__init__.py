@@ -7,6 +7,11 @@ pixels. Their states are sums and counts, so splitting the poses over batches or
 NaN.
 """
 
+from auxhand.imports import without_dynamo
+
+with without_dynamo():
+    import torchmetrics  # noqa: F401
+
 from auxhand.metrics.distance import AlignBy, align, auc, distances, epe, pck, pck_curve
 from auxhand.metrics.lifting import Lifted, lift_pose
 from auxhand.metrics.running import AUC, EPE, PCK, PCKCurve, Spread, ValidationMetrics

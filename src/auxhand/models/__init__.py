@@ -3,4 +3,4 @@
 from auxhand.imports import without_dynamo
 
 with without_dynamo():
-    import timm  # noqa: F401
+    import torchvision  # noqa: F401

@@ -12,16 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import timm
 import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from auxhand.imports import without_dynamo
+from auxhand.models.spec import recorded
+
+with without_dynamo():
+    import timm
+import timm
 from huggingface_hub import constants as hub_settings
 from huggingface_hub import get_session
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import FeatureInfo, load_state_dict
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
-
-from auxhand.models.spec import recorded
 
 STRIDES = (4, 8, 16, 32)
 _PROBE_SECONDS = 5.0
