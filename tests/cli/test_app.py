@@ -189,8 +189,10 @@ def test_in_a_browser(chromium, tmp_path, monkeypatch):
         page.get_by_text("index_tip").first.wait_for()
         page.locator("canvas").wait_for()
         overlay = page.locator("img[src*=seven_overlay]")
-        assert overlay.evaluate("image => image.naturalWidth") == Image.open(PHOTO).width
-        assert page.get_by_text("seven_3d").is_visible()
+        # The page may show the picture before it is loaded.
+        loaded = "image => image.decode().then(() => image.naturalWidth)"
+        assert overlay.evaluate(loaded) == Image.open(PHOTO).width
+        page.get_by_text("seven_3d").wait_for()
         _upload(page, clip)
         page.get_by_text("of 4 frames show a hand").wait_for()
         film = page.locator("video[src*=clip_overlay]")
@@ -201,7 +203,7 @@ def test_in_a_browser(chromium, tmp_path, monkeypatch):
         message.wait_for()
         assert "not a JPEG, PNG, WebP, GIF or HEIC image" in message.inner_text()
         page.get_by_text("Not answered.").wait_for()
-        assert not film.is_visible()
+        film.wait_for(state="hidden")
     assert {place.host for place in asked if place.scheme.startswith("http")} == {"127.0.0.1"}
 
 

@@ -224,9 +224,9 @@ def test_a_hundred_photos_load_the_model_once(bundle, tmp_path, monkeypatch, cap
     for i in range(100):
         image.save(tmp_path / f"{i:03}.png")
     loads = []
-    load = estimator.load_bundle
+    load = estimator.open_bundle
     monkeypatch.setattr(
-        estimator, "load_bundle", lambda folder: loads.append(folder) or load(folder)
+        estimator, "open_bundle", lambda folder: loads.append(folder) or load(folder)
     )
     monkeypatch.setattr(photo, "write_results", lambda *arguments: None)
     assert auxhand(tmp_path / "*.png", "--out", tmp_path / "out", "--model", bundle,
