@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
 """Photos whose joints a model told itself, for training without a label of a person.
 
-    python tools/label_photos.py ../shared/realdata/photos-pool data/labelled-photos --model default
+    python tools/label_photos.py ../shared/realdata data/labelled-photos --model default
 
 A model looks at each hand several times (`inference.looks.LOOKS`), as at a right and as at a left
 one. The median of its looks is the label (Radosavovic et al., "Data Distillation", 2018) of the
 joints on which the looks agree. Hands on which they do not agree, or whose side is unsure, are left
 out. The labels are 2D.
 
-Taken are rows 0, 4, 8, ... of `everyday/` and `letters/`, and of `boxes/` all that is not of the
-sources of `everyday/`, without every fifth: what is left out is for development and reports. Boxes
-say where to look; nothing else of the pool is read.
+Taken are rows 0, 4, 6, 8, 12, 14, ... of `photos-pool/everyday/` and `photos-pool/letters/`, whose
+boxes say where to look, and the photos of `finger-counting/photos/Set1/` that show a finger and are
+not among `finger-counting/silhouettes/`, where the finder looks. Rows 2, 10, 18, ... are left for
+development, odd ones for reports. Nothing else is read.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import cv2
 import torch
-from finder_photos import REPORTED, rows
+from finder_photos import rows
 from tqdm import tqdm
 
 from auxhand.adaptation.crops import SURE
@@ -37,30 +37,32 @@ from auxhand.geometry.warp import warp
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.prediction import Prediction
 
-EVERY = 4
-SMALLEST = 28
-"""Pixels of the shorter side of a box: smaller hands show no joints."""
+PERIOD, TAKEN = 8, (0, 4, 6)
+"""Of each so many rows, those that are learnt from."""
+
+SHIPPED = {"five_17.jpg", "four_38.jpg"}
+"""Photos that come with the package: shown as examples, so not learnt from."""
 
 JOINT, HAND, FEWEST = 0.06, 0.09, 8
 """Largest spread of a joint that is labelled, and of a hand's mean joint; fewest such joints."""
 
 
 class Hand(NamedTuple):
-    """A hand to be labelled: in which photo, where, and of which folder of the pool."""
+    """A hand to be labelled: in which photo, where (None: to be found), and of which folder."""
 
     file: Path
-    box: tuple[float, float, float, float]
+    box: tuple[float, float, float, float] | None
     kind: str
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pool", type=Path, help="folder with everyday/, letters/ and boxes/")
+    parser.add_argument("photos", type=Path, help="folder with photos-pool/ and finger-counting/")
     parser.add_argument("out", type=Path, help="folder of the prepared dataset that is written")
     parser.add_argument("--model", default="default", help="the bundle that labels")
     options = parser.parse_args()
     counts: Counter[str] = Counter()
-    labelled = list(label(hands(options.pool), options.model, counts))
+    labelled = list(label(hands(options.photos), options.model, counts))
     maker = {"maker": "tools/label_photos.py", "model": options.model}
     claim(options.out, {"count": len(labelled), **maker})
     write_shard(shard_path(options.out, 0), labelled)
@@ -68,27 +70,25 @@ def main() -> None:
         print(f"{name}: {count}")
 
 
-def hands(pool: Path) -> list[Hand]:
-    """The hands of the pool that may be learnt from."""
+def hands(photos: Path) -> list[Hand]:
+    """The hands that may be learnt from."""
     found = [
-        Hand(pool / kind / row["file"], _box([float(row[k]) for k in "xywh"]), kind)
+        Hand(photos / "photos-pool" / kind / row["file"], _box(row), kind)
         for kind in ("everyday", "letters")
-        for row in rows(pool / kind)[::EVERY]
+        for number, row in enumerate(rows(photos / "photos-pool" / kind))
+        if number % PERIOD in TAKEN
     ]
-    photos = json.loads((pool / "boxes" / "boxes.json").read_text(encoding="utf-8"))
-    reported = {row["source"] for row in rows(pool / "everyday")}
-    for number, (name, photo) in enumerate(photos.items()):
-        if number % REPORTED != REPORTED - 1 and photo["source"] not in reported:
-            kind = name.split("_")[0]
-            # The pool counts from the photo's corner, not from the centre of its first pixel.
-            boxes = [_box([x - 0.5, y - 0.5, w, h]) for x, y, w, h in photo["boxes"]]
-            found += [Hand(pool / "boxes" / name, box, kind) for box in boxes]
-    return [hand for hand in found if min(hand.box[2:]) >= SMALLEST]
+    counting = photos / "finger-counting"
+    reported = {path.name for path in (counting / "silhouettes").glob("*.jpg")} | SHIPPED
+    return found + [
+        Hand(path, None, "finger-counting")
+        for path in sorted((counting / "photos" / "Set1").glob("[1-5]/*.jpg"))
+        if path.name not in reported
+    ]
 
 
-def _box(numbers: Sequence[float]) -> tuple[float, float, float, float]:
-    x, y, width, height = numbers
-    return x, y, width, height
+def _box(row: dict[str, str]) -> tuple[float, float, float, float]:
+    return float(row["x"]), float(row["y"]), float(row["w"]), float(row["h"])
 
 
 def label(found: Sequence[Hand], model: str, counts: Counter[str]) -> Iterator[Record]:
@@ -97,8 +97,8 @@ def label(found: Sequence[Hand], model: str, counts: Counter[str]) -> Iterator[R
     for hand in tqdm(found, unit="hand"):
         image = load_photo(hand.file).pixels
         told = estimator.predict(image, hand.box)
-        assert told is not None
-        if (fault := doubtful(told)) is not None:
+        fault = "not found" if told is None else doubtful(told)
+        if told is None or fault is not None:
             counts[f"{hand.kind}, {fault}"] += 1
             continue
         assert told.joints_uv is not None

@@ -1,7 +1,6 @@
 """Which hands `tools/label_photos.py` labels, and of which joints."""
 
 import csv
-import json
 
 import label_photos
 import numpy as np
@@ -13,37 +12,31 @@ from auxhand.data.store import PreparedDataset
 
 
 @pytest.fixture
-def pool(tmp_path):
-    """12 rows each of everyday and letters; 20 photos with two boxes, 5 of the first's sources."""
+def photos(tmp_path):
+    """20 rows each of everyday and letters; photos of two fingers, of which one has a silhouette,
+    one is shipped, and one shows no finger."""
     for folder in ("everyday", "letters"):
-        (tmp_path / folder).mkdir()
-        with (tmp_path / folder / "index.csv").open("w", newline="") as file:
+        (tmp_path / "photos-pool" / folder).mkdir(parents=True)
+        with (tmp_path / "photos-pool" / folder / "index.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["file", "source", "x", "y", "w", "h"])
-            writer.writerows([f"{i:05d}.jpg", f"{folder}{i}", 1, 2, 30, 40] for i in range(12))
-    (tmp_path / "boxes").mkdir()
-    photos = {
-        f"palms_{i:04d}.jpg": {
-            "source": f"everyday{i}" if i < 5 else f"other{i}",
-            "boxes": [[1, 2, 30, 40], [1, 2, 20, 40]],
-        }
-        for i in range(20)
-    }
-    (tmp_path / "boxes" / "boxes.json").write_text(json.dumps(photos))
+            writer.writerows([f"{i:05d}.jpg", "", 1, 2, 30, i] for i in range(20))
+    counting = tmp_path / "finger-counting"
+    for path in ("0/zero_1", "2/two_1", "2/two_2", "4/four_38"):
+        (counting / "photos" / "Set1" / path).parent.mkdir(parents=True, exist_ok=True)
+        (counting / "photos" / "Set1" / f"{path}.jpg").touch()
+    (counting / "silhouettes").mkdir()
+    (counting / "silhouettes" / "two_2.jpg").touch()
     return tmp_path
 
 
-def test_hands_for_development_and_reports_are_left_out(pool):
-    found = label_photos.hands(pool)
-    rows = {
-        kind: [int(hand.file.stem) for hand in found if hand.kind == kind]
-        for kind in ("everyday", "letters")
-    }
-    assert rows == {"everyday": [0, 4, 8], "letters": [0, 4, 8]}
-    palms = [hand for hand in found if hand.kind == "palms"]
-    numbers = [int(hand.file.stem.split("_")[1]) for hand in palms]
-    assert numbers == [i for i in range(5, 20) if i % 5 != 4]
-    assert {hand.box for hand in palms} == {(0.5, 1.5, 30, 40)}  # the other box is too narrow
+def test_hands_for_development_and_reports_are_left_out(photos):
+    found = label_photos.hands(photos)
+    for kind in ("everyday", "letters"):
+        boxes = {int(hand.file.stem): hand.box for hand in found if hand.kind == kind}
+        assert boxes == {i: (1, 2, 30, i) for i in (0, 4, 6, 8, 12, 14, 16)}
+    (counted,) = [hand for hand in found if hand.kind == "finger-counting"]
+    assert (counted.file.name, counted.box) == ("two_1.jpg", None)
 
 
 class Told:
@@ -73,10 +66,10 @@ def test_a_hand_is_labelled_where_its_looks_agree(told, fault):
 
 
 def test_rows_have_the_joints_that_the_looks_agree_on(tmp_path, monkeypatch, capsys):
-    answers = [Told([0.1, 0.1]), Told([], sure=0.5), Told([])]
-    for i in range(3):
+    answers = [Told([0.1, 0.1]), Told([], sure=0.5), None, Told([])]
+    for i in range(4):
         Image.new("RGB", (100, 80), (90, 60, 50)).save(tmp_path / f"{i}.png")
-    found = [Hand(tmp_path / f"{i}.png", (20, 20, 50, 50), "palms") for i in range(3)]
+    found = [Hand(tmp_path / f"{i}.png", (20, 20, 50, 50), "letters") for i in range(4)]
 
     class Estimator:
         def __init__(self):
@@ -87,16 +80,21 @@ def test_rows_have_the_joints_that_the_looks_agree_on(tmp_path, monkeypatch, cap
             return next(self.left)
 
     monkeypatch.setattr(label_photos.HandPoseEstimator, "load", lambda model: Estimator())
-    monkeypatch.setattr(label_photos, "hands", lambda pool: found)
+    monkeypatch.setattr(label_photos, "hands", lambda photos: found)
     out = tmp_path / "out"
     monkeypatch.setattr("sys.argv", ["label_photos.py", str(tmp_path), str(out)])
     label_photos.main()
-    assert "palms, labelled: 2" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    assert {
+        "letters, labelled: 2",
+        "letters, not found: 1",
+        "letters, of an unsure side: 1",
+    } <= set(said)
     dataset = PreparedDataset(out)
     samples = [dataset.stored(i).sample for i in range(len(dataset))]
     assert [int(sample.joint_valid.sum()) for sample in samples] == [19, 21]
     assert {sample.side for sample in samples} == {"left"}
-    for sample, told in zip(samples, (answers[0], answers[2]), strict=True):
+    for sample, told in zip(samples, (answers[0], answers[3]), strict=True):
         uv = np.asarray(sample.joints_uv, np.float64)
         # a square about the hand: moved and scaled alike along both axes
         scale = np.ptp(uv, axis=0) / np.ptp(told.joints_uv, axis=0)
