@@ -199,16 +199,16 @@ OTHER_DATA = (
     "dual_modality_pretrain",
     "comparators",
 )
-FINISH = FOLDER / "default_finish.yaml"
-LAPTOP = sorted(path for path in FOLDER.rglob("*.yaml") if path.stem not in OTHER_DATA)
-LAPTOP.remove(FINISH)
+DEFAULT, FINISH, PHOTOS = (FOLDER / f"default{end}.yaml" for end in ("", "_finish", "_photos"))
+OTHERS = {FINISH, PHOTOS, *(FOLDER / f"{name}.yaml" for name in OTHER_DATA)}
+LAPTOP = sorted(set(FOLDER.rglob("*.yaml")) - OTHERS)
 """All that learn from one folder of crops; the finder learns from whole photos, SemiHand, the
 dual-modality network and its comparators from several streams (see the end of this file)."""
 
 
 @pytest.mark.parametrize(
     "configs",
-    [*([path] for path in LAPTOP), [FOLDER / "default.yaml", FINISH]],
+    [*([path] for path in LAPTOP), [DEFAULT, FINISH], [DEFAULT, FINISH, PHOTOS]],
     ids=lambda paths: paths[-1].stem,
 )
 def test_every_laptop_configuration_trains(configs, tmp_path, hand_dataset):
@@ -228,6 +228,11 @@ def test_every_laptop_configuration_trains(configs, tmp_path, hand_dataset):
         options["model.init_args.network.init_args.body.init_args.pretrained"] = False
     if FINISH in configs:  # nor the run that it goes on from
         options["start_from"] = "null"
+    if PHOTOS in configs:
+        del options["data.init_args.train"]
+        for name in ("labelled", "photos"):
+            options[f"data.init_args.train.{name}.roots"] = hand_dataset
+            options[f"data.init_args.train.{name}.batch_size"] = 1
     words = [f"{name}={value}" for name, value in options.items()]
     assert main(["train", *map(str, configs), "--set", *words]) == 0
     load_bundle(tmp_path / "bundle")
