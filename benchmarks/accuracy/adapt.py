@@ -22,6 +22,7 @@ reference's box and side given (of silhouettes: the true box):
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import xml.etree.ElementTree as ET
 from collections import defaultdict
@@ -199,6 +200,8 @@ def main() -> None:
         )
         before = judge(HandPoseEstimator.load(options.model), tests, f"{work.name} before")
         add(work, f"{work.name} before", {**before.metrics, "minutes": 0.0})
+        if options.force:  # else `adapt` says again what it has found
+            shutil.rmtree(work.folder, ignore_errors=True)
         images = tuple(str(path) for path in learnt)
         settings = Settings(images, options.model, minutes=options.minutes, seed=work.seed)
         outcome = adapt(settings, work.folder)

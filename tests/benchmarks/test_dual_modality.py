@@ -1,5 +1,6 @@
 """Tables 7.1 and 7.2, and the cost of the test path: what their scripts train, count and write."""
 
+import frame
 import pytest
 from scripts import call, load, rows
 
@@ -61,6 +62,33 @@ def test_what_is_compared_has_one_budget_and_one_start(
     assert by_row["+Ll"][2]["model.init_args.objective.distillation"] == "0"
     assert by_row["RegDA"][2]["model.class_path"] == "auxhand.methods.comparators.RegDA"
     assert by_row["SemiHand"][2][f"{table.BODY}.init_args.backbone"] == "resnet18"
+
+
+def test_a_miniature_of_the_tables(monkeypatch, hand_dataset, tmp_path):
+    """Rows of every kind are trained in one step each, and measured."""
+    for name in ("source", "target", "target-val"):
+        (tmp_path / name).symlink_to(hand_dataset)
+    network = "model.init_args.network.init_args"
+
+    def train(config, folder, seed, settings=(), restart=False):
+        dual, alone = config.stem.startswith("dual"), config.stem == "dual_modality_pretrain"
+        within = network if dual else table.BODY + ".init_args"
+        tiny = [f"{within}.backbone=test_resnet", f"{within}.width=8", "trainer.max_epochs=1"]
+        streams = ("source",) if alone else ("source", "target")
+        tiny += [f"data.init_args.train.{stream}.batch_size=2" for stream in streams]
+        tiny += ["data.init_args.images_per_epoch=4", "data.init_args.val_count=2"]
+        tiny += ["trainer.enable_progress_bar=false"]
+        return frame.train(config, folder, seed, [*settings, *tiny], restart)
+
+    monkeypatch.setattr(table, "train", train)
+    names = ("+Lf", "SemiHand", "RegDA")
+    found = run(monkeypatch, hand_dataset, tmp_path, *names)
+    assert list(found) == [*names]
+    for row in found.values():
+        assert row["metrics"]["epe_mm"][0] > 0
+        assert {"pa_epe_mm", "auc_20_50", "pck_05"} <= {*row["metrics"]}
+    folders = {path.name for path in (tmp_path / "runs").iterdir()}
+    assert folders == {"w_SG_0", "none_0", "Lf_0", "SemiHand_0", "RegDA_0"}
 
 
 def test_the_test_path_costs_what_a_plain_network_does(monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 from functools import partial
 
 import dvae
+import frame
 import pytest
 import torch
 import yaml
@@ -30,7 +31,7 @@ def bundle(variant):
 def data(tmp_path_factory, hand_row):
     """A folder of all four sets, in which samples 2 i and 2 i + 1 stand for one content."""
     root = tmp_path_factory.mktemp("domains")
-    made = [hand_row(i, 64, "right", rgba=False) for i in range(6)]
+    made = [{**hand_row(i, 64, "right", rgba=False), "content": f"{i // 2}"} for i in range(6)]
     write_shard(shard_path(root, 0), made)
     write_description(root, len(made))
     for name in ("source", "source-test", "groups", "groups-test"):
@@ -140,3 +141,27 @@ def test_images_of_a_network_are_measured(data, variant):
         torch.testing.assert_close(made.pose, alone - alone[:, 9:10])
     assert (made.asked != made.own_pose).any()
     assert (made.asked != made.other_content).any()
+
+
+def test_a_miniature_of_the_table(monkeypatch, data, tmp_path):
+    """Both stages of poses and of images are trained in one step each, and measured."""
+
+    def train(config, folder, seed, settings=(), restart=False):
+        tiny = ["model.init_args.networks.backbone=test_resnet", "trainer.max_epochs=1"]
+        tiny += ["data.init_args.images_per_epoch=4", "data.init_args.val_count=2"]
+        tiny += ["data.init_args.batch_size=2", "trainer.enable_progress_bar=false"]
+        return frame.train(config, folder, seed, [*settings, *tiny], restart)
+
+    monkeypatch.setattr(dvae, "train", train)
+    monkeypatch.setattr(dvae, "SAMPLES", 4)
+    names, out = ["dVAE weak 50%", "synthesis"], tmp_path / "dvae.json"
+    folders = ["--data", data, "--out", out, "--runs", tmp_path / "runs"]
+    call(monkeypatch, dvae, "--only", *names, *folders)
+    poses, images = (rows(out)[name]["metrics"] for name in names)
+    assert {"epe_mm", "canonical_epe_mm", "viewpoint_deg"} <= {*poses}
+    assert {"psnr_db", "ssim", "reader_epe_mm", "decoder_epe_mm", "content_moves"} <= {*images}
+    made = {path.name for path in (tmp_path / "runs").iterdir()}
+    assert made == {
+        *(f"{run}_0_{stage}" for run in ("dVAE_weak_50", "synthesis") for stage in dvae._STAGES),
+        "S1_R2P_0",
+    }

@@ -1,5 +1,7 @@
 """SemiHand on the streams it is made for: Eq. 6.1 in numbers, what it may not read, its labels."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -18,6 +20,7 @@ from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Latent25D
 from auxhand.models.pose_net import PoseNet
 from auxhand.monitor import noise
+from auxhand.sample import HandBatch, HandPose
 from auxhand.training import read_checkpoint
 
 UNIT = SIZE / 64
@@ -105,6 +108,38 @@ def test_the_whole_objective_has_finite_gradients(pair):
     gradients = [p.grad for p in method.parameters() if p.grad is not None]
     assert gradients
     assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("told", ["joints_uv", "mask"])
+def test_supervision_takes_what_is_labelled(pair, told):
+    """uv alone, or masks alone, beside whole labels; what is not told may be anything."""
+    _, source, _ = pair
+    method = semihand()
+    valid = {
+        name: torch.zeros_like(known) if "joints" in name or name == "mask" else known
+        for name, known in source.valid.items()
+    }
+    valid[told] = source.valid[told]
+    names = ("joints_uv", "joints_xyz", "mask")
+    nonsense = {n: torch.full_like(getattr(source, n), 1e4) for n in names if n != told}
+    weak = replace(source, valid=valid, **nonsense)
+    whole = method.network(source.image)
+    twice = HandPose(**{name: torch.cat([value, value]) for name, value in whole.items()})
+    # As the same hands twice, where they are labelled twice.
+    found = method.supervised([twice], HandBatch.join([source, weak]))
+    assert_close(found, method.supervised([whole], source))
+    found.backward()
+    assert all(p.grad.isfinite().all() for p in method.parameters() if p.grad is not None)
+    alone = method.supervised([whole], weak)
+    if told == "joints_uv":
+        known = source.joint_mask("joints_uv")
+        distance = (whole.uv - source.joints_uv).square().sum(-1) / UNIT**2
+        assert_close(alone, distance[known].mean())
+    else:
+        mask = torch.nn.functional.interpolate(
+            source.mask[:, None], whole.mask.shape[-2:], mode="area"
+        )[:, 0]
+        assert_close(alone, 100 * (whole.mask - mask).abs().mean())
 
 
 @torch.no_grad()

@@ -32,11 +32,10 @@ from auxhand.losses.consistency import (
     Detached,
     PoseAndMask,
     cross_modal_consistency,
-    joint_distance,
     pose_distance,
     view_consistency,
 )
-from auxhand.losses.pose import mask_loss, masked_mean
+from auxhand.losses.pose import coordinate_loss, mask_loss
 from auxhand.losses.pseudo_labels import confidence, corrected, renewed, typical_lengths
 from auxhand.losses.supervision import TERMS, labelled_joints, relative_pose
 from auxhand.methods.semihand.labels import Labels, PseudoLabels
@@ -212,15 +211,15 @@ class SemiHand(LightningModule):
 
     def supervised(self, stages: Iterable[HandPose], batch: HandBatch) -> Tensor:
         """L_sup = l(p, p_gt) + lambda_w |w - w_gt|_1 (Eq. 6.3), mean over the network's stages
-        (intermediate supervision) and over what is labelled."""
-        valid, d = labelled_joints(batch), relative_pose(batch)[0][..., 2]
-        unit, truth = batch.image.shape[-1] / OUTPUT_CELLS, (batch.joints_uv, d)
-        losses = []
+        (intermediate supervision); uv, d and mask are each a mean over what is labelled."""
+        in_image, (xyz, in_3d) = batch.joint_mask("joints_uv"), relative_pose(batch)
+        unit, losses = batch.image.shape[-1] / OUTPUT_CELLS, []
         for pose in stages:
             p = _pose_and_mask(pose)
-            distance = joint_distance((p.uv, p.d), truth, unit, self.objective.depth)
+            uv = coordinate_loss(p.uv / unit, batch.joints_uv / unit, in_image)
+            d = coordinate_loss(p.d[..., None], xyz[..., 2:], in_3d)
             mask = mask_loss(p.mask, batch.mask, batch.valid["mask"])
-            loss = masked_mean(distance, valid) + self.objective.mask * mask
+            loss = uv + self.objective.depth * d + self.objective.mask * mask
             for name in ("presence", "side"):
                 if weight := getattr(self.objective, name):
                     loss = loss + weight * TERMS[name](pose, batch)
