@@ -2,47 +2,26 @@
 
 import json
 
-import cv2
 import pytest
 import torch
 
 from auxhand.adaptation.adapt import Settings, adapt
 from auxhand.adaptation.hands import HANDS
-from auxhand.adaptation.plan import EPOCHS, VISITS, plan, suitable
+from auxhand.adaptation.plan import EPOCHS, PASSES, VISITS, plan, suitable
 from auxhand.cli.main import main
-from auxhand.data.columns import decode_image
 from auxhand.inference.bundle import load_bundle, save_bundle
-from auxhand.inference.finder import Finder, FoundHand
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Integral, Latent25D, Peak25D
 from auxhand.models.pose_net import PoseNet
 from auxhand.synth.config_file import load_config
 
-
-@pytest.fixture(autouse=True)
-def _seen(monkeypatch):
-    """A finder that takes the middle of every picture for a hand: pictures here are too small."""
-
-    def find(self, image, threshold=None, count=1):
-        height, width = image.shape[:2]
-        return [FoundHand((0.1 * width, 0.1 * height, 0.8 * width, 0.8 * height), 0.9, 0.5)]
-
-    monkeypatch.setattr(Finder, "find", find)
+pytestmark = pytest.mark.usefixtures("hands_everywhere")
 
 
 def tiny(side=False):
     torch.manual_seed(0)
     head = Peak25D() if side else Latent25D()
     return PoseNet(FeaturePyramid("test_resnet", width=8), head, side=side)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory, hand_row):
-    folder = tmp_path_factory.mktemp("photos")
-    for i in range(21):
-        pixels = decode_image(hand_row(100 + i, size=64)["image"])
-        cv2.imwrite(str(folder / f"{i:02d}.png"), pixels[..., ::-1])
-    return folder
 
 
 @pytest.fixture
@@ -122,7 +101,8 @@ def test_a_model_without_depth_is_refused():
 
 
 def test_a_plan_fits_the_time_and_the_crops(monkeypatch):
-    speed = {"32-true": (1.0, 0.01), "bf16-mixed": (2.0, 0.02)}
+    once = 1 / PASSES["semihand"]
+    speed = {"32-true": (once, 0.01), "bf16-mixed": (2 * once, 0.02)}
     monkeypatch.setattr("auxhand.adaptation.plan._speed", lambda n, s, kind: speed[kind])
     found = plan(tiny(), 64, crops=400, held=100, seconds=600)
     assert found.precision == "32-true"

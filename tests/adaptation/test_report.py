@@ -25,6 +25,7 @@ def test_the_page_shows_what_the_numbers_say(tmp_path):
     images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     epoch = {"inconsistency": 1.0, "registration_residual": 2.0, "spread": 3.0, "trusted": 0.5}
     told = {"pictures": {"kept": 40, "<other>": 2}, "crops": 31, "held_out": count}
+    told |= {"settings": {"method": "semihand", "start": None, "model": "<mine>"}}
     told |= {"minutes": 1.25, "epochs": [epoch | {"epoch": 7, "kept": True}]}
     before, after = measures(count, 4.0), measures(count, 3.5, registered=False)
     write(tmp_path, images, before, after, Verdict(True, ("yes: a < b",), 0.9), told)
@@ -39,6 +40,7 @@ def test_the_page_shows_what_the_numbers_say(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "better on your pictures and was kept" in page
     assert "yes: a &lt; b" in page
+    assert "By SemiHand (chapter 6) from &lt;mine&gt;." in page
     assert "40 kept, 2 &lt;other&gt;" in page
     assert "31 learnt from, 30 held out" in page
     assert "<td>7</td><td>1.00</td><td>2.00</td><td>3.00</td><td>0.50</td><td>yes</td>" in page
@@ -53,7 +55,10 @@ def test_the_page_shows_what_the_numbers_say(tmp_path):
 
 def test_a_model_that_is_not_better_is_said_so(tmp_path):
     told = {"pictures": {}, "crops": 1, "held_out": 1, "minutes": 0.0, "epochs": []}
+    told |= {"settings": {"method": "dual_modality", "start": "run", "model": "default"}}
     given = tmp_path, torch.zeros(1, 3, 32, 32), measures(1, 1.0), measures(1, 1.0)
     write(*given, Verdict(False, (), 1.0), told)
-    assert "the original weights were kept" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "the original weights were kept" in page
+    assert "By fine-tuning of the dual-modality network (chapter 7) from run." in page
     assert json.loads((tmp_path / "report.json").read_text())["better"] is False

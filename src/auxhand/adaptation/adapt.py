@@ -11,23 +11,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from auxhand.adaptation import report
 from auxhand.adaptation.crops import LEAST, find, images_of, split
 from auxhand.adaptation.judge import Verdict, decide, measure, template_of
 from auxhand.adaptation.pictures import Pictures, digest, files_of
-from auxhand.adaptation.plan import Plan, plan, suitable
+from auxhand.adaptation.plan import MethodName, Plan, plan, suitable
+from auxhand.adaptation.start import Start, of_bundle, of_run
 from auxhand.data.store import PreparedDataset
 from auxhand.evaluation.report import commit
 from auxhand.files import locked, writing
-from auxhand.inference.bundle import load_bundle, save_bundle
+from auxhand.inference.bundle import DEFAULT, Bundle, load_bundle, save_bundle
 from auxhand.inference.estimator import HandPoseEstimator
 
 if TYPE_CHECKING:
     from auxhand.adaptation.fit import KeepBest
 
 WORK, SETTINGS, PLAN = "work", "settings.json", "plan.json"
+
+START, BRANCHES = "start", "start.ckpt"
+"""Copies of what is adapted, in the work folder: the bundle, and of a run the weights of all
+branches."""
 
 RENDERING = 0.15
 """Share of the time that rendering hands may take."""
@@ -42,11 +48,17 @@ class Settings:
 
     Attributes:
         images: photos, videos, folders and patterns.
-        model: a bundle's folder, or "default".
+        model: a bundle's folder, or "default"; for SemiHand.
         synthetic: folder of a prepared dataset of labelled hands; None: hands are rendered.
         minutes: for all of it, on this machine.
         workers: processes that make the batches of either stream.
         seed: of all randomness.
+        method: "semihand", or "dual_modality", which takes a network with a depth branch.
+        start: for the latter, the folder or a checkpoint of a run of
+            `auxhand.methods.dual_modality`.
+
+    Raises:
+        ValueError: a method without what it starts from, or with what another one starts from.
     """
 
     images: tuple[str, ...]
@@ -55,6 +67,21 @@ class Settings:
     minutes: float = 18.0
     workers: int = 1
     seed: int = 0
+    method: MethodName = "semihand"
+    start: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.method == "semihand" and self.start is not None:
+            raise ValueError(
+                "--start is for --method dual_modality; SemiHand starts from a bundle (--model)"
+            )
+        if self.method == "dual_modality" and self.start is None:
+            raise ValueError(
+                "--method dual_modality takes --start RUN, a run of the dual-modality network: a "
+                "bundle, as the shipped one, has no depth branch (docs/methods/dual_modality.md)"
+            )
+        if self.method == "dual_modality" and self.model != DEFAULT:
+            raise ValueError("--model is for --method semihand; give --start alone")
 
 
 @dataclass(frozen=True)
@@ -97,8 +124,8 @@ def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
     if not settings.minutes > 0:
         raise ValueError(f"minutes must be positive, not {settings.minutes}")
     files = files_of(settings.images)
-    estimator = HandPoseEstimator.load(settings.model)
-    suitable(estimator.bundle.network)
+    start = of_bundle(settings.model) if settings.start is None else of_run(Path(settings.start))
+    estimator = HandPoseEstimator.load(start.model)
     if settings.synthetic is not None:
         PreparedDataset(settings.synthetic)
     _claim(out, {**json.loads(json.dumps(asdict(settings))), "files": digest(files)})
@@ -112,8 +139,9 @@ def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
         if train + held < LEAST:
             _forget(out)
             raise ValueError(_too_few(train + held, counts, pictures.unread))
-        source = _synthetic(settings, estimator.bundle.input_size, work, progress)
-        return _fit(settings, out, source, (counts, pictures.unread), started)
+        source = _synthetic(settings, start.bundle.input_size, work, progress)
+        bundle = _original(start, work)
+        return _fit(settings, out, bundle, source, (counts, pictures.unread), started)
 
 
 def _claim(out: Path, wanted: dict[str, Any]) -> None:
@@ -173,6 +201,7 @@ def _synthetic(settings: Settings, size: int, work: Path, progress: bool) -> Pat
 def _fit(
     settings: Settings,
     out: Path,
+    bundle: Bundle,
     source: Path,
     seen: tuple[Counter[str], list[str]],
     started: float,
@@ -182,23 +211,28 @@ def _fit(
     from auxhand.adaptation.fit import (
         KeepBest,
         configuration,
+        dual_modality,
         known_batches,
         prepared,
+        semihand,
         ship,
         trained,
     )
 
     work = out / WORK
-    bundle = _original(settings, work)
     network = suitable(bundle.network)
     crops = bundle.input_size, bundle.fraction
     template = template_of(network, images_of(work / "train", *crops, most=500))
     images = images_of(work / "held", *crops)
     count = len(PreparedDataset(work / "train"))
     length = _plan(settings, work, bundle, (count, len(images)), started)
-    folders = {"start": work / "start", "run": work / "run", "source": source}
-    folders["target"] = work / "train"
-    told = configuration(bundle, folders, length, template, settings.workers, settings.seed)
+    begin = work / (START if settings.start is None else BRANCHES)
+    folders = {"start": begin, "run": work / "run", "source": source, "target": work / "train"}
+    if settings.method == "semihand":
+        method = semihand(bundle, folders, template)
+    else:
+        method = dual_modality(bundle, folders)
+    told = configuration(bundle, folders, length, method, settings.workers, settings.seed)
     run = prepared(told, work / "adapt.yaml")
     known = known_batches(run)
     before = measure(network, images, template, known)
@@ -206,29 +240,31 @@ def _fit(
         ship(bundle, network, out, {})
     deadline = started + 60 * settings.minutes
     keep = KeepBest(bundle, images, template, known, before, out, deadline)
-    provenance = {"commit": commit(), "adapted_from": settings.model}
+    provenance = {"commit": commit(), "adapted_from": settings.start or settings.model}
     trained(run, keep, provenance)
     return _judged(settings, out, images, template, keep, seen, started)
 
 
-def _original(settings: Settings, work: Path) -> Any:
+def _original(start: Start, work: Path) -> Bundle:
     """The bundle that is adapted; a copy of it is kept, which training starts from."""
-    start = work / "start"
-    if not start.is_dir():
-        bundle = HandPoseEstimator.load(settings.model).bundle
+    copy, bundle = work / START, start.bundle
+    if not copy.is_dir():
+        if start.checkpoint is not None:
+            with writing(work / BRANCHES) as temporary:
+                torch.save(start.checkpoint, temporary)
         save_bundle(
-            start,
+            copy,
             bundle.network,
             bundle.input_size,
             bundle.metadata,
             bundle.crop,
             bundle.presence_threshold,
         )
-    return load_bundle(start)
+    return load_bundle(copy)
 
 
 def _plan(
-    settings: Settings, work: Path, bundle: Any, crops: tuple[int, int], started: float
+    settings: Settings, work: Path, bundle: Bundle, crops: tuple[int, int], started: float
 ) -> Plan:
     """The training's length: made once, then kept."""
     file = work / PLAN
@@ -236,7 +272,8 @@ def _plan(
         seconds = 60 * settings.minutes
         left = max(seconds - (time.monotonic() - started), TRAINING * seconds)
         held = crops[1] + 40
-        length = plan(bundle.network, bundle.input_size, crops[0], held, 0.9 * left)
+        network, size = suitable(bundle.network), bundle.input_size
+        length = plan(network, size, crops[0], held, 0.9 * left, settings.method)
         with writing(file) as temporary:
             temporary.write_text(json.dumps(asdict(length)))
     return Plan(**json.loads(file.read_text()))

@@ -1,19 +1,19 @@
-"""SemiHand from a bundle's weights on one's own crops, within a time; the best so far is kept."""
+"""A method trained on one's own crops, within a time; the best network so far is kept."""
 
 from __future__ import annotations
 
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 import yaml
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from auxhand.adaptation.judge import Measures, Verdict, decide, measure
 from auxhand.adaptation.plan import BATCH, Plan, suitable
+from auxhand.adaptation.start import branches_of
 from auxhand.data.store import PreparedDataset
 from auxhand.files import writing
 from auxhand.inference.bundle import DESCRIPTION, WEIGHTS, Bundle, save_bundle
@@ -23,26 +23,40 @@ from auxhand.sample import HandBatch
 from auxhand.training import Run, assemble, train
 
 LEARNING_RATE = 1e-4
-"""Of Ch. 6.4.1; a tenth of it from 40% on, as there."""
+"""Of Ch. 6.4.1; of chapter 7 the one of `configs/laptop/dual_modality.yaml`."""
 
 KNOWN = 160
 """Rendered hands that are kept from training."""
 
 
+class Method(NamedTuple):
+    """What of a training's configuration is a method's own.
+
+    Attributes:
+        module: its class.
+        arguments: of its constructor, learning rate and seed apart.
+        streams: the labelled and the unlabelled one.
+    """
+
+    module: str
+    arguments: dict[str, Any]
+    streams: dict[str, Any]
+
+
 def configuration(
-    bundle: Bundle, folders: dict[str, Path], plan: Plan, template: Tensor, workers: int, seed: int
+    bundle: Bundle, folders: dict[str, Path], plan: Plan, method: Method, workers: int, seed: int
 ) -> dict[str, Any]:
-    """A training of SemiHand as `training.assemble` reads it.
+    """A training as `training.assemble` reads it.
 
     Args:
         bundle: whose network is trained, and whose crops are made.
-        folders: "start" (a bundle), "run", "source" (labelled hands), "target" (unlabelled).
+        folders: "start" (a bundle or a checkpoint), "run", "source" (labelled hands), "target"
+            (unlabelled).
         plan: its length.
-        template: (20,) lengths of bones.
+        method: what trains.
         workers: processes that make the batches of either stream.
         seed: of all randomness.
     """
-    network = suitable(bundle.network)
     return {
         "seed_everything": seed,
         "start_from": str(folders["start"]),
@@ -64,39 +78,49 @@ def configuration(
             ],
         },
         "model": {
-            "class_path": "auxhand.methods.semihand.SemiHand",
+            "class_path": method.module,
             "init_args": {
                 "stage": "finetune",
-                "network": _settings(specification(network)),
-                "objective": {
-                    "presence": 0.0 if network.presence is None else 1.0,
-                    "side": 0.0 if network.side is None else 1.0,
-                },
-                "template": template.tolist(),
+                **method.arguments,
                 "learning_rate": LEARNING_RATE,
-                "schedule": {"drops": [0.4]},
                 "seed": seed,
             },
         },
         "data": {
             "class_path": "auxhand.data.module.HandDataModule",
             "init_args": {
-                "train": _streams(folders, bundle.input_size, bundle.fraction),
+                "train": method.streams,
                 "val_count": min(KNOWN, max(1, len(PreparedDataset(folders["source"])) // 5)),
                 "batch_size": BATCH,
                 "images_per_epoch": 2 * BATCH * plan.steps,
                 "room_share": 0.4,
                 "workers": workers,
                 "crop": bundle.crop.to_dict(),
-                "sides": network.side is not None,
+                "sides": suitable(bundle.network).side is not None,
                 "seed": seed,
             },
         },
     }
 
 
-def _streams(folders: dict[str, Path], size: int, fraction: float) -> dict[str, Any]:
-    """Labelled hands as the shipped network saw them, and one's own with diversity augmentation."""
+def semihand(bundle: Bundle, folders: dict[str, Path], template: Tensor) -> Method:
+    """SemiHand (Ch. 6.3): labelled hands as the shipped network saw them, and one's own with
+    diversity augmentation; a tenth of the learning rate from 40% on, as in Ch. 6.4.1.
+
+    Args:
+        bundle, folders: of `configuration`.
+        template: (20,) lengths of bones.
+    """
+    network, fraction = suitable(bundle.network), bundle.fraction
+    arguments = {
+        "network": _settings(specification(network)),
+        "objective": {
+            "presence": 0.0 if network.presence is None else 1.0,
+            "side": 0.0 if network.side is None else 1.0,
+        },
+        "template": template.tolist(),
+        "schedule": {"drops": [0.4]},
+    }
     diverse = {
         "rotation": 20.0,
         "smallest": 0.85 * fraction,
@@ -104,12 +128,66 @@ def _streams(folders: dict[str, Path], size: int, fraction: float) -> dict[str, 
         "translation": 0.04,
         "photometric": _DIVERSE,
     }
-    plain = {"smallest": fraction, "largest": fraction}
+    streams = _streams(bundle, folders, {"difficulty": 0.5, "natural": True}, diverse)
+    return Method("auxhand.methods.semihand.SemiHand", arguments, streams)
+
+
+def dual_modality(bundle: Bundle, folders: dict[str, Path]) -> Method:
+    """The dual-modality network's fine-tuning (Ch. 7.3.5): labelled hands and one's own with G and
+    T_RGB (Ch. 7.4.3); pseudo-labels are corrected into the ranges of all hands.
+
+    Args:
+        bundle: of the RGB branch.
+        folders: of `configuration`.
+    """
+    network = {
+        "class_path": "auxhand.models.dual_branch.DualBranch",
+        "init_args": branches_of(suitable(bundle.network)),
+    }
+    known = {"augmentation": _strong(bundle.crop.fraction)}
+    streams = _streams(bundle, folders, known, _strong(bundle.fraction))
+    return Method("auxhand.methods.dual_modality.DualModality", {"network": network}, streams)
+
+
+def _strong(fraction: float) -> dict[str, Any]:
+    """G and T_RGB of crops in which a hand usually takes that share, as in
+    `configs/laptop/dual_modality.yaml`."""
+    return {
+        "any_rotation_share": 1.0,
+        "smallest": 0.9 * fraction,
+        "largest": 1.125 * fraction,
+        "translation": 0.078,  # 20 of 256 pixels
+        "photometric": _TEXTURES,
+    }
+
+
+_TEXTURES = {
+    "occluder_share": 0.5,  # random erasure
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.4,
+    "hue": 0.36,  # deviation of a uniform +-0.1 turns
+    "grey_share": 0.2,
+}
+
+
+def _streams(
+    bundle: Bundle, folders: dict[str, Path], known: dict[str, Any], second: dict[str, Any]
+) -> dict[str, Any]:
+    """Labelled hands, and one's own in two views, of which the first is the plain crop.
+
+    Args:
+        bundle, folders: of `configuration`.
+        known: how the labelled hands vary.
+        second: augmentation of the second view.
+    """
+    size = bundle.input_size
+    plain = {"smallest": bundle.fraction, "largest": bundle.fraction}
     return {
         SOURCE: {
             "roots": str(folders["source"]),
             "batch_size": BATCH,
-            "phases": [{"epoch": 0, "size": size, "difficulty": 0.5, "natural": True}],
+            "phases": [{"epoch": 0, "size": size, **known}],
         },
         TARGET: {
             "roots": str(folders["target"]),
@@ -117,7 +195,7 @@ def _streams(folders: dict[str, Path], size: int, fraction: float) -> dict[str, 
             "told": ["side"],  # as the network that is adapted sees it
             "batch_size": BATCH,
             "views": 2,
-            "phases": [{"epoch": 0, "size": size, "augmentation": plain, "second": diverse}],
+            "phases": [{"epoch": 0, "size": size, "augmentation": plain, "second": second}],
         },
     }
 
@@ -195,7 +273,9 @@ class KeepBest(Callback):
     def _line(
         self, trainer: Trainer, verdict: Verdict, after: Measures, kept: bool
     ) -> dict[str, Any]:
-        learnt = float(trainer.callback_metrics.get("train/trusted", torch.tensor(0.0)))
+        said = trainer.callback_metrics
+        shares = [said[name] for name in ("train/trusted", "train/kept") if name in said]
+        learnt = float(shares[0]) if shares else 0.0
         line = {"epoch": trainer.current_epoch + 1, "score": verdict.score, "kept": kept}
         return {**line, **after.summary(), "trusted_in_training": learnt}
 

@@ -26,6 +26,12 @@ SHOWN = 24
 CELL = 200
 """Side of a picture."""
 
+METHODS: Mapping[str, str] = {
+    "semihand": "SemiHand (chapter 6)",
+    "dual_modality": "fine-tuning of the dual-modality network (chapter 7)",
+}
+"""What a method is called."""
+
 NAMES: Mapping[str, tuple[str, str, int]] = {
     "inconsistency": ("disagreement with itself when the picture is moved", "64ths of the crop", 2),
     "registration_residual": ("distance to the nearest hand of these proportions", "64ths", 2),
@@ -117,7 +123,8 @@ td:first-child, th:first-child {{ text-align: left }} tr + tr {{ border-top: 1px
 .pictures {{ display: flex; flex-wrap: wrap; gap: 8px }}
 </style>
 <h1>{title}</h1>
-<p>Pictures: {html.escape(counts)}. Crops: {told["crops"]} learnt from, {told["held_out"]} held out.
+<p>{html.escape(_origin(told["settings"]))}
+Pictures: {html.escape(counts)}. Crops: {told["crops"]} learnt from, {told["held_out"]} held out.
 {told["minutes"]:.1f} minutes, {len(told["epochs"])} epochs. All figures below are of the held-out
 crops; none of them is an error, since nobody has labelled these hands.</p>
 <ul>{reasons}</ul>
@@ -131,6 +138,11 @@ crops; none of them is an error, since nobody has labelled these hands.</p>
 {_epochs(told["epochs"])}
 </html>
 """
+
+
+def _origin(settings: Mapping[str, Any]) -> str:
+    """Which method was run, from which weights."""
+    return f"By {METHODS[settings['method']]} from {settings['start'] or settings['model']}."
 
 
 def _table(before: Mapping[str, float], after: Mapping[str, float]) -> str:

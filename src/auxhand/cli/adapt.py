@@ -17,11 +17,11 @@ def parser() -> Parser:
     """Arguments of `auxhand adapt`."""
     parser = Parser(
         description="Fit the shipped model to your own unlabelled photos or videos of hands "
-        "(SemiHand, chapter 6; docs/adapt.md). OUT becomes a bundle, with report.html beside it; "
-        "nothing is kept outside of it. The same command again goes on where a run was "
-        "interrupted. Exit code: 0 the adapted model is better and was kept; 3 it is not, and the "
-        "original weights were kept; 1 training diverged; 2 a mistake in the command, or fewer "
-        "than 20 usable crops.",
+        "(SemiHand, chapter 6), or a dual-modality network of your own (chapter 7); docs/adapt.md. "
+        "OUT becomes a bundle, with report.html beside it; nothing is kept outside of it. The same "
+        "command again goes on where a run was interrupted. Exit code: 0 the adapted model is "
+        "better and was kept; 3 it is not, and the original weights were kept; 1 training "
+        "diverged; 2 a mistake in the command, or fewer than 20 usable crops.",
         epilog="example: auxhand adapt my_photos/ clip.mp4 --out my_model; "
         "auxhand predict photo.jpg --model my_model",
     )
@@ -48,6 +48,18 @@ def parser() -> Parser:
     parser.add_argument(
         "--workers", type=int, default=1, help="processes that make the batches, for each of two"
     )
+    parser.add_argument(
+        "--method",
+        choices=("semihand", "dual_modality"),
+        default="semihand",
+        help="SemiHand, or the fine-tuning of a dual-modality network: --start",
+    )
+    parser.add_argument(
+        "--start",
+        metavar="RUN",
+        help="for --method dual_modality: folder of a run of `auxhand train "
+        "configs/laptop/dual_modality.yaml` or the like, or one of its checkpoints",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all randomness")
     return parser
 
@@ -65,7 +77,14 @@ def run(args: Namespace) -> int:
     from auxhand.adaptation.adapt import Settings, adapt
 
     settings = Settings(
-        tuple(args.images), args.model, args.synthetic, args.minutes, args.workers, args.seed
+        tuple(args.images),
+        args.model,
+        args.synthetic,
+        args.minutes,
+        args.workers,
+        args.seed,
+        args.method,
+        args.start,
     )
     try:
         outcome = adapt(settings, args.out)
