@@ -13,15 +13,18 @@ interface.
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from frame import arguments, measured
-from motion import FPS, SETTLE, acceleration, clip, lag, mediapipe_tracks
 
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.tracker import BETA, MIN_CUTOFF, HandTracker
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import arguments, measured
+from motion import FPS, SETTLE, acceleration, clip, lag, mediapipe_tracks
 
 
 def tracks(

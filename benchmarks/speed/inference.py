@@ -12,15 +12,18 @@ PYTHON is the interpreter of an environment with `mediapipe==0.10.21`.
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
-from frame import arguments, measured
-from motion import FPS, SETTLE, clip, mediapipe_tracks
 
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.tracker import HandTracker
+
+sys.path.append(str(Path(__file__).parents[1]))
+from frame import arguments, measured
+from motion import FPS, SETTLE, clip, mediapipe_tracks
 
 
 def auxhand_seconds(
