@@ -25,7 +25,8 @@ square over that of the first look's. The first of them is the one whose mask an
 
 SAID, SCORED = 0.3, 6
 """Powers of what a network says of the side, and of a reading's score, by which both ways to read a
-crop are compared. With these the scores of sides are right about as often as they say."""
+crop are compared; set on photos for development, where the scores of sides were then right about
+as often as they say."""
 
 CLEAR = 0.9
 """A side of that score is not open to doubt."""
