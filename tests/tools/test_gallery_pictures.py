@@ -14,12 +14,14 @@ def test_photos_are_drawn_by_lot(tmp_path):
     assert drawn == gallery_pictures.drawn_by_lot(tmp_path)
     assert len(set(drawn)) == gallery_pictures.COUNT
     assert drawn != sorted(drawn)
+    assert all(int(path.stem) % 2 for path in drawn)
 
 
 def test_sheets(tmp_path, monkeypatch):
     for name in gallery_pictures.SETS:
         (tmp_path / name).mkdir()
-        Image.fromarray(np.full((60, 80, 3), 90, np.uint8)).save(tmp_path / name / "a.jpg")
+        for file in ("0.jpg", "1.jpg"):
+            Image.fromarray(np.full((60, 80, 3), 90, np.uint8)).save(tmp_path / name / file)
     monkeypatch.setattr(sys, "argv", ["", str(tmp_path), "--photos", str(tmp_path)])
     gallery_pictures.main()
     sheets = {path.name: np.asarray(Image.open(path), int) for path in tmp_path.glob("*.jpg")}
