@@ -21,7 +21,6 @@ from auxhand.models.spec import recorded
 
 with without_dynamo():
     import timm
-import timm
 from huggingface_hub import constants as hub_settings
 from huggingface_hub import get_session
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
