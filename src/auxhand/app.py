@@ -20,6 +20,7 @@ from typing import Any, Final
 import gradio as gr
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
@@ -50,8 +51,7 @@ _POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' blob: data:; frame-a
 
 _AROUND = 100_000
 """Bytes about the file in the body of an upload, at most."""
-_TOO_LARGE = f"more than {MAX_BYTES // 1_000_000} MB"
-_HANG_UP = {"Connection": "close"}
+_TOO_LARGE = f"more than the maximum allowed size of {MAX_BYTES // 1_000_000} MB"
 _EVERY = 300
 """Seconds between two looks for files that are too old."""
 
@@ -184,6 +184,7 @@ class _Guard:
         self.app = TrustedHostMiddleware(app, allowed_hosts=[HOST, "localhost"])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         taken = 0
 
         async def received() -> Any:
@@ -191,18 +192,23 @@ class _Guard:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > MAX_BYTES + _AROUND:
-                raise HTTPException(413, _TOO_LARGE, _HANG_UP)
+                if headers.get("content-type", "").startswith("multipart/"):
+                    raise MultiPartException(_TOO_LARGE)  # gradio then removes what it has written
+                raise HTTPException(413, _TOO_LARGE)
             return message
 
         async def sent(message: Any) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["Content-Security-Policy"] = _POLICY
+                answer = MutableHeaders(scope=message)
+                answer["Content-Security-Policy"] = _POLICY
+                if message["status"] == 413:
+                    answer["Connection"] = "close"  # rather than listen to the rest
             await send(message)
 
         if scope["type"] == "http":
-            said = Headers(scope=scope).get("content-length", "0")
+            said = headers.get("content-length", "0")
             if said.isdecimal() and int(said) > MAX_BYTES + _AROUND:
-                await PlainTextResponse(_TOO_LARGE, 413, _HANG_UP)(scope, receive, send)
+                await PlainTextResponse(_TOO_LARGE, 413)(scope, receive, sent)
                 return
         await self.app(scope, received, sent)
 
