@@ -17,8 +17,8 @@ from auxhand.adaptation.start import branches_of
 from auxhand.data.store import PreparedDataset
 from auxhand.files import writing
 from auxhand.inference.bundle import DESCRIPTION, WEIGHTS, Bundle, save_bundle
-from auxhand.methods.semihand.module import SOURCE, TARGET
 from auxhand.models.spec import specification
+from auxhand.pose_module import SOURCE, TARGET
 from auxhand.sample import HandBatch
 from auxhand.training import Run, assemble, train
 

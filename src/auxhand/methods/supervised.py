@@ -10,19 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 
-from auxhand.data.augment import Contents
 from auxhand.losses.supervision import LossWeights, Supervision
-from auxhand.metrics import ValidationMetrics
 from auxhand.models.pose_net import PoseNet
-from auxhand.monitor import Lessons
-from auxhand.optim import Parts, Schedule, adam
-from auxhand.sample import HandBatch, HandPose
+from auxhand.optim import Parts, Schedule
+from auxhand.pose_module import PoseModule
+from auxhand.sample import HandBatch
 
 
-class Supervised(LightningModule):
+class Supervised(PoseModule):
     """Trains a `PoseNet` on labelled crops.
 
     Args:
@@ -35,8 +32,6 @@ class Supervised(LightningModule):
         parts: parts of the network that learn more slowly, or not at all.
     """
 
-    needs = Contents()
-
     def __init__(
         self,
         network: PoseNet,
@@ -47,21 +42,12 @@ class Supervised(LightningModule):
         schedule: Schedule | None = None,
         parts: Parts | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(learning_rate, schedule)
         self.network = network.to(memory_format=torch.channels_last)
         self.supervision = Supervision(weights)
-        self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.betas = betas
-        self.schedule = schedule or Schedule()
         self.parts = parts or Parts()
-        self.validation = ValidationMetrics()
-        self.lessons = Lessons()
-
-    def forward(self, image: Tensor) -> HandPose:
-        """(B, 3, H, W) RGB in [0, 1], crops of right hands -> their poses."""
-        pose: HandPose = self.network(image)
-        return pose
 
     def estimator(self) -> PoseNet:
         """The RGB-only test path, as a bundle holds it."""
@@ -74,29 +60,14 @@ class Supervised(LightningModule):
             ValueError: the data has no label that is learnt from.
         """
         self.lessons.check(lambda: {"a label": self.supervision.labelled(batch)})
-        image = batch.image.contiguous(memory_format=torch.channels_last)
-        terms = self.supervision.mean_terms(self.network.stages(image), batch)
-        loss = self.supervision.total(terms)
-        logged = {f"train/{name}": term.detach() for name, term in terms.items()}
-        self.log_dict(logged, batch_size=len(batch))
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch))
-        return loss
+        terms = self.supervision.mean_terms(self.network.stages(batch.image), batch)
+        return self.logged(self.supervision.total(terms), terms, len(batch))
 
     def on_train_epoch_start(self) -> None:
         """Keep what is frozen as it is."""
         self.parts.freeze(self)
 
-    def on_train_epoch_end(self) -> None:
-        """An epoch without any label is enough to say so."""
-        self.lessons.end()
-
-    def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
-        """EPE with known root and scale (3D), PCK at 0.05 of the crop (2D)."""
-        pose = self(batch.image.contiguous(memory_format=torch.channels_last))
-        self.log_dict(self.validation(pose, batch), prog_bar=True, batch_size=len(batch))
-
     def configure_optimizers(self) -> Any:
-        """AdamW with the schedule, stepped once an optimiser step."""
+        """AdamW, with a rate for each part."""
         groups = self.parts.groups(self, self.learning_rate)
-        steps = int(self.trainer.estimated_stepping_batches)
-        return adam(groups, self.learning_rate, self.schedule, steps, self.weight_decay, self.betas)
+        return self.adam(groups, weight_decay=self.weight_decay, betas=self.betas)

@@ -291,4 +291,4 @@ def test_fine_tuning_without_two_views_costs_one_line(hand_dataset, tmp_path, ca
     path.write_text(CONFIG.format(root=tmp_path / "run", data=hand_dataset))
     settings = ["--set", f"data.init_args.train={hand_dataset}", "data.init_args.batch_size=4"]
     assert main(["train", str(path), *settings]) == 2
-    assert "fine-tuning takes two streams, source and target" in capsys.readouterr().err
+    assert "SemiHand takes two streams, source and target" in capsys.readouterr().err

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 
 from auxhand.data.augment import Contents
@@ -23,17 +22,17 @@ from auxhand.methods.alignment.encoding import (
 )
 from auxhand.methods.alignment.modalities import CLOUD_UNIT, MODALITIES, Networks, Weights
 from auxhand.methods.alignment.strategy import Strategy, lessons, parse_pairs
-from auxhand.metrics import ValidationMetrics
 from auxhand.models.gaussian import GaussianEncoder, Posterior
 from auxhand.models.latent_pose import LatentPoseNet
-from auxhand.monitor import Lessons, Posteriors, noise
-from auxhand.optim import Parts, Schedule, adam
+from auxhand.monitor import Posteriors, noise
+from auxhand.optim import Parts, Schedule
+from auxhand.pose_module import PoseModule
 from auxhand.sample import HandBatch, HandPose, Seen
 
 JOINT = "joint"
 
 
-class Alignment(LightningModule):
+class Alignment(PoseModule):
     """Poses from RGB images, learnt with whatever else is known of them (Ch. 5).
 
     Strategies (Table 5.1): S1 is one encoder and one decoder (Eq. 5.1), S2 one encoder and several
@@ -74,7 +73,7 @@ class Alignment(LightningModule):
         parts: Parts | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(learning_rate, schedule)
         self.strategy = strategy
         self.pairs = parse_pairs(pairs, strategy)
         if not min(beta) > 0:
@@ -83,23 +82,15 @@ class Alignment(LightningModule):
         self.weights = weights or Weights()
         self.beta_range = beta
         self.beta_prime = beta_prime
-        self.learning_rate = learning_rate
         self.betas = betas
-        self.schedule = schedule or Schedule()
         self.parts = parts or Parts()
         self.seed = seed
         self.encoders = encoders_of(self.pairs, strategy, self.networks)
         self.decoders = decoders_of(self.pairs, self.networks)
         if strategy == "S3":
             self.joint = joint_heads(self.encoders, self.networks)
-        self.validation = ValidationMetrics()
-        self.lessons, self.posteriors = Lessons(), Posteriors()
+        self.posteriors = Posteriors()
         self.terms: dict[str, Tensor] = {}
-
-    def forward(self, image: Tensor) -> HandPose:
-        """(B, 3, S, S) RGB in [0, 1], crops of right hands -> their poses."""
-        pose: HandPose = self.estimator()(image)
-        return pose
 
     def estimator(self) -> LatentPoseNet:
         """The RGB-only test path, as a bundle holds it."""
@@ -208,11 +199,6 @@ class Alignment(LightningModule):
         """Weight of the divergences to the prior at this step."""
         return annealed(self.global_step, self.steps, *self.beta_range)
 
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of the whole training."""
-        return int(self.trainer.estimated_stepping_batches)
-
     def reconstruction(
         self, posteriors: Mapping[str, Posterior], seen: Seen, decoded: str | None = None
     ) -> dict[str, Tensor]:
@@ -268,11 +254,8 @@ class Alignment(LightningModule):
         seen = self.observe(batch)
         self.lessons.check(partial(lessons, self.strategy, self.pairs, seen))
         self.terms = {}
-        loss = self.objective(seen)
-        self.log_dict({f"train/{k}": v for k, v in self.terms.items()}, batch_size=len(batch))
         self.log("train/beta", self.beta, batch_size=len(batch))
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch))
-        return loss
+        return self.logged(self.objective(seen), self.terms, len(batch))
 
     @torch.no_grad()
     def predict(self, batch: HandBatch, inputs: str = "R") -> HandPose:
@@ -293,16 +276,6 @@ class Alignment(LightningModule):
         """Keep what is frozen as it is."""
         self.parts.freeze(self)
 
-    def on_train_epoch_end(self) -> None:
-        """An epoch without a part of the strategy is enough to say so."""
-        self.lessons.end()
-
-    def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
-        """From RGB alone."""
-        measured = self.validation(self(batch.image), batch)
-        self.log_dict(measured, prog_bar=True, batch_size=len(batch))
-
     def configure_optimizers(self) -> Any:
-        """Adam with the schedule, stepped once an optimiser step."""
-        groups = self.parts.groups(self, self.learning_rate)
-        return adam(groups, self.learning_rate, self.schedule, self.steps, betas=self.betas)
+        """Adam, with a rate for each part."""
+        return self.adam(self.parts.groups(self, self.learning_rate), betas=self.betas)

@@ -8,21 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 
-from auxhand.data.augment import Contents
 from auxhand.losses.consistency import OUTPUT_CELLS, joint_distance
 from auxhand.losses.supervision import LossWeights, Supervision
-from auxhand.metrics import ValidationMetrics
 from auxhand.models.pose_net import PoseNet
-from auxhand.monitor import Lessons
-from auxhand.optim import Schedule, adam
+from auxhand.optim import Schedule
+from auxhand.pose_module import SOURCE, TARGET, PoseModule
 from auxhand.sample import HandBatch, HandPose, Views
-
-SOURCE, TARGET = "source", "target"
-"""Names of the streams: labelled, unlabelled. A batch of the latter is two views of its samples:
-the plain crop, and one with strong augmentation."""
 
 UVD = tuple[Tensor, Tensor]
 """uv (B, 21, 2) pixels of the crop and d (B, 21) in reference lengths."""
@@ -31,7 +24,7 @@ WEIGHTS = LossWeights(uv_squared=OUTPUT_CELLS**2, d_squared=50.0, mask=100.0)
 """Eq. 6.3, of which the papers' heatmap losses take the place here."""
 
 
-class Adaptation(LightningModule):
+class Adaptation(PoseModule):
     """Trains a `PoseNet` with 2.5D poses on labelled crops and on two views of unlabelled ones.
 
     Args:
@@ -41,8 +34,6 @@ class Adaptation(LightningModule):
         seed: of what a comparator draws.
     """
 
-    needs = Contents()
-
     def __init__(
         self,
         network: PoseNet,
@@ -51,23 +42,14 @@ class Adaptation(LightningModule):
         schedule: Schedule | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(learning_rate, schedule)
         self.network = network.to(memory_format=torch.channels_last)
         self.supervision = Supervision(weights)
-        self.learning_rate = learning_rate
-        self.schedule = schedule or Schedule()
         self.seed = seed
-        self.validation = ValidationMetrics()
-        self.lessons = Lessons()
 
     @abstractmethod
     def terms(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
         """The weighted terms of the comparator's loss."""
-
-    def forward(self, image: Tensor) -> HandPose:
-        """(B, 3, H, W) RGB in [0, 1], crops of right hands -> their poses."""
-        pose: HandPose = self.network(image.contiguous(memory_format=torch.channels_last))
-        return pose
 
     def estimator(self) -> PoseNet:
         """The RGB-only test path, as a bundle holds it."""
@@ -87,11 +69,7 @@ class Adaptation(LightningModule):
         source: HandBatch = batch[SOURCE]
         self.lessons.check(lambda: {"a label": self.supervision.labelled(source)})
         terms = self.terms(source, batch[TARGET])
-        total = torch.stack(list(terms.values())).sum()
-        logged = {f"train/{name}": term.detach() for name, term in terms.items()}
-        self.log_dict(logged, batch_size=len(source))
-        self.log("train/loss", total.detach(), prog_bar=True, batch_size=len(source))
-        return total
+        return self.logged(torch.stack(list(terms.values())).sum(), terms, len(source))
 
     def supervised(self, pose: HandPose, source: HandBatch) -> Tensor:
         """Eq. 6.3 on the labelled crops, which are the first of those that `pose` is about."""
@@ -104,27 +82,7 @@ class Adaptation(LightningModule):
         Raises:
             ValueError: they are not.
         """
-        streams = self.trainer.datamodule.streams  # type: ignore[attr-defined]
-        if streams.keys() != {SOURCE, TARGET} or streams[TARGET].views != 2:
-            raise ValueError(
-                f"{type(self).__name__} takes two streams, {SOURCE} and {TARGET}, and of the "
-                "latter two views (data.init_args.train)"
-            )
-
-    def on_train_epoch_end(self) -> None:
-        """An epoch without any label is enough to say so."""
-        self.lessons.end()
-
-    def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
-        """EPE with known root and scale (3D), PCK at 0.05 of the crop (2D)."""
-        metrics = self.validation(self(batch.image), batch)
-        self.log_dict(metrics, prog_bar=True, batch_size=len(batch))
-
-    def configure_optimizers(self) -> Any:
-        """Adam with the schedule, stepped once an optimiser step."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        learning = [p for p in self.parameters() if p.requires_grad]
-        return adam(learning, self.learning_rate, self.schedule, steps)
+        self.expect_source_and_target()
 
 
 def pose_of(pose: HandPose) -> UVD:

@@ -96,9 +96,7 @@ class AnimalDA(Adaptation):
         size = image.shape[-1]
         body = self.network.body
         assert isinstance(body, PoseResNet)
-        layers = body.backbone.network(
-            body.backbone.normalise(image.contiguous(memory_format=torch.channels_last))
-        )
+        layers = body.backbone.network(body.backbone.normalise(image))
         map = body.deconvolutions(layers[-1])
         pose = self.network.decode(Features((map,), layers[-1]), image)
         uv, d = (value[count:] for value in pose_of(pose))
@@ -135,7 +133,7 @@ class AnimalDA(Adaptation):
     def _label(self, network: PoseNet, target: Views) -> UVD:
         """What another network says of the plain crop, carried into the strong one."""
         network.eval()
-        uv, d = pose_of(network(target.first.image.contiguous(memory_format=torch.channels_last)))
+        uv, d = pose_of(network(target.first.image))
         return move_uv(target.transform.A.to(uv), uv), d
 
     def on_train_batch_end(self, *_: Any) -> None:

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -45,22 +44,18 @@ from auxhand.losses.pseudo_labels import (
 )
 from auxhand.losses.supervision import labelled_joints, multimodal_loss, relative_depth
 from auxhand.methods.dual_modality.objective import Objective
-from auxhand.metrics import ValidationMetrics
 from auxhand.models.dual_branch import Branch, Branches, DualBranch
 from auxhand.models.mlp import Projection
 from auxhand.models.pose_net import PoseNet
-from auxhand.monitor import Lessons, noise
-from auxhand.optim import Schedule, adam
+from auxhand.monitor import noise
+from auxhand.optim import Schedule
+from auxhand.pose_module import SOURCE, TARGET, PoseModule
 from auxhand.sample import HandBatch, HandPose, Views
-
-SOURCE, TARGET = "source", "target"
-"""Names of the streams: labelled, unlabelled. A batch of the latter is two views of its samples:
-the plain crop, and one with strong augmentation."""
 
 Stage = Literal["pretrain", "finetune"]
 
 
-class DualModality(LightningModule):
+class DualModality(PoseModule):
     """Trains a `DualBranch`; its RGB branch is the test path.
 
     Args:
@@ -79,8 +74,6 @@ class DualModality(LightningModule):
         ValueError: a template of another number of bones.
     """
 
-    needs = Contents(depth="hand")
-
     def __init__(
         self,
         network: DualBranch,
@@ -94,7 +87,7 @@ class DualModality(LightningModule):
         schedule: Schedule | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(learning_rate, schedule)
         if template is not None and len(template) != len(BONES):
             raise ValueError(f"a template has {len(BONES)} lengths of bones, not {len(template)}")
         self.objective = objective or Objective()
@@ -104,22 +97,18 @@ class DualModality(LightningModule):
         self.weak = weak or Perturbation(shift=2.0, together=True)
         self.depth_texture = depth_texture or DepthTexture()
         self.ranges = BONE_RANGES if template is None else _of_one_hand(template)
-        self.learning_rate = learning_rate
         self.betas = betas
-        self.schedule = schedule or Schedule()
         self.seed = seed
         contrasts = stage == "pretrain" and VARIANTS[self.objective.variant].pairs
         self.projection = Projection(network.body.context_channels) if contrasts else None
-        self.validation = ValidationMetrics()
-        self.lessons = Lessons()
 
-    def forward(self, image: Tensor) -> HandPose:
-        """(B, 3, H, W) RGB in [0, 1], crops of right hands -> their poses, by the RGB branch."""
-        pose: HandPose = self.estimator()(image)
-        return pose
+    @property
+    def needs(self) -> Contents:
+        """Depth maps of the hand alone."""
+        return Contents(depth="hand")
 
     def estimator(self) -> PoseNet:
-        """The RGB-only test path, as a bundle holds it."""
+        """The RGB branch: the RGB-only test path, as a bundle holds it."""
         return self.network.estimator()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -135,16 +124,12 @@ class DualModality(LightningModule):
             terms = self.pretraining(batch)
         else:
             terms = self.finetuning(source, batch[TARGET])
-        total, count = torch.stack(list(terms.values())).sum(), len(source)
-        logged = {f"train/{name}": term.detach() for name, term in terms.items()}
-        self.log_dict(logged, batch_size=count)
-        self.log("train/loss", total.detach(), prog_bar=True, batch_size=count)
-        return total
+        return self.logged(torch.stack(list(terms.values())).sum(), terms, len(source))
 
     def pretraining(self, views: Views) -> dict[str, Tensor]:
         """The weighted terms of L_s + lambda_c L_c (Eq. 7.7); both views are one pass."""
         batch, count = HandBatch.join(views), len(views.first)
-        image, rng = _channels_last(batch.image), noise(self.seed, self)
+        image, rng = batch.image, noise(self.seed, self)
         rgb = self.network.see(image)
         depth = self.fed(rgb, batch, count, rng)
         depth = torch.cat([depth[:count], self.depth_texture(depth[count:], rng)])
@@ -170,7 +155,7 @@ class DualModality(LightningModule):
         size, rng = source.image.shape[-1], noise(self.seed, self, "cpu")
         T = self.weak.draw(count, size, rng).to(source.image)
         weak = warp_image(target.first.image, T, (size, size), padding="border")
-        image = _channels_last(torch.cat([source.image, weak, target.second.image]))
+        image = torch.cat([source.image, weak, target.second.image])
         rgb = self.network.see(image)
         unlabelled = _as_large(rgb.pose, size)[labelled:]
         depth = torch.cat([self.fed(rgb, source, labelled, rng), unlabelled])
@@ -278,35 +263,17 @@ class DualModality(LightningModule):
         Raises:
             ValueError: they are not.
         """
-        streams = self.trainer.datamodule.streams  # type: ignore[attr-defined]
-        only = next(iter(streams.values()))
-        if self.stage == "pretrain" and (len(streams) != 1 or not only.same_place):
+        if self.stage == "finetune":
+            self.expect_source_and_target()
+        elif [stream.same_place for stream in self.streams.values()] != [True]:
             raise ValueError(
                 "pre-training takes one stream, of two views of the same place "
                 "(data.init_args.train: views: 2, same_place: true)"
             )
-        if self.stage == "finetune" and (
-            streams.keys() != {SOURCE, TARGET}
-            or (streams[SOURCE].views, streams[TARGET].views) != (1, 2)
-        ):
-            raise ValueError(
-                f"fine-tuning takes two streams, {SOURCE} and {TARGET}, and of the latter two "
-                "views (data.init_args.train)"
-            )
-
-    def on_train_epoch_end(self) -> None:
-        """An epoch without any label is enough to say so."""
-        self.lessons.end()
-
-    def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
-        """EPE with known root and scale (3D), PCK at 0.05 of the crop (2D)."""
-        pose = self(_channels_last(batch.image))
-        self.log_dict(self.validation(pose, batch), prog_bar=True, batch_size=len(batch))
 
     def configure_optimizers(self) -> Any:
-        """Adam with the schedule, stepped once an optimiser step."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return adam(self.parameters(), self.learning_rate, self.schedule, steps, betas=self.betas)
+        """Adam."""
+        return self.adam(self.parameters(), betas=self.betas)
 
 
 def _lessons(batch: HandBatch) -> dict[str, Tensor]:
@@ -336,7 +303,3 @@ def _as_large(pose: HandPose, size: int) -> Tensor:
     """(B, size, size) the predicted depth, as an input: without a gradient."""
     assert pose.depth is not None
     return interpolate(pose.depth.detach()[:, None], (size, size), mode="bilinear")[:, 0]
-
-
-def _channels_last(image: Tensor) -> Tensor:
-    return image.contiguous(memory_format=torch.channels_last)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 
 from auxhand.data.augment import Contents
@@ -22,11 +21,11 @@ from auxhand.methods.dvae.variables import (
     viewpoints_alone,
 )
 from auxhand.methods.dvae.variant import VARIANTS, VariantName, Weights
-from auxhand.metrics import ValidationMetrics
 from auxhand.models.disentangled import DisentangledNet
 from auxhand.models.gaussian import Gaussian, Posterior
-from auxhand.monitor import Lessons, Posteriors, noise
-from auxhand.optim import Schedule, adam
+from auxhand.monitor import Posteriors, noise
+from auxhand.optim import Schedule
+from auxhand.pose_module import PoseModule
 from auxhand.sample import HandBatch, HandPose, Seen
 
 LABELLED, UNPAIRED, WEAK = "labelled", "unpaired", "weak"
@@ -44,7 +43,7 @@ Specified = dict[str, Posterior]
 """Posteriors by factor."""
 
 
-class DisentangledVAE(LightningModule):
+class DisentangledVAE(PoseModule):
     """Hands by independent factors, learnt in two stages (Ch. 4).
 
     "disentangle" learns encoders of the factors, and all decoders (Eq. 4.2, 4.6); "embed" starts
@@ -81,21 +80,18 @@ class DisentangledVAE(LightningModule):
         schedule: Schedule | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(learning_rate, schedule)
         self.variant = VARIANTS[variant]
         self.stage: Stage = stage
         self.beta = beta
         self.weights = self.variant.weights(weights or Weights())
         self.independence_steps = independence_steps
-        self.learning_rate = learning_rate
-        self.schedule = schedule or Schedule()
         self.seed = seed
         self.network: DisentangledNet = self.variant.network(networks or Networks())
         self.network.requires_grad_(False)
         for part in self.learning:
             part.requires_grad_()
-        self.validation = ValidationMetrics()
-        self.lessons, self.posteriors = Lessons(), Posteriors()
+        self.posteriors = Posteriors()
         self.terms: dict[str, Tensor] = {}
         self.outer: tuple[Seen, Specified, torch.Generator] | None = None
         self.train()  # Lightning leaves each network in the mode that it finds it in
@@ -313,11 +309,8 @@ class DisentangledVAE(LightningModule):
         seen = self.observe(batch)
         self.lessons.check(partial(self.teaching, seen))
         self.terms = {}
-        loss = self.objective(seen)
         count = len(next(iter(seen.values())).valid)
-        self.log_dict({f"train/{k}": v for k, v in self.terms.items()}, batch_size=count)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=count)
-        return loss
+        return self.logged(self.objective(seen), self.terms, count)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Alg. 4.2, lines 7 to 12: T2 steps of phi_y1 and theta_y1 alone.
@@ -344,10 +337,6 @@ class DisentangledVAE(LightningModule):
                 self.log("train/independence", loss.detach(), batch_size=1)
         self.outer = None
 
-    def on_train_epoch_end(self) -> None:
-        """An epoch without what this stage learns from is enough to say so."""
-        self.lessons.end()
-
     def teaching(self, seen: Seen) -> dict[str, Tensor]:
         """What this stage learns from, in words, and which samples have it, (B,) bool."""
         sources = self.variant.factors.values()
@@ -363,11 +352,8 @@ class DisentangledVAE(LightningModule):
     def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
         """From RGB alone, once images are embedded; of the labels themselves before."""
         pose = self(batch.image) if self.stage == "embed" else self.reconstructed(batch)
-        measured = self.validation(pose, batch)
-        self.log_dict(measured, prog_bar=True, batch_size=len(batch))
+        self.validate(pose, batch)
 
     def configure_optimizers(self) -> Any:
-        """Adam of what this stage learns, with the schedule, stepped once an optimiser step."""
-        parameters = [p for part in self.learning for p in part.parameters()]
-        steps = int(self.trainer.estimated_stepping_batches)
-        return adam(parameters, self.learning_rate, self.schedule, steps)
+        """Adam of what this stage learns."""
+        return self.adam([p for part in self.learning for p in part.parameters()])

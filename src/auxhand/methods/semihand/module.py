@@ -18,10 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
-from lightning import LightningModule
 from torch import Tensor
 
-from auxhand.data.augment import Contents
 from auxhand.data.perturbation import Perturbation
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
@@ -39,15 +37,11 @@ from auxhand.losses.pose import coordinate_loss, mask_loss
 from auxhand.losses.pseudo_labels import confidence, corrected, renewed, typical_lengths
 from auxhand.losses.supervision import TERMS, labelled_joints, relative_pose
 from auxhand.methods.semihand.labels import Labels, PseudoLabels
-from auxhand.metrics import ValidationMetrics
 from auxhand.models.pose_net import PoseNet
-from auxhand.monitor import Lessons, noise
-from auxhand.optim import Schedule, adam
+from auxhand.monitor import noise
+from auxhand.optim import Schedule
+from auxhand.pose_module import SOURCE, TARGET, PoseModule
 from auxhand.sample import HandBatch, HandPose, Views
-
-SOURCE, TARGET = "source", "target"
-"""Names of the streams: labelled, unlabelled. A batch of the latter is two views of its samples:
-the plain crop, and one with diversity augmentation."""
 
 Stage = Literal["pretrain", "finetune"]
 UVD = tuple[Tensor, Tensor]
@@ -108,7 +102,7 @@ class Predicted(NamedTuple):
     size: int
 
 
-class SemiHand(LightningModule):
+class SemiHand(PoseModule):
     """Trains a `PoseNet` with 2.5D poses and masks on labelled and unlabelled crops.
 
     Args:
@@ -125,8 +119,6 @@ class SemiHand(LightningModule):
         ValueError: a template of another number of bones.
     """
 
-    needs = Contents()
-
     def __init__(
         self,
         network: PoseNet,
@@ -139,27 +131,18 @@ class SemiHand(LightningModule):
         schedule: Schedule | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(learning_rate, schedule)
         if template is not None and len(template) != len(BONES):
             raise ValueError(f"a template has {len(BONES)} lengths of bones, not {len(template)}")
         self.network = network.to(memory_format=torch.channels_last)
         self.stage: Stage = stage
         self.objective = objective or Objective()
         self.perturbation = perturbation or Perturbation()
-        self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.schedule = schedule or Schedule()
         self.seed = seed
         self.given = template is not None
         self.labels = PseudoLabels()
         self.template = torch.tensor(template or [0.0] * len(BONES))
-        self.validation = ValidationMetrics()
-        self.lessons = Lessons()
-
-    def forward(self, image: Tensor) -> HandPose:
-        """(B, 3, H, W) RGB in [0, 1], crops of right hands -> their poses."""
-        pose: HandPose = self.network(image)
-        return pose
 
     def estimator(self) -> PoseNet:
         """The RGB-only test path, as a bundle holds it."""
@@ -174,14 +157,10 @@ class SemiHand(LightningModule):
         source: HandBatch = batch[SOURCE] if isinstance(batch, Mapping) else batch
         self.lessons.check(lambda: {"a labelled pose": labelled_joints(source).any(dim=1)})
         if self.stage == "pretrain":
-            terms = {"supervised": self.supervised(self.network.stages(_image(source)), source)}
+            terms = {"supervised": self.supervised(self.network.stages(source.image), source)}
         else:
             terms = self.mixed(source, batch[TARGET])
-        total, count = torch.stack(list(terms.values())).sum(), len(source)
-        logged = {f"train/{name}": term.detach() for name, term in terms.items()}
-        self.log_dict(logged, batch_size=count)
-        self.log("train/loss", total.detach(), prog_bar=True, batch_size=count)
-        return total
+        return self.logged(torch.stack(list(terms.values())).sum(), terms, len(source))
 
     def mixed(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
         """The weighted terms of Eq. 6.1; f(x) of both streams is one pass. Crops that are known to
@@ -189,7 +168,7 @@ class SemiHand(LightningModule):
         weights, count = self.objective, len(source)
         image = torch.cat([source.image, target.first.image])
         size = image.shape[-1]
-        stages = self.network.stages(_channels_last(image))
+        stages = self.network.stages(image)
         empty = source.valid["presence"] & (source.presence == 0)
         hand = torch.cat([~empty, torch.ones_like(target.first.valid["image"])])
         image = image[hand]
@@ -255,24 +234,14 @@ class SemiHand(LightningModule):
         Raises:
             ValueError: they are not.
         """
-        if self.stage == "pretrain":
-            return
-        streams = self.trainer.datamodule.streams  # type: ignore[attr-defined]
-        if streams.keys() != {SOURCE, TARGET} or streams[TARGET].views != 2:
-            raise ValueError(
-                f"fine-tuning takes two streams, {SOURCE} and {TARGET}, and of the latter two "
-                "views (data.init_args.train)"
-            )
+        if self.stage == "finetune":
+            self.expect_source_and_target()
 
     def on_train_epoch_start(self) -> None:
         """Lines 1, 2, 4 and 6 of Algorithm 6.1: first labels, or their renewal; their costs."""
         if self.stage == "finetune" and self.objective.pseudo_labels:
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             self.renew(data.in_order(TARGET, self.current_epoch))
-
-    def on_train_epoch_end(self) -> None:
-        """An epoch without any label is enough to say so."""
-        self.lessons.end()
 
     @torch.no_grad()
     def renew(self, batches: Iterable[HandBatch]) -> None:
@@ -320,7 +289,7 @@ class SemiHand(LightningModule):
         return Labels(pose, correction, cost, r.valid)
 
     def _read(self, image: Tensor) -> PoseAndMask:
-        return _pose_and_mask(self.network(_channels_last(image)))
+        return _pose_and_mask(self.network(image))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the pseudo-labels beside the weights, which a next stage starts from."""
@@ -332,16 +301,9 @@ class SemiHand(LightningModule):
         self.template = state.pop("template")
         self.labels.load_state_dict(state)
 
-    def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
-        """EPE with known root and scale (3D), PCK at 0.05 of the crop (2D)."""
-        self.log_dict(
-            self.validation(self(_image(batch)), batch), prog_bar=True, batch_size=len(batch)
-        )
-
     def configure_optimizers(self) -> Any:
-        """AdamW with the schedule, stepped once an optimiser step."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return adam(self.parameters(), self.learning_rate, self.schedule, steps, self.weight_decay)
+        """AdamW (Adam without decay)."""
+        return self.adam(self.parameters(), weight_decay=self.weight_decay)
 
 
 def _of_all_processes(own: list[Predicted]) -> list[Predicted]:
@@ -361,11 +323,3 @@ def _pose_and_mask(pose: HandPose) -> PoseAndMask:
 
 def _first(pose: HandPose, count: int) -> HandPose:
     return HandPose(**{name: value[:count] for name, value in pose.items()})
-
-
-def _image(batch: HandBatch) -> Tensor:
-    return _channels_last(batch.image)
-
-
-def _channels_last(image: Tensor) -> Tensor:
-    return image.contiguous(memory_format=torch.channels_last)

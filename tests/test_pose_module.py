@@ -1,0 +1,72 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning import Trainer
+from torch.utils.data import DataLoader
+
+from auxhand.data.streams import Stream
+from auxhand.optim import Schedule
+from auxhand.pose_module import PoseModule
+from auxhand.sample import HandPose
+
+
+class Mean(PoseModule):
+    """Learns one number, the mean of what it is shown."""
+
+    def __init__(self):
+        super().__init__(0.5, Schedule(drops=(0.5,)))
+        self.network = torch.nn.Linear(1, 1, bias=False)
+        self.frozen = torch.nn.Linear(1, 1).requires_grad_(False)
+
+    def estimator(self):
+        return lambda image: HandPose(uv=self.network.weight * image)
+
+    def training_step(self, batch, batch_idx):
+        error = (self(torch.ones(1)).uv - batch[0]).square().mean()
+        return self.logged(3 * error, {"error": error}, len(batch[0]))
+
+
+def fitted(steps):
+    module = Mean()
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, enable_model_summary=False, limit_val_batches=0, **quiet
+    )
+    trainer.fit(module, DataLoader([torch.tensor([2.0])] * steps))
+    return module, trainer
+
+
+def test_the_loss_is_logged_with_its_terms():
+    module, trainer = fitted(1)
+    before = float(trainer.callback_metrics["train/error"])
+    assert trainer.callback_metrics["train/loss"] == pytest.approx(3 * before)
+
+
+def test_what_learns_is_stepped_with_the_schedule():
+    module, trainer = fitted(4)
+    (optimizer,) = trainer.optimizers
+    assert [len(group["params"]) for group in optimizer.param_groups] == [1]
+    assert module.steps == 4
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("streams", "right"),
+    [
+        ({"source": 1, "target": 2}, True),
+        ({"source": 1, "target": 1}, False),
+        ({"source": 2, "target": 2}, False),
+        ({"source": 1}, False),
+        ({"source": 1, "other": 2}, False),
+    ],
+)
+def test_the_streams_of_a_method_that_adapts(streams, right):
+    module = Mean()
+    data = {name: Stream("data", views=views) for name, views in streams.items()}
+    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data))
+    if right:
+        module.expect_source_and_target()
+    else:
+        with pytest.raises(ValueError, match="Mean takes two streams, source and target"):
+            module.expect_source_and_target()
