@@ -38,7 +38,7 @@ def fitted(steps):
 
 
 def test_the_loss_is_logged_with_its_terms():
-    module, trainer = fitted(1)
+    _, trainer = fitted(1)
     before = float(trainer.callback_metrics["train/error"])
     assert trainer.callback_metrics["train/loss"] == pytest.approx(3 * before)
 
