@@ -9,6 +9,7 @@ def test_what_compiles_is_there_for_those_who_ask_for_it_alone():
         import sys, torch
         import auxhand.imports, auxhand.inference.estimator, auxhand.data.crops
         import auxhand.models.backbone, auxhand.models.heads
+        import auxhand.evaluation.datasets, auxhand.adaptation.adapt
         print({"torch._dynamo", "sympy"} & sys.modules.keys())
         double = torch.compile(lambda x: 2 * x, backend="eager")
         assert double(torch.ones(2)).tolist() == [2, 2]

@@ -121,7 +121,7 @@ def load_photo(path: Path | str, max_side: int = MAX_SIDE, max_decoded: int = MA
         _check_size(image, max_decoded, (width, height))
         eight, orientation = _eight_bits(image, path), _orientation(image)
         rest = -(-max(eight.size) // max_side)
-        eight = eight.reduce(rest) if rest > 1 else eight
+        eight = _reduced(eight, rest) if rest > 1 else eight
         if orientation in _TURNS:
             eight = eight.transpose(_TURNS[orientation])
         if orientation >= 5:
@@ -346,7 +346,7 @@ def _weight(image: Image.Image) -> float:
     if image.format in _COPIES:
         return _COPIES[image.format]
     if _has_16_bits(image):
-        return 2.0
+        return 2.5 if image.has_transparency_data else 2.0
     if image.info.get("progressive"):  # all coefficients of all channels
         return 2.0 if image.mode == "CMYK" else 1.5
     return 1.0
@@ -386,6 +386,16 @@ def _scaled(path: Path) -> Image.Image:
     if stored.ndim == 3 and stored.shape[2] == 4:
         np.right_shift(stored[..., 3], 8, out=eight[..., 3], casting="unsafe")
     return Image.fromarray(eight)
+
+
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """`Image.reduce` by strips: of a transparent picture it makes a copy in whole."""
+    width, height = image.size
+    reduced = Image.new(image.mode, (-(-width // factor), -(-height // factor)))
+    for top in range(0, height, _STRIP * factor):
+        strip = image.crop((0, top, width, min(top + _STRIP * factor, height)))
+        reduced.paste(strip.reduce(factor), (0, top // factor))
+    return reduced
 
 
 def _rgb(image: Image.Image) -> np.ndarray:

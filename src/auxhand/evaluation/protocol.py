@@ -29,13 +29,11 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.aggregation import MeanMetric
 
 from auxhand.data.crops import USUAL, CropRule, evaluation_crop
 from auxhand.data.store import PreparedDataset
 from auxhand.hand.skeleton import REFERENCE_BONE, ROOT
-from auxhand.metrics import AUC, EPE, PCK, AlignBy, PCKCurve, lift_pose
+from auxhand.metrics import AUC, EPE, PCK, AlignBy, PCKCurve, lift_pose, torchmetrics
 from auxhand.sample import HandBatch, HandPose, HandSample
 
 Protocol = Literal["known_root_scale", "closed_form_root", "scale_fitted", "procrustes", "centroid"]
@@ -109,7 +107,7 @@ class PoseMetrics(nn.Module):
         self.bone = bone
         self.length = length
         how = ALIGNMENT[protocol]
-        self.in_3d = MetricCollection(
+        self.in_3d = torchmetrics.MetricCollection(
             {
                 "epe_mm": EPE(how, root),
                 "pa_epe_mm": EPE("procrustes", root),
@@ -123,7 +121,7 @@ class PoseMetrics(nn.Module):
         self.pck_05 = PCK(0.05)
         highest = max(high for _, high in auc_ranges)
         self.curve = PCKCurve(high=highest, align=how, root=root)
-        self.solved = MeanMetric()
+        self.solved = torchmetrics.MeanMetric()
 
     def update(self, pose: HandPose, batch: HandBatch) -> None:
         """Add the predictions for a batch of crops."""
@@ -156,7 +154,7 @@ class PoseMetrics(nn.Module):
         return self.curve.thresholds, _computed(self.curve)
 
 
-def _computed(metric: Metric | MetricCollection) -> Any:
+def _computed(metric: torchmetrics.Metric | torchmetrics.MetricCollection) -> Any:
     """What the metric computes: NaN, and no warning, where nothing has updated it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*called before the ``update`` method")

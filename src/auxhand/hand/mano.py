@@ -16,7 +16,6 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor, nn
 
 from auxhand.arrays import Array
@@ -268,6 +267,8 @@ def _array(value: Any, name: str) -> Array:
     Raises:
         ValueError: something else.
     """
+    from scipy import sparse  # only here: who reads no MANO file need not wait for SciPy
+
     if isinstance(value, Chumpy):
         return value.array()
     if sparse.issparse(value):

@@ -10,7 +10,7 @@ NaN.
 from auxhand.imports import without_dynamo
 
 with without_dynamo():
-    import torchmetrics  # noqa: F401
+    import torchmetrics
 
 from auxhand.metrics.distance import AlignBy, align, auc, distances, epe, pck, pck_curve
 from auxhand.metrics.lifting import Lifted, lift_pose
@@ -32,4 +32,5 @@ __all__ = [
     "lift_pose",
     "pck",
     "pck_curve",
+    "torchmetrics",
 ]
