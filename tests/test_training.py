@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import shutil
 
 import pytest
 import torch
@@ -152,12 +153,24 @@ def test_training_without_labels_is_refused(tmp_path, write_config, hand_row, ca
     assert "has a label" in line
 
 
-@pytest.fixture
-def trained(tmp_path, write_config):
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory, training_yaml):
     """The configuration of a run of one epoch, and its folder."""
-    config = write_config("run")
+    folder = tmp_path_factory.mktemp("trained")
+    config = folder / "run.yaml"
+    config.write_text(training_yaml(folder / "run"))
     assert main(["train", str(config), "--set", "trainer.max_epochs=1"]) == 0
-    return config, tmp_path / "run"
+    return config, folder / "run"
+
+
+@pytest.fixture
+def trained(one_epoch, tmp_path):
+    """That run; whatever a test does to its files, the next test has them as they were."""
+    config, run = one_epoch
+    shutil.copytree(run, tmp_path / "kept")
+    yield config, run
+    shutil.rmtree(run)
+    shutil.copytree(tmp_path / "kept", run)
 
 
 def test_damaged_files_of_a_run_are_named_with_what_is_good(trained, capsys):
@@ -262,14 +275,14 @@ def test_a_run_starts_from_the_weights_of_another(trained, tmp_path, capsys):
         start_from(tmp_path / "nowhere", model)
 
 
-def test_a_configuration_says_what_a_run_starts_from(trained, write_config, capsys):
+def test_a_configuration_says_what_a_run_starts_from(trained, tmp_path, write_config, capsys):
     _, run = trained
     again = write_config("again")
     settings = [f"start_from={run}", "model.init_args.learning_rate=0", "trainer.max_epochs=1"]
     assert main(["train", str(again), "--set", *settings]) == 0
     assert f"starting from {run}: " in capsys.readouterr().out
     name = "heads.0.predict.weight"
-    bundles = (load_bundle(folder / "bundle") for folder in (run, run.with_name("again")))
+    bundles = (load_bundle(folder / "bundle") for folder in (run, tmp_path / "again"))
     old, new = (bundle.network.state_dict()[name] for bundle in bundles)
     assert torch.equal(old, new)
 

@@ -65,6 +65,9 @@ class Run(LightningCLI):
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
         return super().instantiate_trainer(logger=logger, plugins=plugins, **kwargs)
 
+    def _add_instantiators(self) -> None:
+        """None: they write the settings out for `save_hyperparameters`, which no method calls."""
+
     @property
     def folder(self) -> Path:
         """The run's."""
@@ -91,7 +94,12 @@ class SaveSettings(SaveConfigCallback):
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         with writing(folder / CONFIG) as unfinished:
-            unfinished.write_text(self.parser.dump(self.config, skip_none=False))
+            unfinished.write_text(as_yaml(self.parser, self.config))
+
+
+def as_yaml(parser: LightningArgumentParser, config: Any) -> str:
+    """All settings. Parsing has validated them, which takes longer than writing them."""
+    return str(parser.dump(config, skip_none=False, skip_validation=True))
 
 
 # ---- assemble ----
@@ -266,7 +274,7 @@ def compare(run: Run, last: Path) -> int:
         raise damaged(last, f"{last} is damaged ({wrong})")
     file = run.folder / CONFIG
     if file.is_file():
-        new = yaml.safe_load(run.parser.dump(run.config, skip_none=False))
+        new = yaml.safe_load(as_yaml(run.parser, run.config))
         if changed := changes(read_settings(file, last), new):
             print(f"settings are not those of before: {'; '.join(changed)}\n({again})")
     return int(earlier["global_step"])

@@ -102,6 +102,7 @@ def test_every_strategy_trains_from_yaml_alone(config, tmp_path, strategy, pairs
     settings = [
         f"model.init_args.strategy={strategy}",
         f"model.init_args.pairs={pairs}",
+        "trainer.max_epochs=1",
     ]
     assert main(["train", config, "--set", *settings]) == 0
     network = load_bundle(tmp_path / "run" / "bundle").network
@@ -124,7 +125,8 @@ def test_two_processes_train_the_pairs_of_spurr_by_turns(config, tmp_path, train
 def test_the_bundle_knows_what_its_crops_do_to_the_viewpoint(
     view, config, hand_dataset, tmp_path, monkeypatch, photo
 ):
-    assert main(["train", config, "--set", f"data.init_args.crop.view={view}"]) == 0
+    settings = [f"data.init_args.crop.view={view}", "trainer.max_epochs=1"]
+    assert main(["train", config, "--set", *settings]) == 0
     folder = tmp_path / "run" / "bundle"
     assert load_bundle(folder).view == view
     asked, crop = [], crops.square_crop
@@ -162,9 +164,8 @@ def test_weakly_labelled_streams_join_in_a_batch(config, hand_dataset, monkeypat
     assert all(len(indices) == 4 for indices in seen)
 
 
-def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch):
-    assert main(["train", config]) == 0
-    whole = load_file(tmp_path / "run" / "bundle" / "model.safetensors")
+def test_a_killed_run_resumes_to_the_same_weights(bundle, config, tmp_path, monkeypatch):
+    whole = load_file(bundle / "model.safetensors")
     step = Alignment.training_step
 
     def killed(self, batch, batch_idx):
@@ -172,13 +173,12 @@ def test_a_killed_run_resumes_to_the_same_weights(config, tmp_path, monkeypatch)
             raise Killed
         return step(self, batch, batch_idx)
 
-    settings = ["--set", f"trainer.default_root_dir={tmp_path / 'torn'}"]
     monkeypatch.setattr(Alignment, "training_step", killed)
     with pytest.raises(Killed):
-        main(["train", config, *settings])
+        main(["train", config])
     monkeypatch.setattr(Alignment, "training_step", step)
-    assert main(["train", config, *settings]) == 0
-    torn = load_file(tmp_path / "torn" / "bundle" / "model.safetensors")
+    assert main(["train", config]) == 0
+    torn = load_file(tmp_path / "run" / "bundle" / "model.safetensors")
     for name, value in whole.items():
         torch.testing.assert_close(torn[name], value, rtol=0, atol=0)
 
@@ -227,8 +227,8 @@ def test_the_bundle_predicts_and_is_evaluated_like_any_other(bundle, photo, hand
 
 
 def test_a_model_without_heatmaps_is_evaluated_in_2d_too(config, hand_dataset, tmp_path):
-    settings = ["--set", "model.init_args.strategy=S1", "model.init_args.pairs=R2P"]
-    assert main(["train", config, *settings]) == 0
+    settings = ["model.init_args.strategy=S1", "model.init_args.pairs=R2P", "trainer.max_epochs=1"]
+    assert main(["train", config, "--set", *settings]) == 0
     model, out = str(tmp_path / "run" / "bundle"), tmp_path / "evaluation"
     assert main(["evaluate", model, str(hand_dataset), "--out", str(out)]) == 0
     metrics = json.loads((out / "evaluation.json").read_text())["rows"][0]["metrics"]

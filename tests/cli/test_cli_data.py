@@ -1,6 +1,7 @@
 """`auxhand data` from the command line, on a miniature FreiHAND."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -15,17 +16,21 @@ from auxhand.data.store import PreparedDataset
 from auxhand.geometry.camera import project
 from auxhand.geometry.crop import uv_box
 
-HANDS = [h for h in map(hand, range(8)) if h.side == "right"][:3]
+
+@cache
+def hands():
+    """Three right hands."""
+    return [h for h in map(hand, range(8)) if h.side == "right"][:3]
 
 
 @pytest.fixture
 def freihand(tmp_path):
     """The evaluation split with labels."""
     root = tmp_path / "FreiHAND_pub_v2"
-    for i, one in enumerate(HANDS):
+    for i, one in enumerate(hands()):
         write_image(root / "evaluation" / "rgb" / f"{i:08d}.jpg", one.image)
-    write_json(root / "evaluation_K.json", [h.K.tolist() for h in HANDS])
-    write_json(root / "evaluation_xyz.json", [array(h.xyz).tolist() for h in HANDS])
+    write_json(root / "evaluation_K.json", [h.K.tolist() for h in hands()])
+    write_json(root / "evaluation_xyz.json", [array(h.xyz).tolist() for h in hands()])
     return root
 
 
@@ -92,7 +97,7 @@ def test_converted_samples_are_the_hands_and_a_stopped_run_goes_on(
         box = uv_box(sample.joints_uv)
         assert float(box[2:].max()) == pytest.approx(80 * 0.8 / 1.5)
         np.testing.assert_allclose(box[:2] + box[2:] / 2, 39.5, atol=1e-6)
-        np.testing.assert_allclose(sample.joints_xyz, array(HANDS[i].xyz), atol=1e-12)
+        np.testing.assert_allclose(sample.joints_xyz, array(hands()[i].xyz), atol=1e-12)
         torch.testing.assert_close(project(sample.K, sample.joints_xyz), sample.joints_uv)
         assert (sample.side, float(sample.presence)) == ("right", 1.0)
         assert sample.source == f"freihand/evaluation/{i:08d}"
@@ -104,7 +109,7 @@ def test_a_folder_of_photos_is_converted_whole(freihand, tmp_path):
     out = tmp_path / "photos"
     assert run("convert", "folder", freihand / "evaluation" / "rgb", out) == 0
     sample = PreparedDataset(out)[2]
-    assert_like(shown(sample), HANDS[2].image)
+    assert_like(shown(sample), hands()[2].image)
     assert sample.joints_uv is None
 
 

@@ -219,10 +219,10 @@ def test_no_hand_removes_pictures_of_an_earlier_result(photos, bundle, tmp_path,
     assert "1 without a hand" in capsys.readouterr().out
 
 
-def test_a_hundred_photos_load_the_model_once(bundle, tmp_path, monkeypatch, capsys):
+def test_many_photos_load_the_model_once(bundle, tmp_path, monkeypatch, capsys):
     image = Image.new("RGB", (16, 16), "grey")
-    for i in range(100):
-        image.save(tmp_path / f"{i:03}.png")
+    for i in range(10):
+        image.save(tmp_path / f"{i}.png")
     loads = []
     load = estimator.open_bundle
     monkeypatch.setattr(
@@ -232,7 +232,7 @@ def test_a_hundred_photos_load_the_model_once(bundle, tmp_path, monkeypatch, cap
     assert auxhand(tmp_path / "*.png", "--out", tmp_path / "out", "--model", bundle,
                    "--box", "2,2,12,12", "--side", "left") == 0  # fmt: skip
     assert loads == [bundle]
-    assert "100 photos: 100 hands found" in capsys.readouterr().out
+    assert "10 photos: 10 hands found" in capsys.readouterr().out
 
 
 def test_a_second_run_skips_the_first_ones_pictures(photos, bundle, tmp_path, capsys):

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from auxhand.cli.main import main
 from auxhand.data.store import shard_path, write_description, write_shard
 from auxhand.inference.bundle import load_bundle
+from auxhand.models.backbone import Backbone
 
 
 def test_the_bundle_is_the_averaged_network_with_its_provenance(tmp_path, write_config):
@@ -206,6 +208,22 @@ LAPTOP = sorted(set(FOLDER.rglob("*.yaml")) - OTHERS)
 dual-modality network and its comparators from several streams (see the end of this file)."""
 
 
+def backbones(node, place=""):
+    """(entry, name) of what a configuration, or a part of it, names as a backbone."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if key == "backbone" and isinstance(value, str):
+            yield place + key, value
+        yield from backbones(value, f"{place}{key}.")
+
+
+def test_backbones_that_configurations_name_are_there():
+    found = (backbones(yaml.safe_load(path.read_text())) for path in FOLDER.parent.rglob("*.yaml"))
+    names = {name for each in found for _, name in each}
+    assert {"regnetx_002", "resnet18", "tf_efficientnet_lite0"} <= names
+    for name in names:
+        assert all(count > 0 for count in Backbone(name).channels)
+
+
 @pytest.mark.parametrize(
     "configs",
     [*([path] for path in LAPTOP), [DEFAULT, FINISH], [DEFAULT, FINISH, PHOTOS]],
@@ -226,6 +244,9 @@ def test_every_laptop_configuration_trains(configs, tmp_path, hand_dataset):
     }
     if configs[0].stem == "default":  # its ImageNet weights are not here
         options["model.init_args.network.init_args.body.init_args.pretrained"] = False
+    else:
+        for entry, _ in backbones(yaml.safe_load(configs[0].read_text())):
+            options[entry] = "test_resnet"
     if FINISH in configs:  # nor the run that it goes on from
         options["start_from"] = "null"
     if PHOTOS in configs:
@@ -250,8 +271,8 @@ def test_methods_of_two_stages_train_in_both(tmp_path, hand_dataset, method):
         "data.init_args.workers": 0,
         "data.init_args.batch_size": 2,
     }
-    if method == "dual_modality":
-        options["model.init_args.network.init_args.backbone"] = "test_resnet"
+    ((entry, _),) = backbones(yaml.safe_load((FOLDER / f"{method}.yaml").read_text()))
+    options[entry] = "test_resnet"
     streams = {"semihand": "train", "dual_modality": "train.source.roots"}
     given = {
         "trainer.default_root_dir": first,

@@ -2,6 +2,8 @@
 
 import json
 import math
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,8 +57,13 @@ FINETUNING = {
 STATED = [(PRETRAIN, BOTH | PRETRAINING), *((path, BOTH | FINETUNING) for path in TARGETS)]
 
 
-def settings(path):
+@cache
+def _content(path):
     return yaml.safe_load(path.read_text())
+
+
+def settings(path):
+    return deepcopy(_content(path))
 
 
 def stated(path, entry):

@@ -22,11 +22,8 @@ def fresh(code, *arguments):
     return ended.stdout
 
 
-def imported(code):
-    """Names of the modules that a fresh process has imported after running the code."""
-    told = fresh(f"{code}\nimport sys, json; print(json.dumps([*sys.modules]))")
-    return set(json.loads(told.splitlines()[-1]))
-
+TELL = "import sys, json; print(json.dumps([*sys.modules]))"
+"""Names of the modules that a process has imported."""
 
 TRAINING = {"lightning", "torchmetrics", "tensorboard"}
 DATASETS = {"datasets", "pyarrow", "pandas"}
@@ -87,6 +84,8 @@ def test_a_command_imports_nothing_of(command, without, after_each):
 def test_a_worker_imports_what_it_runs():
     """Readers, and then the factory and conversion, which need more."""
     lazy = TRAINING | PICTURES | {"datasets", "timm", "torchvision"}
-    readers = imported("import auxhand.data.readers")
+    both = "import auxhand.synth.factory, auxhand.data.convert"
+    told = fresh("\n".join(["import auxhand.data.readers", TELL, both, TELL]))
+    readers, more = (set(json.loads(line)) for line in told.splitlines())
     assert readers & (lazy | DATASETS | {"scipy.spatial", "scipy.io"}) == set()
-    assert imported("import auxhand.synth.factory, auxhand.data.convert") & lazy == set()
+    assert more & lazy == set()

@@ -28,10 +28,9 @@ from auxhand.inference.bundle import Bundle
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.finder import FoundHand
 from auxhand.inference.prediction import FLESH, prediction_from
-from auxhand.inference.runtime import write_onnx
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.detector import HandDetector
-from auxhand.models.heads import Integral, Latent25D, Peak25D
+from auxhand.models.heads import Integral, Latent25D
 from auxhand.models.pose_net import PoseNet
 from auxhand.sample import HandPose
 
@@ -399,24 +398,6 @@ def test_all_hands_of_a_photo():
     assert len(net.predict_hands(image, 1)) == 1
     assert len(net.predict_hands(image, threshold=0.9)) == 1
     assert net.predict_hands(np.zeros_like(image)) == []
-
-
-def test_onnx_runtime_says_the_same(tmp_path):
-    """A network as `write_onnx` writes it, behind the same estimator."""
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("onnxruntime")
-    torch.manual_seed(0)
-    net = PoseNet(FeaturePyramid("test_resnet", 8), Peak25D(), side=True).eval()
-    write_onnx(net, SIZE, tmp_path / "model.onnx")
-    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
-    here, there = (
-        HandPoseEstimator(Bundle(net, SIZE), onnx=onnx).predict(image, (20, 10, 60, 60))
-        for onnx in (None, tmp_path / "model.onnx")
-    )
-    np.testing.assert_allclose(there.joints_uv, here.joints_uv, atol=1e-3)
-    np.testing.assert_allclose(there.joints_xyz, here.joints_xyz, atol=1e-4)
-    np.testing.assert_allclose(there.mask, here.mask, atol=1e-4)
-    assert there.side == here.side
 
 
 def test_3d_models_are_placed_by_their_pixels():

@@ -13,6 +13,7 @@ from auxhand.data.crops import CropRule
 from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.inference import export as module
 from auxhand.inference.bundle import Bundle, save_bundle
+from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.export import TOLERANCE, export
 from auxhand.inference.runtime import OPSET, run_with_torch
 from auxhand.models.backbone import ImageFeatures
@@ -98,6 +99,19 @@ def test_onnx_says_what_pytorch_says(make, exported):
     assert [output.name for output in session.get_outputs()] == list(expected)
     for value, same in zip(outputs, expected.values(), strict=True):
         np.testing.assert_allclose(value, same, atol=1e-3, rtol=1e-4)
+
+
+def test_an_estimator_says_the_same_by_onnx_runtime(exported):
+    given, file = exported(supervised)
+    image = np.random.default_rng(0).integers(0, 255, (90, 120, 3), np.uint8)
+    here, there = (
+        HandPoseEstimator(given, onnx=onnx).predict(image, (20, 10, 60, 60))
+        for onnx in (None, file)
+    )
+    np.testing.assert_allclose(there.joints_uv, here.joints_uv, atol=1e-3)
+    np.testing.assert_allclose(there.joints_xyz, here.joints_xyz, atol=1e-4)
+    np.testing.assert_allclose(there.mask, here.mask, atol=1e-4)
+    assert there.side == here.side
 
 
 def test_the_file_says_how_it_is_used(exported):

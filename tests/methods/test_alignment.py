@@ -101,9 +101,9 @@ PRIOR = Normal(torch.zeros(()), torch.ones(()))
 def test_every_row_of_table_5_1_learns_and_predicts(strategy, pairs):
     net = method(strategy, pairs, weights=Weights(cloud=0.1))  # random points are learnt last
     data = batch((), (), ())
-    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-2)
     losses = []
-    for net.at in range(60):
+    for net.at in range(35):
         loss = net.objective(net.observe(data))
         optimizer.zero_grad()
         loss.backward()

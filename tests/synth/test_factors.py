@@ -59,6 +59,14 @@ def test_rest_joints_equal_the_surface(many):
         np.testing.assert_allclose(kinematics_of(factors.shape).rest, joints[0].numpy(), atol=1e-6)
 
 
+def test_groups_are_drawn_as_in_the_whole(many):
+    for index, factors in enumerate(many[:5]):
+        shape = draw_shape(FactorConfig(), 3, index)
+        for field in fields(Factors):
+            drawn = draw_group(field.name, FactorConfig(), 3, index, shape)
+            assert drawn == getattr(factors, field.name)
+
+
 def test_groups_have_streams_of_their_own():
     base = sample_factors(FactorConfig(), 0, 5)
     other = sample_factors(FactorConfig(view=ViewConfig(upright=0.0, roll=(5, 6))), 0, 5)
@@ -141,7 +149,7 @@ def test_the_most_extreme_shapes_have_bones():
         shape=ShapeConfig(3.0, 0.1, 0.1, 0.1, finger_width=0.14, length=0.5, width=0.5)
     )
     for index in range(300):
-        shape = sample_factors(config, 0, index).shape
+        shape = draw_shape(config, 0, index)
         assert min(*shape.bone_scale, *shape.finger_width) > 0
 
 
@@ -201,10 +209,9 @@ def test_view_is_roll_pitch_yaw():
 
 def test_view_ranges_hold():
     config = FactorConfig(
-        view=ViewConfig(upright=0, roll=(-30, 30), pitch=(-10, 20), yaw=(90, 180)),
-        pose=PoseConfig(shares={"open": 1}),
+        view=ViewConfig(upright=0, roll=(-30, 30), pitch=(-10, 20), yaw=(90, 180))
     )
-    views = [sample_factors(config, 0, i).view for i in range(40)]
+    views = [draw_group("view", config, 0, i) for i in range(40)]
     degrees = np.rad2deg([[v.roll, v.pitch, v.yaw] for v in views])
     assert (degrees.min(0) >= [-30, -10, 90]).all()
     assert (degrees.max(0) <= [30, 20, 180]).all()
@@ -359,12 +366,12 @@ def test_people_keep_their_shape_and_skin_and_sets_share_none():
 
 def test_ranges_of_backgrounds_are_kept():
     config = FactorConfig(background=BackgroundConfig(seeds=(50, 53)))
-    assert {sample_factors(config, 0, i).background for i in range(60)} == {50, 51, 52}
+    assert {draw_group("background", config, 0, i) for i in range(60)} == {50, 51, 52}
 
 
 def test_fingers_get_the_mean_length_and_width_asked_for():
     config = FactorConfig(shape=ShapeConfig(length=0.9, width=1.2))
-    shapes = [sample_factors(config, 0, i).shape for i in range(200)]
+    shapes = [draw_shape(config, 0, i) for i in range(200)]
     length, width = (
         np.array([getattr(s, n) for s in shapes]) for n in ("bone_scale", "finger_width")
     )
@@ -375,7 +382,7 @@ def test_fingers_get_the_mean_length_and_width_asked_for():
 
 def test_lights_come_in_the_numbers_asked_for():
     config = FactorConfig(light=LightConfig(count=(0, 1, 0, 1), back=0))
-    lights = [sample_factors(config, 0, i).light for i in range(200)]
+    lights = [draw_group("light", config, 0, i) for i in range(200)]
     assert {len(light.directions) for light in lights} == {2, 4}
     for light in lights:
         strength = np.array(light.colours)[:, 1]
