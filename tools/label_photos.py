@@ -94,6 +94,7 @@ def _box(row: dict[str, str]) -> tuple[float, float, float, float]:
 def label(found: Sequence[Hand], model: str, counts: Counter[str]) -> Iterator[Record]:
     """Rows of the hands of which the model is sure; `counts` learns how many there were."""
     estimator, number = HandPoseEstimator.load(model), 0
+    estimator.thorough = True
     for hand in tqdm(found, unit="hand"):
         image = load_photo(hand.file).pixels
         told = estimator.predict(image, hand.box)

@@ -27,6 +27,7 @@ from auxhand.inference import bundle as module
 from auxhand.inference.bundle import Bundle
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.finder import FoundHand
+from auxhand.inference.looks import STAGES
 from auxhand.inference.prediction import FLESH, prediction_from
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.detector import HandDetector
@@ -258,8 +259,8 @@ def test_a_network_that_tells_sides_decides_by_both_readings(left, side):
         assert prediction.side_scores is None
 
 
-def test_a_side_that_is_clear_at_once_is_not_looked_at_as_the_other_one(monkeypatch):
-    """First two looks; then five, or five as either side."""
+def test_what_is_clear_at_once_is_not_asked_again(monkeypatch):
+    """First two looks; then one that agrees, or five as either side, or all where asked to."""
     xyz = hand(left=True)
     uv = project(K, xyz)
     (x, y), (right, bottom) = uv.min(0).values.tolist(), uv.max(0).values.tolist()
@@ -267,8 +268,14 @@ def test_a_side_that_is_clear_at_once_is_not_looked_at_as_the_other_one(monkeypa
     assert net.tells_side
     looks, poses = [], net._poses
     monkeypatch.setattr(net, "_poses", lambda crops: looks.extend(crops) or poses(crops))
-    for clear, count in ((0.9, 2 + 5), (1.1, 2 + 10)):
-        monkeypatch.setattr("auxhand.inference.looks.CLEAR", clear)
+    never = tuple(stage._replace(clear=1.1) for stage in STAGES)
+    for stages, thorough, count in (
+        (STAGES, False, 2 + 1),
+        (never, False, 2 + 10),
+        (STAGES, True, 2 + 5),
+    ):
+        monkeypatch.setattr("auxhand.inference.estimator.STAGES", stages)
+        net.thorough = thorough
         looks.clear()
         assert net.predict(photo(uv), (x, y, right - x, bottom - y), K=K.numpy()).side == "left"
         assert len(looks) == count
@@ -288,37 +295,54 @@ def test_who_follows_a_hand_is_told_what_one_reading_says_of_its_side():
 
 
 class OneBadLook(Oracle):
-    """An oracle whose n-th of several looks at once is far off."""
+    """An oracle whose n-th look is far off."""
 
     bad = 0
 
+    def begin(self):
+        self.angles = []
+
     def forward(self, image):
         pose = super().forward(image)
-        if len(image) == 1:
-            return pose
         way = (pose.uv[:, 9] - pose.uv[:, 0]).double()
-        self.angles = torch.atan2(way[:, 0], -way[:, 1])
-        off = torch.zeros(len(image), 1)
-        off[self.bad] = 9.0
+        numbers = torch.arange(len(image)) + len(self.angles)
+        self.angles += torch.rad2deg(torch.atan2(way[:, 0], -way[:, 1])).tolist()
+        off = (numbers == self.bad).float()[:, None] * 9
         return replace(pose, uv=pose.uv + off[..., None], d=pose.d + off)
 
 
-@pytest.mark.parametrize("left", [False, True])
-@pytest.mark.parametrize("bad", [0, 1, 2])
-def test_hands_are_looked_at_again_turned_upright_and_the_median_counts(left, bad):
+def asked_about_one_bad_look(left, bad, thorough):
+    """The oracle after the hand was asked for, of a given side, and the answer."""
     xyz = hand(left)
     uv = project(K, xyz)
     (x, y), (right, bottom) = uv.min(0).values.tolist(), uv.max(0).values.tolist()
     oracle = OneBadLook(xyz, left)
     oracle.bad = bad
+    oracle.begin()
     net = HandPoseEstimator(Bundle(oracle, SIZE))
+    net.thorough = thorough
+    assert not net.tells_side  # from now on the oracle counts looks at hands
+    oracle.begin()
     side = "left" if left else "right"
     prediction = net.predict(photo(uv), (x, y, right - x, bottom - y), side, K.numpy())
     assert_is(prediction, xyz)
-    degrees = torch.rad2deg(oracle.angles) * (-1 if left else 1)
-    torch.testing.assert_close(
-        degrees, torch.tensor([0.0, -15.0, 15.0, -15.0, 15.0]).double(), atol=1, rtol=0
-    )
+    return oracle, prediction
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("bad", [1, 2, 3])
+def test_hands_are_looked_at_again_turned_upright_and_the_median_counts(left, bad):
+    oracle, _ = asked_about_one_bad_look(left, bad, thorough=True)
+    degrees = [-angle if left else angle for angle in oracle.angles[1:]]
+    assert degrees == pytest.approx([0.0, 15.0, -15.0, -15.0, 15.0], abs=1)
+
+
+@pytest.mark.parametrize(("bad", "count"), [(9, 2), (1, 6)])
+def test_more_looks_are_taken_where_the_first_two_differ(bad, count):
+    oracle, prediction = asked_about_one_bad_look(False, bad, thorough=False)
+    assert len(oracle.angles) == count
+    assert prediction.spread.shape == (21,)
+    assert (prediction.spread.mean() < STAGES[1].agree) == (count == 2)
 
 
 @pytest.mark.parametrize("left", [False, True])

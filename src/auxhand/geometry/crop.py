@@ -245,7 +245,7 @@ def view_crop(
     ray = (K_inverse @ [*center, 1.0]).tolist()
     c, s, m = math.cos(angle), math.sin(angle), -1.0 if mirror else 1.0
     turn = np.array([[m * c, -m * s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
-    R = turn @ _to_axis(*ray)
+    R = turn @ turn_to_axis(*ray)
     stretch = math.hypot(*ray) ** 3 * abs(np.linalg.det(original))
     focal, middle = size / side * math.sqrt(stretch), (size - 1) / 2
     K_crop = np.array([[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]])
@@ -336,7 +336,7 @@ def inverse(A: Tensor) -> Tensor:
     return inverse.to(A.dtype)
 
 
-def _to_axis(x: float, y: float, z: float) -> Doubles:
+def turn_to_axis(x: float, y: float, z: float) -> Doubles:
     """`camera.rotation_to_axis` of one ray, in numbers."""
     length = math.hypot(x, y, z)
     x, y, z = x / length, y / length, z / length

@@ -26,21 +26,18 @@ from auxhand.inference.bundle import (
     shipped,
 )
 from auxhand.inference.finder import Finder, FoundHand
-from auxhand.inference.looks import LOOKS, Look, Reading, Request, decide, median_of
+from auxhand.inference.looks import STAGES, Hand, Look, Reading, Request, Stage
 from auxhand.inference.prediction import FLESH, Prediction, prediction_from
 from auxhand.inference.runtime import run_with_onnx, run_with_torch
 from auxhand.inference.scene import Box, Scene, Side, Square, square_around
 from auxhand.models.detections import DETECTOR
-from auxhand.sample import LEFT, RIGHT, HandPose
+from auxhand.sample import LEFT, HandPose
 
 CHUNK = 32
 """Crops per forward pass at most."""
 
 SMALLEST = 8
 """Pixels: a photo with a shorter side than that shows no hand."""
-
-_MIRRORED: dict[str, tuple[bool, ...]] = {RIGHT: (False,), LEFT: (True,), "auto": (False, True)}
-"""The ways a crop is read for each side that may be asked for: as it is, mirrored."""
 
 
 class HandPoseEstimator:
@@ -55,9 +52,10 @@ class HandPoseEstimator:
 
     Without a box the hands are looked for, by a detector (`finder`) that sees the whole photo once;
     what it is less certain of than its threshold is no hand. A box is that of the hand's outline.
-    The network looks at a square crop around the box, and then, where it tells joints in pixels,
-    five times more at squares about the same centre, turned so that the hand is upright and then
-    by the angles of `LOOKS`, of its sizes; the median of these five counts.
+    The network looks at a square crop around the box, and then, where it tells joints in pixels, at
+    squares about the same centre that are turned so that the hand is upright and then by the angles
+    of `LOOKS`, of its sizes: one, and two and two more while looks differ (`STAGES`). Their median
+    counts.
 
     A side is the person's true hand, in a photo that is not mirrored itself. Networks see right
     hands: a left hand's crop is mirrored. Where the side is not given, the crop is read both as it
@@ -76,6 +74,10 @@ class HandPoseEstimator:
         guide: says where a hand is and of which side, for a network that tells no sides apart
             (without side, presence and confidence); this network is then asked about one crop.
         onnx: the same network as `write_onnx` wrote it, to be run instead.
+
+    Attributes:
+        thorough: whether every hand gets all of `LOOKS`, so that `Prediction.spread` is of as many
+            looks for all hands; False.
 
     Raises:
         ValueError: no such device, or a network that finds hands instead of joints.
@@ -104,6 +106,7 @@ class HandPoseEstimator:
         hand = HandSurface("right").rest_joints.double()
         self.hand_size = float(reference_length(hand))
         self._proportions = bone_lengths(hand) / self.hand_size
+        self.thorough = False
 
     @staticmethod
     def load(model: str | PathLike[str] = DEFAULT, device: str = "cpu") -> HandPoseEstimator:
@@ -187,8 +190,9 @@ class HandPoseEstimator:
 
         Args:
             once: as to follow hands through a video: without the further looks at hands turned
-                upright, a sixth of the time where boxes and sides are given, and less accurate.
-                A given side is how a crop is read, and `side_scores` what this reading says of it.
+                upright, a half to a sixth of the time where boxes and sides are given, and less
+                accurate. A given side is how a crop is read, and `side_scores` what this reading
+                says of it.
             images, boxes, sides, Ks, hand_size, threshold: see `predict`, one for each photo.
         """
         count = len(images)
@@ -236,20 +240,32 @@ class HandPoseEstimator:
                 raise ValueError("this model cannot tell sides apart: give the hand's side")
             guided = self.guide._predict(scenes, count, hand_size, threshold, once)
             return self._guided(scenes, guided, hand_size)
-        requests = [
-            Request(photo, square, mirrored, found)
+        seen = [
+            Hand(
+                Request(photo, square, mirrored=False, found=found),
+                scene.side,
+                self.tells_side,
+                once,
+                self.thorough,
+            )
             for photo, scene in enumerate(scenes)
             for square, found in self._places(scene, count, threshold)
-            for mirrored in _MIRRORED[scene.side]
         ]
-        readings = self._decided(scenes, self._look(scenes, requests), once)
-        if not once and self._blank.uv is not None:
-            readings = self._looked_again(scenes, readings)
+        for stage in STAGES[:1] if once or self._blank.uv is None else STAGES:
+            self._see(scenes, seen, stage)
         hands: list[list[Prediction]] = [[] for _ in scenes]
-        for reading in readings:
-            photo = reading.look.request.photo
-            hands[photo].append(self._prediction(scenes[photo], reading, hand_size))
+        for hand in seen:
+            photo = hand.reading.look.request.photo
+            hands[photo].append(self._prediction(scenes[photo], hand.reading, hand_size))
         return hands
+
+    def _see(self, scenes: Sequence[Scene], hands: Sequence[Hand], stage: Stage) -> None:
+        """One stage of looks, in passes that all hands share."""
+        wanted = [hand.wanted(stage) for hand in hands]
+        looks = iter(self._look(scenes, [request for each in wanted for request in each]))
+        for hand, requests in zip(hands, wanted, strict=True):
+            if requests:
+                hand.see(stage, [next(looks) for _ in requests])
 
     def _places(
         self, scene: Scene, count: int | None, threshold: float | None
@@ -302,43 +318,6 @@ class HandPoseEstimator:
         return [
             HandPose(**{name: value[i] for name, value in said.items()}) for i in range(len(crops))
         ]
-
-    def _decided(
-        self, scenes: Sequence[Scene], looks: Sequence[Look], judge: bool
-    ) -> list[Reading]:
-        """The reading of each hand that was looked at."""
-        ways: dict[tuple[int, Square], list[Look]] = {}
-        for look in looks:
-            ways.setdefault((look.request.photo, look.request.square), []).append(look)
-        return [
-            decide(both, scenes[photo].side, self.tells_side, judge)
-            for (photo, _), both in ways.items()
-        ]
-
-    def _looked_again(self, scenes: Sequence[Scene], readings: Sequence[Reading]) -> list[Reading]:
-        """What the further looks at the hands say, both ways to read them where that is open."""
-        ways = [look for each in readings for look in (each.look, each.other) if look is not None]
-        looks, again = iter(self._turned_upright(scenes, ways)), []
-        for reading in readings:
-            look = next(looks)
-            if reading.other is None:
-                again.append(reading._replace(look=look))
-            else:
-                again.append(decide([look, next(looks)], "auto", self.tells_side))
-        return again
-
-    def _turned_upright(self, scenes: Sequence[Scene], looks: Sequence[Look]) -> list[Look]:
-        """What the further looks at the hands say, in place of each look."""
-        requests = [
-            look.request._replace(
-                angle=look.upright + turn,
-                square=look.request.square._replace(side=look.request.square.side * size),
-            )
-            for look in looks
-            for turn, size in LOOKS
-        ]
-        turned, count = self._look(scenes, requests), len(LOOKS)
-        return [median_of(turned[start : start + count]) for start in range(0, len(turned), count)]
 
     def _prediction(self, scene: Scene, reading: Reading, hand_size: float) -> Prediction:
         look = reading.look

@@ -1,12 +1,17 @@
-"""Crops of photos, what a network says of them, and how several readings of one hand become one."""
+"""Crops of photos, what a network says of them, and how several readings of one hand become one.
+
+A hand is looked at in stages (`Hand`), and each stage leaves out what those before it have settled.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +23,7 @@ from auxhand.sample import LEFT, RIGHT, HandPose
 
 LOOKS = tuple(
     (math.radians(degrees), size)
-    for degrees, size in ((0, 1.0), (-15, 0.88), (15, 0.88), (-15, 1.14), (15, 1.14))
+    for degrees, size in ((0, 1.0), (15, 0.88), (-15, 1.14), (-15, 0.88), (15, 1.14))
 )
 """The further looks at a hand: radians by which they are turned from upright, and the side of their
 square over that of the first look's. The first of them is the one whose mask and crop count."""
@@ -28,8 +33,25 @@ SAID, SCORED = 0.3, 6
 crop are compared; set on photos for development, where the scores of sides were then right about
 as often as they say."""
 
-CLEAR = 0.9
-"""A side of that score is not open to doubt."""
+
+class Stage(NamedTuple):
+    """Looks that are taken at once, and what then is settled.
+
+    Attributes:
+        turned: how many of `LOOKS` there are by its end.
+        clear: score from which a side is not asked again.
+        agree: mean spread of the joints, in longer sides of their box, below which a hand of a
+            clear side is not looked at again.
+    """
+
+    turned: int
+    clear: float
+    agree: float
+
+
+STAGES = (Stage(0, 0.85, 0.0), Stage(1, 0.75, 0.012), Stage(3, 0.65, 0.035), Stage(5, 0.65, 0.0))
+"""The stages in which a hand is looked at. On photos for development joints and sides are as right
+as by all looks, to 0.005 of them (docs/models.md)."""
 
 
 class Request(NamedTuple):
@@ -75,13 +97,17 @@ class Look:
             1.0 if confidence is None else float(confidence.mean())
         )
 
+    @cached_property
+    def photo_uv(self) -> Tensor:
+        """(21, 2) joints in pixels of the photo."""
+        assert self.pose.uv is not None
+        return self.crop.uv_to_original(self.pose.uv.double())
+
     @property
     def upright(self) -> float:
         """Radians by which the photo turns clockwise until the middle finger's first knuckle is
         above the wrist."""
-        assert self.pose.uv is not None
-        ends = self.crop.uv_to_original(self.pose.uv[[ROOT, WRIST]].double())
-        x, y = (ends[0] - ends[1]).tolist()
+        x, y = (self.photo_uv[ROOT] - self.photo_uv[WRIST]).tolist()
         return -math.atan2(x, -y)
 
 
@@ -92,13 +118,78 @@ class Reading(NamedTuple):
         look: the one that counts.
         side: of the hand.
         scores: of either side, where it was to be decided or judged.
-        other: the look at the hand as one of the other side, where the scores leave that open.
     """
 
     look: Look
     side: str
     scores: dict[str, float] | None
-    other: Look | None = None
+
+
+class Hand:
+    """A hand that is looked at in stages (`STAGES`).
+
+    The first stage is a look as at a hand of either side; the others are looks turned upright, as
+    that first look says. A side that is clear, or given, ends the looks as at the other side's
+    hand; joints of which all looks say nearly the same end the looks at all.
+
+    Args:
+        request: a look at the hand as it is.
+        asked: the hand's side, or "auto".
+        tells_side: whether the network says which side it sees.
+        judge: see `decide`.
+        thorough: take all of `LOOKS`, however well the first ones agree.
+    """
+
+    def __init__(
+        self, request: Request, asked: Side, tells_side: bool, judge: bool, thorough: bool
+    ) -> None:
+        self._request, self._asked, self._tells_side = request, asked, tells_side
+        self._judge, self._thorough = judge, thorough
+        self._open = (RIGHT, LEFT) if asked == "auto" else (str(asked),)
+        self._looks: dict[str, list[Look]] = {side: [] for side in self._open}
+        self._settled = False
+        self.reading: Reading
+        """By what was seen until now."""
+
+    def wanted(self, stage: Stage) -> list[Request]:
+        """The looks of a stage at this hand; none where the stages before settled it."""
+        if self._settled:
+            return []
+        return [request for side in self._open for request in self._of(side, stage)]
+
+    def _of(self, side: str, stage: Stage) -> list[Request]:
+        if not self._looks[side]:
+            return [self._request._replace(mirrored=side == LEFT)]
+        first, *turned = self._looks[side]
+        square = self._request.square
+        return [
+            first.request._replace(
+                angle=first.upright + angle, square=square._replace(side=square.side * size)
+            )
+            for angle, size in LOOKS[len(turned) : stage.turned]
+        ]
+
+    def see(self, stage: Stage, looks: Sequence[Look]) -> None:
+        """What the looks say that were wanted."""
+        for look in looks:
+            self._looks[LEFT if look.request.mirrored else RIGHT].append(look)
+        told = [self._told(side) for side in self._open]
+        if len(told) == 1 and self._asked == "auto":
+            self.reading = self.reading._replace(look=told[0])
+        else:
+            self.reading = decide(told, self._asked, self._tells_side, self._judge)
+        look, side, scores = self.reading
+        if self._tells_side and scores is not None and scores[side] >= stage.clear:
+            self._open = (side,)
+        agree = look.spread is not None and float(look.spread.mean()) < stage.agree
+        self._settled = agree and len(self._open) == 1 and not self._thorough
+
+    def _told(self, side: str) -> Look:
+        """What the looks as at a hand of that side say: all of `LOOKS`, or the few so far."""
+        first, *turned = self._looks[side]
+        if not turned:
+            return first
+        return median_of(turned if len(turned) == len(LOOKS) else [*turned, first])
 
 
 def decide(ways: Sequence[Look], asked: Side, tells_side: bool, judge: bool = False) -> Reading:
@@ -125,31 +216,27 @@ def decide(ways: Sequence[Look], asked: Side, tells_side: bool, judge: bool = Fa
     if scores is None or asked != "auto":
         return Reading(ways[0], str(asked), scores)
     side = max(scores, key=scores.__getitem__)
-    clear = tells_side and scores[side] >= CLEAR
-    other = next((look for look in ways if look is not read[side] and not clear), None)
-    return Reading(read[side], side, scores, other)
+    return Reading(read[side], side, scores)
 
 
 def median_of(looks: Sequence[Look]) -> Look:
     """The first of several looks at one hand, with the median of all their joints, how far they lie
     from it, and the mean of their confidences, presences and sides."""
     first, told = looks[0], [look.pose for look in looks]
-    joints = [
-        first.crop.uv_to_crop(look.crop.uv_to_original(look.pose.uv.double()))
-        for look in looks
-        if look.pose.uv is not None
-    ]
-    uv = torch.stack(joints)
-    median = uv.median(dim=0).values
+    uv = torch.stack([first.crop.uv_to_crop(look.photo_uv) for look in looks])
+    median = _median(uv)
     longer = (median.amax(0) - median.amin(0)).amax().clamp_min(1e-9)
     spread = (uv - median).norm(dim=-1).mean(dim=0) / longer
-    pose = replace(first.pose, uv=median.float())
+    joined = {"uv": median.float()}
     # A turn of the picture about the line of sight changes no depth, but all other axes.
     if first.pose.d is not None:
-        depths = torch.stack([each.d for each in told if each.d is not None])
-        pose = replace(pose, d=depths.median(dim=0).values)
+        joined["d"] = _median(torch.stack([each.d for each in told if each.d is not None]))
     for name in ("confidence", "presence", "left"):
         if getattr(first.pose, name) is not None:
-            mean = torch.stack([getattr(each, name) for each in told]).mean(dim=0)
-            pose = replace(pose, **{name: mean})
-    return replace(first, pose=pose, spread=spread.float())
+            joined[name] = torch.stack([getattr(each, name) for each in told]).mean(dim=0)
+    return replace(first, pose=replace(first.pose, **joined), spread=spread.float())
+
+
+def _median(values: Tensor) -> Tensor:
+    """(N, ...) -> (...); of two, the mean, where PyTorch's is the lesser one."""
+    return torch.from_numpy(np.median(values.numpy(), axis=0))

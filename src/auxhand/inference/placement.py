@@ -42,14 +42,20 @@ def root_depth(uv: Tensor, d: Tensor, K: Tensor, lengths: Tensor, scale: Tensor 
     """
     r = rays(K, uv)
     depth = d * torch.as_tensor(scale, dtype=d.dtype, device=d.device)[..., None]
-    extent = (r[..., _CHILDREN, :] - r[..., _PARENTS, :]).square().sum((-2, -1)).sqrt()
-    start = torch.linalg.vector_norm(lengths.to(d)) / extent.clamp_min(1e-9)
+    at_root = depth[..., None] * r
+    # A bone is z across + along: three products tell its length at any z.
+    across = r[..., _CHILDREN, :] - r[..., _PARENTS, :]
+    along = at_root[..., _CHILDREN, :] - at_root[..., _PARENTS, :]
+    squares = across.square().sum(-1)[..., None, :]
+    twice = 2 * (across * along).sum(-1)[..., None, :]
+    rest = along.square().sum(-1)[..., None, :]
+    start = torch.linalg.vector_norm(lengths.to(d)) / squares.sum((-2, -1)).sqrt().clamp_min(1e-9)
     least = 1e-3 - depth.amin(-1)
 
     def misfit(z: Tensor) -> Tensor:
         """(..., steps) root depths -> (..., steps) sum of absolute differences of length."""
-        xyz = (z[..., None] + depth[..., None, :])[..., None] * r[..., None, :, :]
-        found = (xyz[..., _CHILDREN, :] - xyz[..., _PARENTS, :]).norm(dim=-1)
+        z = z[..., None]
+        found = ((squares * z + twice) * z + rest).clamp_min(0).sqrt()
         total: Tensor = (found - lengths.to(d)).abs().sum(-1)
         return total
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from auxhand.geometry.camera import project, rays, rotation_to_axis
-from auxhand.geometry.crop import Crop, mirror_xyz, uv_box
+from auxhand.geometry.camera import project
+from auxhand.geometry.crop import Crop, mirror_xyz, turn_to_axis, uv_box
 from auxhand.geometry.pose25d import lift
 from auxhand.hand.fitting import FittedHand, fit_hand
 from auxhand.hand.skeleton import ROOT
@@ -255,8 +255,9 @@ def _joints_from_afar(
     assert crop.K is not None
     z = root_depth(pose.uv, pose.d, crop.K, proportions * hand_size, hand_size)
     seen = crop.xyz_to_original(lift(pose.uv, pose.d, crop.K, z, z.new_tensor(hand_size)))
-    turn = rotation_to_axis(rays(K, _outline(crop).mean(0, keepdim=True))[0])
-    relative = (seen - seen[ROOT]) @ turn
+    middle = [*_outline(crop).mean(0).tolist(), 1.0]
+    turn = turn_to_axis(*(np.linalg.inv(K.numpy()) @ middle).tolist())
+    relative = (seen - seen[ROOT]) @ torch.from_numpy(turn)
     uv = crop.uv_to_original(pose.uv)
     return relative, relative + translation(uv, relative, K)
 
