@@ -64,6 +64,7 @@ def model(work: Work) -> Path:
             config = "semihand.yaml"
             settings += [f"{BODY}.class_path=auxhand.models.pose_resnet.PoseResNet"]
             settings += [f"{BODY}.init_args.backbone=resnet18", f"{BODY}.init_args.width=64"]
+            settings += [f"{BODY}.init_args.pretrained=false"]
         else:
             config = "comparators.yaml"
             kind = f"auxhand.methods.comparators.{COMPARATORS[work.name]}"

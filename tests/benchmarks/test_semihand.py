@@ -12,6 +12,7 @@ from auxhand.training import assemble
 
 BODY = "model.init_args.network.init_args.body.init_args"
 TINY = [f"{BODY}.backbone=test_resnet", f"{BODY}.width=8", "data.init_args.batch_size=4"]
+TINY += [f"{BODY}.pretrained=false", f"{BODY}.folded=false"]
 COUNT = 20  # 5% of the target are one image
 
 

@@ -216,6 +216,17 @@ def backbones(node, place=""):
         yield from backbones(value, f"{place}{key}.")
 
 
+def tiny(config):
+    """Settings for a small backbone with random weights; ImageNet's are not here."""
+    options = {}
+    for entry, _ in backbones(yaml.safe_load(config.read_text())):
+        options[entry] = "test_resnet"
+        if "pretrained:" in config.read_text():
+            body = entry.removesuffix("backbone")
+            options |= {f"{body}pretrained": False, f"{body}folded": False}
+    return options
+
+
 def test_backbones_that_configurations_name_are_there():
     found = (backbones(yaml.safe_load(path.read_text())) for path in FOLDER.parent.rglob("*.yaml"))
     names = {name for each in found for _, name in each}
@@ -242,11 +253,10 @@ def test_every_laptop_configuration_trains(configs, tmp_path, hand_dataset):
         "data.init_args.backgrounds": "null",
         "data.init_args.phases": "[{epoch: 0, size: 32, difficulty: 0.0}]",
     }
-    if configs[0].stem == "default":  # its ImageNet weights are not here
-        options["model.init_args.network.init_args.body.init_args.pretrained"] = False
-    else:
-        for entry, _ in backbones(yaml.safe_load(configs[0].read_text())):
-            options[entry] = "test_resnet"
+    options |= tiny(configs[0])
+    if configs[0].stem == "default":  # folded, as it is shipped
+        body = "model.init_args.network.init_args.body.init_args."
+        options |= {f"{body}backbone": "tf_efficientnet_lite0", f"{body}folded": True}
     if FINISH in configs:  # nor the run that it goes on from
         options["start_from"] = "null"
     if PHOTOS in configs:
@@ -271,8 +281,7 @@ def test_methods_of_two_stages_train_in_both(tmp_path, hand_dataset, method):
         "data.init_args.workers": 0,
         "data.init_args.batch_size": 2,
     }
-    ((entry, _),) = backbones(yaml.safe_load((FOLDER / f"{method}.yaml").read_text()))
-    options[entry] = "test_resnet"
+    options |= tiny(FOLDER / f"{method}.yaml")
     streams = {"semihand": "train", "dual_modality": "train.source.roots"}
     given = {
         "trainer.default_root_dir": first,
