@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from auxhand.files import locked, sweep, writing, writing_folder
+from auxhand.files import check_writable, locked, sweep, writing, writing_folder
 
 
 def names(folder):
@@ -120,3 +120,23 @@ def test_locks_of_other_names_do_not_meet(tmp_path):
     with locked(tmp_path, ".a.lock"), locked(tmp_path, ".b.lock"):
         assert names(tmp_path) == [".a.lock", ".b.lock"]
     sweep(tmp_path / "nowhere")
+
+
+def test_a_folder_that_cannot_be_written_is_known_before(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    check_writable(tmp_path / "new" / "folder")
+    assert names(tmp_path) == ["file"]
+    for folder in ("file", "file/below"):
+        with pytest.raises(NotADirectoryError, match="file"):
+            check_writable(tmp_path / folder)
+    monkeypatch.setattr("os.access", lambda place, mode: False)  # root may write anywhere
+    with pytest.raises(PermissionError, match=str(tmp_path)):
+        check_writable(tmp_path / "new")
+
+
+def test_what_cannot_be_written_is_called_by_its_own_name(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for target in (tmp_path / "folder", tmp_path / "missing" / "a.txt"):
+        with pytest.raises(OSError, match=r"Is a directory|No such file") as error, writing(target):
+            pass
+        assert error.value.filename == str(target)

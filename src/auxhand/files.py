@@ -49,6 +49,10 @@ def writing(path: str | os.PathLike[str], overwrite: bool = True) -> Iterator[Pa
                 temporary.replace(path)
             else:
                 _rename_to_new(temporary, path)
+    except OSError as error:
+        if error.filename == str(temporary):  # a name that says nothing to anybody
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -109,6 +113,20 @@ def locked(folder: str | os.PathLike[str], name: str = ".lock") -> Iterator[None
         with contextlib.suppress(OSError):  # where an open file cannot be removed
             Path(lock.lock_file).unlink()
         lock.release()
+
+
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Check, before work whose results are to lie there, that a folder can be written to or made.
+
+    Raises:
+        NotADirectoryError, PermissionError: it cannot.
+    """
+    path = Path(folder).absolute()
+    place = next(each for each in (path, *path.parents) if os.path.lexists(each))
+    if not place.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
 
 
 def sweep(folder: str | os.PathLike[str], targets: Container[str] | None = None) -> None:

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from auxhand.adaptation.adapt import Settings, adapt
+from auxhand.adaptation.fit import ADAPTED, ship
 from auxhand.adaptation.hands import HANDS
+from auxhand.adaptation.judge import Verdict
 from auxhand.adaptation.plan import EPOCHS, PASSES, VISITS, plan, suitable
 from auxhand.cli.main import main
 from auxhand.inference.bundle import load_bundle, save_bundle
@@ -77,6 +79,88 @@ def test_photos_become_a_bundle_and_a_report(
     assert "report.html" in capsys.readouterr().out
     assert main([*arguments, "--seed", "1"]) == 2
     assert "other seed" in capsys.readouterr().err
+
+
+@pytest.fixture
+def command(photos, model, hand_dataset, tmp_path, monkeypatch):
+    """Of an adaptation of a second, into tmp_path/out."""
+    monkeypatch.setattr("auxhand.adaptation.crops.SURE", 0.0)
+    arguments = ["adapt", str(photos), "--out", str(tmp_path / "out"), "--model", str(model())]
+    return [*arguments, "--synthetic", str(hand_dataset), "--minutes", "0.01", "--workers", "0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--minutes", "nan"], "minutes must be positive"),
+        (["--minutes", "inf"], "minutes must be positive"),
+        (["--workers", "-1"], "workers must be 0 or more"),
+        (["--seed", "-1"], "seed must lie between 0 and 4294967295"),
+        (["--seed", "4294967296"], "seed must lie between 0 and 4294967295"),
+    ],
+)
+def test_numbers_out_of_range_cost_one_line_at_once(command, tmp_path, capsys, arguments, says):
+    assert main([*command, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_no_checkpoint_knows_are_not_called_original(command, tmp_path, monkeypatch):
+    """A run that was killed between the bundle and the checkpoint of an epoch."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("auxhand.adaptation.fit.trained", interrupt)
+        assert main(command) == 130
+    original = load_bundle(out).network.state_dict()
+    torch.manual_seed(1)
+    other = tiny()
+    torch.nn.init.ones_(next(iter(other.parameters())))
+    ship(load_bundle(out), other, out, {ADAPTED: 1})
+    monkeypatch.setattr(
+        "auxhand.adaptation.fit.decide", lambda before, after: Verdict(False, ("worse",), 1.0)
+    )
+    assert main(command) == 3
+    kept = load_bundle(out).network.state_dict()
+    assert all(torch.equal(value, original[name]) for name, value in kept.items())
+    assert ADAPTED not in load_bundle(out).metadata
+
+
+def test_a_best_model_that_was_deleted_is_not_reported(command, tmp_path, monkeypatch):
+    out, verdicts = tmp_path / "out", [Verdict(True, (), 0.5)]
+    monkeypatch.setattr("auxhand.adaptation.fit.decide", lambda before, after: verdicts[0])
+    with monkeypatch.context() as patch:
+        patch.setattr("auxhand.adaptation.adapt._judged", interrupt)
+        assert main(command) == 130
+    assert load_bundle(out).metadata[ADAPTED] == 1
+    (out / "bundle.json").unlink()
+    assert main(command) == 3
+    assert not json.loads((out / "report.json").read_text())["better"]
+    assert ADAPTED not in load_bundle(out).metadata
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("work/settings.json", "settings.json is damaged: delete "),
+        ("work/plan.json", "plan.json is damaged: delete "),
+        ("report.json", "report.json is damaged: delete "),
+        ("model.safetensors", "was finished, but something of it is gone"),
+    ],
+)
+def test_what_is_damaged_is_named(command, tmp_path, monkeypatch, capsys, name, says):
+    out = tmp_path / "out"
+    if name.startswith("work"):
+        with monkeypatch.context() as patch:
+            patch.setattr("auxhand.adaptation.fit.trained", interrupt)
+            assert main(command) == 130
+    else:
+        assert main(command) in (0, 3)
+    (out / name).write_bytes((out / name).read_bytes()[:9])
+    capsys.readouterr()
+    assert main(command) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_few_photos_cost_one_line_and_leave_nothing(photos, model, hand_dataset, tmp_path, capsys):

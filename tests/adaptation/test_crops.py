@@ -73,6 +73,20 @@ def test_hands_of_an_unsure_side_are_left_out(folder):
     assert counts == {"seen": 7, "of an unsure side": 5, "without a hand": 1, "broken": 1}
 
 
+def test_a_part_that_is_gone_is_found_anew_and_a_damaged_one_is_named(folder):
+    finder, found = Finder(), folder / "found"
+    pictures = Pictures(files_of([str(folder)]))
+    counts = find(pictures, finder, found, progress=False)
+    part, looks = found / "part-00000.parquet", finder.looks
+    part.write_bytes(part.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"part-00000\.parquet is damaged: delete it"):
+        split(found, folder / "train", folder / "held")
+    part.unlink()
+    assert find(pictures, finder, found, progress=False) == counts
+    assert finder.looks == 2 * looks
+    assert split(found, folder / "train", folder / "held") == (4, 1)
+
+
 def test_hands_are_cut_out_with_their_boxes(folder):
     finder = Finder()
     counts = find(Pictures(files_of([str(folder)])), finder, folder / "found", progress=False)

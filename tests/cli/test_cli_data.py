@@ -1,6 +1,7 @@
 """`auxhand data` from the command line, on a miniature FreiHAND."""
 
 import json
+import shutil
 from functools import cache
 
 import numpy as np
@@ -105,6 +106,20 @@ def test_converted_samples_are_the_hands_and_a_stopped_run_goes_on(
     assert "another size" in capsys.readouterr().err
 
 
+def test_other_photos_do_not_go_on_with_a_dataset(freihand, tmp_path, capsys):
+    photos, again, out = freihand / "evaluation" / "rgb", tmp_path / "again", tmp_path / "out"
+    shutil.copytree(photos, again)
+    assert run("convert", "folder", photos, out) == 0
+    description = (out / "dataset.json").read_text()
+    assert run("convert", "folder", again, out) == 2
+    assert "another origin" in capsys.readouterr().err
+    assert run("convert", "folder", photos, out, "--step", 1) == 2
+    assert "another options" in capsys.readouterr().err
+    assert run("convert", "folder", photos / ".." / "rgb", out) == 0
+    assert (out / "dataset.json").read_text() == description
+    assert str(tmp_path) not in description
+
+
 def test_a_folder_of_photos_is_converted_whole(freihand, tmp_path):
     out = tmp_path / "photos"
     assert run("convert", "folder", freihand / "evaluation" / "rgb", out) == 0
@@ -120,6 +135,9 @@ def test_mistakes_cost_one_line(freihand, tmp_path, capsys):
         ("check", "freihand", freihand, "--split", "test"): "no split 'test'",
         ("check", "freihand", freihand, "--order", "rhd"): "takes no --order",
         ("check", "coco", freihand): "coco needs --split",
+        ("check", "freihand", freihand, "--limit", 0): "--limit must be at least 1, not 0",
+        ("convert", "freihand", freihand, tmp_path, "--size", 0): "--size must be between 16 and",
+        ("convert", "freihand", freihand, tmp_path, "--margin", "nan"): "--margin must be between",
     }.items():
         assert run(*arguments) == 2
         said = capsys.readouterr().err

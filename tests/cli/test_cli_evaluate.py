@@ -85,6 +85,38 @@ def test_table_results_and_curve(place, tmp_path, capsys):
     assert len(list(out.glob("*.csv"))) == 2
 
 
+def test_rows_of_like_names_have_curves_of_their_own(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(place)
+    (place / "a").mkdir()
+    long = place / ("long" * 50)
+    for link in (place / "a" / "b", place / "a_b", long):
+        link.symlink_to(place / "data")
+    for data in ("a/b", "a_b", str(long)):
+        assert main(["evaluate", "model", data, "--out", str(tmp_path / "out")]) == 0
+    curves = list((tmp_path / "out").glob("*.csv"))
+    assert len(curves) == 3
+    assert max(len(curve.name) for curve in curves) < 100
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1]",
+        '{"rows": [{"name": "a", "metrics": []}]}',
+        '{"rows": [{"name": "a", "metrics": {"epe_mm": ["x"]}}]}',
+    ],
+)
+def test_results_of_others_are_found_before_the_work(place, tmp_path, capsys, monkeypatch, text):
+    monkeypatch.setattr("auxhand.evaluation.protocol.evaluate", None)
+    (tmp_path / "evaluation.json").write_text(text)
+    command = ["evaluate", str(place / "model"), str(place / "data"), "--out"]
+    assert main([*command, str(tmp_path)]) == 2
+    assert "evaluation.json is not a results file" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "evaluation.json")]) == 2
+    assert "Not a directory: " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation.json"]
+
+
 def test_published_curves_beside_ours(place, tmp_path, capsys):
     curves = tmp_path / "published"
     curves.mkdir()

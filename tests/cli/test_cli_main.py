@@ -77,6 +77,17 @@ def test_wrong_arguments_are_one_line(run_with, capsys, argv):
     assert captured.err.count("\n") == 1
 
 
+def test_an_empty_argument_is_no_folder(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for argv in (["adapt", "", "--out", "model"], ["predict", "a.jpg", "--out", ""]):
+        assert cli.main(argv) == 2
+        assert capsys.readouterr().err == (
+            f"auxhand {argv[0]}: error: an argument is empty: leave it out, or set the variable "
+            "it is of\n"
+        )
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [
@@ -169,3 +180,31 @@ def test_a_command_without_its_part_costs_one_line(capsys):
     assert said.err == (
         "auxhand data: error: the following arguments are required: check|convert\n"
     )
+
+
+@pytest.mark.parametrize(("end", "says"), [("| true", ""), ("> /dev/full", "No space left")])
+def test_nothing_is_printed_where_nobody_reads(end, says):
+    command = f"{sys.executable} -m auxhand.cli.main predict --help {end}"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+    )
+    assert done.returncode == 0
+    assert says in done.stderr
+    assert done.stderr.count("\n") == bool(says)
+
+
+def test_closed_streams_end_no_work(run_with, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run_with(lambda args: sys.stdout.write("said") + sys.stderr.write("told") - 8) == 0
+
+
+def test_a_pipe_that_breaks_is_no_mistake_in_the_command(run_with, capsys):
+    def body(args):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert run_with(body) == 1
+    assert capsys.readouterr().err.startswith("auxhand predict: error: broken pipe: ")

@@ -242,6 +242,12 @@ def test_a_second_run_skips_the_first_ones_pictures(photos, bundle, tmp_path, ca
         assert "1 photos: 1 hands found" in capsys.readouterr().out
 
 
+def test_drawings_of_another_folder_are_no_photos(photos, bundle, tmp_path, capsys):
+    for out in (photos / "poses", tmp_path / "again"):
+        assert auxhand(photos, "--out", out, "--model", bundle, "--threshold", 0) == 1
+        assert "6 photos: " in capsys.readouterr().out
+
+
 def test_names():
     paths = ["/p/a/x.jpg", "/p/b/X.png", "/p/b/y.jpg", "/p/c/z.png", "/p/c/z.jpg", "/q/c/z.jpg"]
     assert results.unique_names([Path(p) for p in paths]) == [
@@ -256,6 +262,14 @@ def test_each_photo_once(photos):
     ]
 
 
+def test_the_videos_of_a_folder_are_found(photos):
+    for name in ("clip.MP4", "out/clip_overlay.mp4"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_bytes(b"film")
+    found, _ = predict.find_photos([str(photos)], photos / "out")
+    assert [p.name for p in found if p.suffix.lower() == ".mp4"] == ["clip.MP4"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -265,6 +279,10 @@ def test_each_photo_once(photos):
         (["--fov", "180"], "--fov"),
         (["--fov", "60", "--focal", "500"], "not both"),
         (["--hand-size", "48"], "metres"),
+        (["--hand-size", "1e-300"], "--hand-size must lie between 0.005 and 0.5 metres"),
+        (["--fov", "179.9999"], "--fov must lie between 1 and 179"),
+        (["--focal", "1e300"], "--focal must lie between 1 and 1000000"),
+        (["--focal", "nan"], "--focal must lie between 1 and 1000000"),
         (["--threshold", "2"], "--threshold"),
         (["--side", "up"], "up"),
         (["--hands", "0"], "positive number of hands"),
@@ -287,7 +305,7 @@ def test_mistakes_cost_one_line(photos, bundle, capsys, tmp_path, arguments, say
 def test_nothing_to_read(bundle, capsys, tmp_path):
     (tmp_path / "empty").mkdir()
     assert auxhand(tmp_path / "empty", "--model", bundle) == 2
-    assert "no JPEG, PNG, WebP, GIF or HEIC photos" in capsys.readouterr().err
+    assert "no JPEG, PNG, WebP, GIF or HEIC photos and no videos in" in capsys.readouterr().err
     (tmp_path / "a.jpg").write_text("text")
     assert auxhand(tmp_path / "a.jpg", "--out", tmp_path / "out", "--model", bundle) == 2
     assert "none of the 1 photos could be answered" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """`auxhand predict` of many photos: resumed, and on a cluster."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -64,6 +65,28 @@ def test_resume_leaves_out_what_is_there(estimator, tmp_path, capsys):
     assert {p: p.read_bytes() for p in out.iterdir()} == files
     assert main(command) == 0
     assert estimator.asked > once + 2
+
+
+def test_resume_makes_anew_what_is_not_all_there_or_older(estimator, tmp_path):
+    files = [photo(tmp_path / "a.png", 30), write(tmp_path / "clip.mp4", [(20, 30)] * 3)]
+    rest = ["--out", str(tmp_path / "out"), "--resume"]
+    command = ["predict", *map(str, files), *rest]
+    assert main(command) == 0
+    once, out = estimator.asked, tmp_path / "out"
+    for name in ("a_overlay.png", "clip_overlay.mp4", "clip.parquet"):
+        (out / name).unlink()
+        before = estimator.asked
+        assert main(command) == 0
+        assert (out / name).is_file()
+        assert 0 < estimator.asked - before < once  # the other one is left out
+    assert main([*command, "--csv"]) == 0
+    assert (out / "clip.csv").is_file()
+    photo(tmp_path / "a.png", 60)
+    later = (out / "a.json").stat().st_mtime_ns + 1
+    os.utime(tmp_path / "a.png", ns=(later, later))
+    before = (out / "a.json").read_bytes()
+    assert main(["predict", str(files[0]), *rest]) == 0
+    assert (out / "a.json").read_bytes() != before
 
 
 @pytest.mark.parametrize(

@@ -92,3 +92,46 @@ def test_another_table_is_one_line(tmp_path):
         list(read_hands(tmp_path / "a.parquet"))
     with pytest.raises(FileNotFoundError):
         list(read_hands(tmp_path / "nowhere.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("frame", ["a"] * 6, "frame is of kind string"),
+        ("side", [1] * 6, "side is of kind int64"),
+        ("side", ["up"] * 6, "damaged .* without frame, time, hand or side"),
+        ("time_s", [None, *[0.5] * 5], "damaged .* without frame, time, hand or side"),
+        ("wrist_u_px", [[1.0]] * 6, "wrist_u_px is of kind list"),
+    ],
+)
+def test_columns_of_other_things_are_one_line(tmp_path, column, values, says):
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    path = record(tmp_path / "clip.parquet")
+    table = pq.read_table(path)
+    changed = table.set_column(table.column_names.index(column), column, pa.array(values))
+    pq.write_table(changed, path)
+    with pytest.raises(ValueError, match=rf"clip\.parquet.*{says}"):
+        list(read_hands(path))
+    twice = table.append_column(column, table[column])
+    pq.write_table(twice, path)
+    with pytest.raises(ValueError, match=f"2 columns {column}"):
+        list(read_hands(path))
+
+
+def test_a_damaged_table_is_one_line(tmp_path):
+    path = record(tmp_path / "clip.parquet")
+    data = bytearray(path.read_bytes())
+    data[4:400] = b"\xff" * 396
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"(?s)clip\.parquet is damaged .*: make it anew"):
+        list(read_hands(path))
+
+
+def test_a_side_that_is_none_is_one_line(tmp_path):
+    said = photo_json()
+    said["hands"][0]["side"] = "up"
+    (tmp_path / "a.json").write_text(json.dumps(said))
+    with pytest.raises(ValueError, match=r"a\.json: no result of auxhand predict \(no side 'up'"):
+        list(read_hands(tmp_path / "a.json"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 import time
 from collections import Counter
@@ -58,7 +59,8 @@ class Settings:
             `auxhand.methods.dual_modality`.
 
     Raises:
-        ValueError: a method without what it starts from, or with what another one starts from.
+        ValueError: a number out of its range; a method without what it starts from, or with what
+            another one starts from.
     """
 
     images: tuple[str, ...]
@@ -71,6 +73,12 @@ class Settings:
     start: str | None = None
 
     def __post_init__(self) -> None:
+        if not 0 < self.minutes < math.inf:
+            raise ValueError(f"minutes must be positive, not {self.minutes}")
+        if self.workers < 0:
+            raise ValueError(f"workers must be 0 or more, not {self.workers}")
+        if not 0 <= self.seed < 1 << 32:
+            raise ValueError(f"seed must lie between 0 and 4294967295, not {self.seed}")
         if self.method == "semihand" and self.start is not None:
             raise ValueError(
                 "--start is for --method dual_modality; SemiHand starts from a bundle (--model)"
@@ -121,8 +129,6 @@ def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
         KeyboardInterrupt: interrupted; the best so far is kept, and the same call goes on.
     """
     started = time.monotonic()
-    if not settings.minutes > 0:
-        raise ValueError(f"minutes must be positive, not {settings.minutes}")
     files = files_of(settings.images)
     start = of_bundle(settings.model) if settings.start is None else of_run(Path(settings.start))
     estimator = HandPoseEstimator.load(start.model)
@@ -152,7 +158,7 @@ def _claim(out: Path, wanted: dict[str, Any]) -> None:
     """
     told = out / WORK / SETTINGS
     if told.is_file():
-        found = json.loads(told.read_text())
+        found = _told(told, out)
         other = [name for name, value in wanted.items() if found.get(name) != value]
         if other:
             raise ValueError(
@@ -194,7 +200,7 @@ def _synthetic(settings: Settings, size: int, work: Path, progress: bool) -> Pat
         count = count_for(60 * settings.minutes * RENDERING, side, settings.seed)
         with writing(file) as temporary:
             temporary.write_text(json.dumps({"count": count}))
-    count = json.loads(file.read_text())["count"]
+    count = _told(file, work.parent)["count"]
     return render(work / "hands", count, side, settings.seed, progress)
 
 
@@ -276,7 +282,7 @@ def _plan(
         length = plan(network, size, crops[0], held, 0.9 * left, settings.method)
         with writing(file) as temporary:
             temporary.write_text(json.dumps(asdict(length)))
-    return Plan(**json.loads(file.read_text()))
+    return Plan(**_told(file, work.parent))
 
 
 def _judged(
@@ -311,11 +317,28 @@ def _judged(
 
 def _finished(out: Path) -> Outcome:
     """What an earlier call has reported."""
-    told = json.loads((out / report.NUMBERS).read_text())
-    return Outcome(
-        told["better"],
-        tuple(told["reasons"]),
-        told["pictures"],
-        tuple(told["unread"]),
-        told["minutes"],
-    )
+    told = _told(out / report.NUMBERS, out)
+    try:
+        _ = load_bundle(out).network
+        names = ("better", "reasons", "pictures", "unread", "minutes")
+        better, reasons, pictures, unread, minutes = (told[name] for name in names)
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{out} was finished, but something of it is gone ({error}): delete it to adapt anew"
+        ) from error
+    return Outcome(better, tuple(reasons), pictures, tuple(unread), minutes)
+
+
+def _told(file: Path, out: Path) -> dict[str, Any]:
+    """What an earlier call has written of itself.
+
+    Raises:
+        ValueError: a damaged file.
+    """
+    try:
+        told = json.loads(file.read_bytes())
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        raise ValueError(f"{file} is damaged: delete {out} to adapt anew")
+    return told

@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
@@ -86,15 +87,15 @@ def find(
             first = next(part, None)
             if first is None:
                 break
-            told = folder / f"part-{number:05d}.json"
-            if told.is_file():
+            told, shard = (folder / f"part-{number:05d}.{kind}" for kind in ("json", "parquet"))
+            if told.is_file() and shard.is_file():
                 list(part)
                 counts: Counter[str] = Counter(json.loads(told.read_text()))
                 bar.update(counts["seen"])
             else:
                 counts = Counter()
                 rows = list(_found(_first_then(first, part), estimator, counts, bar))
-                write_shard(folder / f"part-{number:05d}.parquet", rows)
+                write_shard(shard, rows)
                 with writing(told) as temporary:
                     temporary.write_text(json.dumps(counts))
             total += counts
@@ -169,14 +170,13 @@ def split(parts: Path, train: Path, held: Path) -> tuple[int, int]:
 
     Returns:
         Number of crops of either.
+
+    Raises:
+        ValueError: a damaged part.
     """
     if all((folder / DESCRIPTION).is_file() for folder in (train, held)):
         return read_description(train)["count"], read_description(held)["count"]
-    rows = [
-        row
-        for file in sorted(parts.glob("part-*.parquet"))
-        for row in pq.read_table(file).to_pylist()
-    ]
+    rows = [row for file in sorted(parts.glob("part-*.parquet")) for row in _rows(file)]
     films = [json.loads(row["factors"])["film"] for row in rows]
     chosen = held_out(films)
     groups = {
@@ -188,6 +188,21 @@ def split(parts: Path, train: Path, held: Path) -> tuple[int, int]:
         write_shard(shard_path(folder, 0), [{**row, "index": i} for i, row in enumerate(own)])
         write_description(folder, len(own), maker="auxhand adapt")
     return len(groups[train]), len(groups[held])
+
+
+def _rows(part: Path) -> list[Record]:
+    """What `find` has written.
+
+    Raises:
+        ValueError: a damaged file.
+    """
+    try:
+        rows: list[Record] = pq.read_table(part).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"{part} is damaged: delete it, and the same command looks for its hands anew"
+        ) from error
+    return rows
 
 
 def held_out(films: Sequence[str]) -> set[int]:

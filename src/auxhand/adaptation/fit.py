@@ -16,7 +16,7 @@ from auxhand.adaptation.plan import BATCH, Plan, suitable
 from auxhand.adaptation.start import branches_of
 from auxhand.data.store import PreparedDataset
 from auxhand.files import writing
-from auxhand.inference.bundle import DESCRIPTION, WEIGHTS, Bundle, save_bundle
+from auxhand.inference.bundle import DESCRIPTION, WEIGHTS, Bundle, load_bundle, save_bundle
 from auxhand.models.spec import specification
 from auxhand.pose_module import SOURCE, TARGET
 from auxhand.sample import HandBatch
@@ -24,6 +24,9 @@ from auxhand.training import Run, assemble, train
 
 LEARNING_RATE = 1e-4
 """Of Ch. 6.4.1; of chapter 7 the one of `configs/laptop/dual_modality.yaml`."""
+
+ADAPTED = "adapted_epochs"
+"""What a bundle says of its training where its network is adapted: after how many epochs."""
 
 KNOWN = 160
 """Rendered hands that are kept from training."""
@@ -252,6 +255,16 @@ class KeepBest(Callback):
         self.best: float | None = None
         self.started = time.monotonic()
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Where the bundle that is there is not the best one that a resumed run knows of (somebody
+        deleted it, or the run was killed before its checkpoint), begin again with the original."""
+        kept = [line["epoch"] for line in self.history if line["kept"]]
+        if _adapted_epochs(self.out) == (kept[-1] if kept else None):
+            return
+        self.best = None
+        self.history = [{**line, "kept": False} for line in self.history]
+        ship(self.bundle, self.bundle.network, self.out, {})
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Epochs are timed."""
         self.started = time.monotonic()
@@ -265,7 +278,7 @@ class KeepBest(Callback):
         self.history.append(self._line(trainer, verdict, after, best))
         if best:
             self.best = verdict.score
-            ship(self.bundle, network, self.out, {"adapted_epochs": trainer.current_epoch + 1})
+            ship(self.bundle, network, self.out, {ADAPTED: trainer.current_epoch + 1})
         now = time.monotonic()
         if now + (now - self.started) > self.deadline:
             trainer.should_stop = True
@@ -286,6 +299,17 @@ class KeepBest(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from it."""
         self.history, self.best = state_dict["history"], state_dict["best"]
+
+
+def _adapted_epochs(out: Path) -> int | None:
+    """Of the network in a folder; None of the original one, -1 where there is none."""
+    try:
+        bundle = load_bundle(out)
+        _ = bundle.network  # the weights too are whole
+    except (OSError, ValueError):
+        return -1
+    epochs: int | None = bundle.metadata.get(ADAPTED)
+    return epochs
 
 
 def ship(bundle: Bundle, network: nn.Module, out: Path, told: dict[str, Any]) -> None:

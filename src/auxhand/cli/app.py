@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auxhand.cli.arguments import Parser, add_model_options, check_model_options
-from auxhand.cli.results import FILM, NUMBERS, OF_PHOTO, OF_VIDEO, OVERLAY, unique_names
+from auxhand.cli.results import OF_PHOTO, OF_VIDEO, unique_names
 from auxhand.cli.view import GLTF
+from auxhand.data.drawn import FILM, NUMBERS, OVERLAY
 
 if TYPE_CHECKING:
     from auxhand.app import Answer, Question

@@ -72,11 +72,12 @@ def check_model_options(args: argparse.Namespace) -> None:
     if args.fov is not None and args.focal is not None:
         raise ValueError("give --fov or --focal, not both")
     for option, value, low, high in (
-        ("--fov", args.fov, 0, 180),
-        ("--focal", args.focal, 0, float("inf")),
-        ("--hand-size", args.hand_size, 0, 0.5),
+        ("--fov", args.fov, 1, 179),
+        ("--focal", args.focal, 1, 1_000_000),
+        ("--hand-size", args.hand_size, 0.005, 0.5),
     ):
-        if value is not None and not low < value < high:
+        # What no camera and no hand has would be calculated with, to numbers that are none.
+        if value is not None and not low <= value <= high:
             unit = " metres" if option == "--hand-size" else ""
             raise ValueError(f"{option} must lie between {low} and {high}{unit}, not {value}")
     if args.threshold is not None and not 0 <= args.threshold <= 1:

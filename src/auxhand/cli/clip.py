@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from auxhand.cli.photo import camera, draw_hands
-from auxhand.cli.results import FILM, NUMBERS, TABLE, TEXT, write_result
+from auxhand.cli.results import TABLE, TEXT, write_result
+from auxhand.data.drawn import FILM, NUMBERS
 from auxhand.data.image import VIDEOS, Animation, printable
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.prediction import Prediction

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,10 +104,15 @@ def run(args: Namespace) -> None:
     """
     from auxhand.data.convert import BadSamples, convert
 
+    _check_numbers(args)
     reader, split = _open(args)
     name = f"{args.name} {split}"
     if args.subcommand == "convert":
         about = {"dataset": args.name, "split": split, "maker": "auxhand data convert"}
+        about |= {
+            "options": {n: _told(v) for n, v in _given(args).items()},
+            "origin": _told(args.root),
+        }
         bad: Bad = "skip" if args.skip_bad else "keep" if args.keep_implausible else "refuse"
         try:
             out = convert(reader, args.out, about, args.size, args.margin, bad=bad)
@@ -123,6 +131,19 @@ def run(args: Namespace) -> None:
         raise ValueError(
             f"{name}: {bad_samples} samples cannot be read, or their labels cannot be; see above"
         )
+
+
+def _check_numbers(args: Namespace) -> None:
+    """Check the options that are numbers.
+
+    Raises:
+        ValueError: one is out of its range.
+    """
+    for option, least, most in (("limit", 1, inf), ("size", 16, 4096), ("margin", 1, 10)):
+        value = getattr(args, option, None)
+        if value is not None and not least <= value <= most:
+            allowed = f"at least {least}" if most == inf else f"between {least} and {most}"
+            raise ValueError(f"--{option} must be {allowed}, not {value}")
 
 
 def _written(out: Path) -> tuple[int, int]:
@@ -150,8 +171,7 @@ def _open(options: Namespace) -> tuple[Reader, str]:
     if options.name not in READERS:
         raise ValueError(f"no dataset {options.name!r}; there are: {', '.join(READERS)}")
     kind = READERS[options.name]
-    given = {name: getattr(options, name) for name in _OPTIONS}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = _given(options)
     parameters = signature(kind).parameters
     if unknown := given.keys() - parameters.keys():
         raise ValueError(f"{options.name} takes no --{', --'.join(sorted(unknown))}")
@@ -160,6 +180,19 @@ def _open(options: Namespace) -> tuple[Reader, str]:
     if split is Parameter.empty:
         raise ValueError(f"{options.name} needs --split; expected:\n{kind.LAYOUT}")
     return kind(options.root, split, **given), split
+
+
+def _given(options: Namespace) -> dict[str, Any]:
+    """Those of `_OPTIONS` that are given."""
+    given = {name: getattr(options, name) for name in _OPTIONS}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _told(value: Any) -> Any:
+    """An option as the dataset's description tells it: of a path a number, not where it lies."""
+    if not isinstance(value, Path):
+        return value
+    return hashlib.sha256(os.fsencode(os.path.realpath(value))).hexdigest()[:16]
 
 
 def _check(reader: Reader, name: str, published: int | None, limit: int | None, sheet: Path) -> int:

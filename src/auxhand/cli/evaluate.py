@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 import sys
@@ -82,7 +83,7 @@ def run(args: Namespace) -> None:
         table,
         write_curve,
     )
-    from auxhand.files import sweep
+    from auxhand.files import check_writable, sweep
     from auxhand.inference.bundle import bundle_folder, load_bundle
     from auxhand.inference.estimator import HandPoseEstimator
 
@@ -90,6 +91,9 @@ def run(args: Namespace) -> None:
     protocol = protocol_named(args.protocol)
     metrics = protocol.metrics()
     published = _published(args.curves)
+    results, drawing = args.out / RESULTS, args.out / CURVE
+    read_rows(results)  # a file of other things is found now, not after the work
+    check_writable(args.out)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bundle = HandPoseEstimator(load_bundle(bundle_folder(args.model)), device).bundle
     data = PreparedDataset(args.data)
@@ -112,7 +116,6 @@ def run(args: Namespace) -> None:
         raise ValueError(f"{args.data}: no sample has the joints that this model predicts")
 
     sweep(args.out)
-    results, drawing = args.out / RESULTS, args.out / CURVE
     command = ["auxhand", "evaluate", args.model, str(args.data), "--protocol", args.protocol]
     name = f"{args.model} on {args.data}, {args.protocol}"
     if args.crop:
@@ -169,5 +172,6 @@ def _published(paths: Sequence[Path]) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def _curve_file(folder: Path, row: str) -> Path:
-    """Where the values of a row's PCK curve lie."""
-    return folder / (re.sub(r"[^\w.-]+", "_", row) + ".csv")
+    """Where the values of a row's PCK curve lie: no two rows are alike in the number at the end."""
+    name = re.sub(r"[^\w.-]+", "_", row)[-60:].lstrip("_")  # names of more than 255 bytes are none
+    return folder / f"{name}_{hashlib.sha256(row.encode('utf-8', 'replace')).hexdigest()[:8]}.csv"

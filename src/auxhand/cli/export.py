@@ -48,8 +48,9 @@ def run(args: Namespace) -> None:
         OSError: the file cannot be written.
     """
     from auxhand.inference.bundle import bundle_folder, load_bundle, onnx_of
-    from auxhand.inference.export import TOLERANCE, export
+    from auxhand.inference.export import TOLERANCE, check_suffix, export
 
+    check_suffix(args.out, args.format)
     folder = bundle_folder(args.model)
     bundle = load_bundle(folder)
     args.out.parent.mkdir(parents=True, exist_ok=True)

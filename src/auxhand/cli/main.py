@@ -42,6 +42,7 @@ KEPT: dict[str, str] = {
 """What an interruption leaves and how to go on, by command and part. Others leave nothing; an
 interruption that knows more has a text of its own."""
 
+FAILED = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
@@ -56,8 +57,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 is success, 1 that a part of the work failed, 2 a user's mistake (one line on stderr; the
     traceback too if the environment variable AUXHAND_TRACEBACK is set), 130 an interruption by
-    Ctrl-C, 143 by SIGTERM: one line says what is kept and how to go on.
+    Ctrl-C, 143 by SIGTERM: one line says what is kept and how to go on. Where nobody reads what is
+    printed, nothing is: results are in files.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called (`>&-`)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    try:
+        return _main(argv)
+    finally:
+        print_all()
+
+
+def print_all() -> None:
+    """Print what is still to be printed; where nobody reads it (`| head -1`) or it finds no room,
+    nothing more is."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            complain("auxhand", f"nothing more can be printed: {error.strerror}")
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    """See `main`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
@@ -76,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = importlib.import_module(f"auxhand.cli.{name}")
         parser = command.parser()
         parser.prog = f"auxhand {name}"
+        if "" in rest:  # which would be taken for the folder that one is in
+            raise ValueError("an argument is empty: leave it out, or set the variable it is of")
         parsed = parser.parse_args(rest)
         with terminable():
             return command.run(parsed) or 0
@@ -89,6 +117,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = "nested too deeply, or refers to itself" if deep else "too large for the memory"
         complain(f"auxhand {name}", f"a file that was read is {what}")
         return USAGE_ERROR
+    except BrokenPipeError:
+        what = "nobody reads what is printed, or a process of this run has ended"
+        complain(f"auxhand {name}", f"broken pipe: {what}")
+        return FAILED
     except (OSError, ValueError, ModuleNotFoundError) as error:
         if os.environ.get("AUXHAND_TRACEBACK"):
             raise

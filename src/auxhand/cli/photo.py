@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from auxhand import viz
-from auxhand.cli.results import NUMBERS, OVERLAY, VIEW, write_result
+from auxhand.cli.results import write_result
+from auxhand.data.drawn import NUMBERS, OVERLAY, VIEW
 from auxhand.data.image import Photo, load_photo, printable
 from auxhand.geometry.camera import intrinsics_from_focal, intrinsics_from_fov
 from auxhand.hand.skeleton import JOINT_NAMES, ROOT, WRIST

@@ -3,15 +3,14 @@ numbers."""
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
-import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from auxhand.cli.arguments import (
     Parser,
@@ -19,18 +18,9 @@ from auxhand.cli.arguments import (
     check_model_options,
     hand_count,
 )
-from auxhand.cli.main import complain
-from auxhand.cli.results import (
-    FILM,
-    NUMBERS,
-    OVERLAY,
-    TABLE,
-    VIEW,
-    unique_names,
-)
-
-if TYPE_CHECKING:
-    pass
+from auxhand.cli.main import complain, print_all
+from auxhand.cli.results import TABLE, unique_names
+from auxhand.data.drawn import FILM, NUMBERS, OVERLAY, VIEW
 
 PARTLY_FAILED = 1
 """Exit code where some photos could not be read, but not all."""
@@ -51,7 +41,7 @@ def parser() -> Parser:
     parser.add_argument(
         "photos",
         nargs="+",
-        help="JPEG, PNG, WebP, GIF or HEIC files, folders or patterns; video files",
+        help="JPEG, PNG, WebP, GIF or HEIC files and videos, folders of them, or patterns",
     )
     parser.add_argument("--out", type=Path, default=Path("poses"), help="folder of the results")
     parser.add_argument(
@@ -80,7 +70,7 @@ def parser() -> Parser:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="leave out what has its results, of the same model, in --out already",
+        help="leave out what has all its results, of the same model, in --out already",
     )
     parser.add_argument(
         "--cluster",
@@ -115,7 +105,7 @@ def run(args: Namespace) -> int:
     if not photos:
         from auxhand.data.image import KINDS
 
-        raise ValueError(f"no {KINDS} photos in {', '.join(args.photos)}")
+        raise ValueError(f"no {KINDS} photos and no videos in {', '.join(args.photos)}")
 
     if args.cluster is not None:
         from auxhand.synth.cluster import check_cluster
@@ -166,15 +156,9 @@ def say(text: str) -> None:
     """Print a line; where nobody reads it (`| head -1`) or it finds no room, the work goes on."""
     from tqdm import tqdm
 
-    try:
+    with contextlib.suppress(OSError):  # which flushing meets again
         tqdm.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            complain("auxhand predict", f"nothing more can be printed: {error.strerror}")
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    print_all()
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
@@ -204,13 +188,13 @@ def _check(args: Namespace) -> None:
 def find_photos(arguments: Sequence[str], out: Path) -> tuple[list[Path], list[str]]:
     """Files that the arguments name, each once: files, folders (with theirs, sorted), patterns.
 
-    A folder gives its photos (see `pictures_in`), without pictures that an earlier run left in
-    `out`. A name that is neither is kept, to be reported as missing.
+    A folder gives its photos and videos (see `pictures_in`), without those that an earlier run left
+    in `out`. A name that is neither is kept, to be reported as missing.
 
     Returns:
         The files, and what could not be looked into, a line each.
     """
-    from auxhand.data.image import SUFFIXES, pictures_in, printable
+    from auxhand.data.image import SUFFIXES, VIDEOS, pictures_in, printable
 
     photos: dict[str, Path] = {}
     problems: list[str] = []
@@ -228,9 +212,9 @@ def find_photos(arguments: Sequence[str], out: Path) -> tuple[list[Path], list[s
         if os.path.isdir(argument):
             found = [
                 p
-                for p in pictures_in(path, SUFFIXES, unlisted)
+                for p in pictures_in(path, (*SUFFIXES, *VIDEOS), unlisted)
                 if not (
-                    p.name.endswith((OVERLAY, VIEW))
+                    p.name.endswith((OVERLAY, VIEW, FILM))
                     and os.path.realpath(p).startswith(f"{results}{os.sep}")
                 )
             ]

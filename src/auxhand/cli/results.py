@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-OVERLAY, VIEW, NUMBERS = "_overlay.png", "_3d.png", ".json"
-FILM, TABLE, TEXT = "_overlay.mp4", ".parquet", ".csv"
+from auxhand.data.drawn import FILM, NUMBERS, OVERLAY, VIEW, is_result
+
+TABLE, TEXT = ".parquet", ".csv"
 OF_PHOTO, OF_VIDEO = (NUMBERS, OVERLAY, VIEW), (NUMBERS, FILM, TABLE, TEXT)
 """The results' suffixes, that of the JSON first."""
 
-BEGINS = b'{\n  "photo":', b'{\n  "video":'
-"""How each JSON of results begins."""
 LONGEST = 200
 """Bytes of the longest name of a result before its suffix: file systems allow 255."""
 
@@ -59,7 +58,7 @@ def check_free(stem: Path, suffixes: Sequence[str] = OF_PHOTO) -> None:
     from auxhand.data.image import printable
 
     there = [p for s in suffixes if os.path.lexists(p := _target(stem, s))]
-    if there and not _is_ours(stem):
+    if there and not is_result(_target(stem, NUMBERS)):
         raise ValueError(
             f"{printable(there[0])} is there and no result of an earlier run: name another --out"
         )
@@ -74,15 +73,6 @@ def remove_results(stem: Path, suffixes: Sequence[str] = OF_PHOTO) -> None:
 
 def _target(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
-
-
-def _is_ours(stem: Path) -> bool:
-    """Whether STEM.json is a result of this command."""
-    try:
-        with _target(stem, NUMBERS).open("rb") as file:
-            return file.read(max(map(len, BEGINS))).startswith(BEGINS)
-    except OSError:
-        return False
 
 
 def write_result(stem: Path, suffix: str, data: bytes | None) -> None:

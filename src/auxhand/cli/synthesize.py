@@ -104,6 +104,7 @@ def run(args: Namespace) -> None:
         ValueError: a model without latent space or factors, a photo without a hand, numbers out of
             range.
     """
+    from auxhand.files import check_writable
     from auxhand.inference.estimator import HandPoseEstimator
     from auxhand.inference.latent import LatentSpace
     from auxhand.models.disentangled import DisentangledNet
@@ -114,6 +115,7 @@ def run(args: Namespace) -> None:
         raise ValueError(f"--count must be 1 or more, not {args.count}")
     if args.subcommand == "compare" and args.data is None:
         raise ValueError("name the dataset that has the true poses: --data")
+    check_writable(args.out)
     photos = _look_up(names, getattr(args, "data", None))
     space = LatentSpace(HandPoseEstimator.load(args.model))
     if isinstance(space.network, DisentangledNet):

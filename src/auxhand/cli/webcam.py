@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auxhand.cli.arguments import Parser, add_model_options, check_model_options, hand_count
-from auxhand.cli.results import FILM, NUMBERS, OF_VIDEO, TABLE
+from auxhand.cli.results import OF_VIDEO, TABLE
+from auxhand.data.drawn import FILM, NUMBERS
 
 if TYPE_CHECKING:
     from auxhand.cli.clip import Clip

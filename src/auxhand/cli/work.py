@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from auxhand.cli.main import describe
-from auxhand.cli.results import NUMBERS, OF_PHOTO, OF_VIDEO, check_free, remove_results
+from auxhand.cli.results import OF_PHOTO, OF_VIDEO, TABLE, TEXT, check_free, remove_results
+from auxhand.data.drawn import FILM, NUMBERS, OVERLAY, VIEW
 from auxhand.data.image import VIDEOS, is_animated, printable
 
 if TYPE_CHECKING:
@@ -83,14 +84,25 @@ class Work:
         return path.suffix.lower() in VIDEOS or (self.args.video and is_animated(path))
 
     def _before(self, number: int) -> Answer | None:
-        """The answer that an earlier run wrote, if it is complete and the same model's."""
+        """The answer that an earlier run wrote, if it is complete, the same model's, and newer than
+        the picture and the model."""
+        from auxhand.inference.bundle import DESCRIPTION, bundle_folder
+
         kind: Literal["photo", "video"] = "video" if self._is_video(number) else "photo"
         path, stem = self.paths[number], self.stems[number]
+        numbers = stem.with_name(stem.name + NUMBERS)
         try:
-            said = json.loads(stem.with_name(stem.name + NUMBERS).read_bytes())
+            said = json.loads(numbers.read_bytes())
             if (said[kind], said["model"]) != (printable(path), self.args.model):
                 return None
             hands = said["hands"] if kind == "video" else len(said["hands"])
+            beside = _beside(said["hands"], self.args.csv)
+            written = numbers.stat().st_mtime_ns
+            sources = path, bundle_folder(self.args.model) / DESCRIPTION
+            if any(source.stat().st_mtime_ns > written for source in sources):
+                return None
+            if not all(stem.with_name(stem.name + suffix).is_file() for suffix in beside):
+                return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return Answer(kind, int(hands), f"{printable(path)}: its results are there")
@@ -128,6 +140,23 @@ class Work:
                 f"{path}: --box and --side are for photos; a video's hands are followed"
             )
         return predict_clip(self.estimator, path, stem, self.args)
+
+
+def _beside(hands: list[dict[str, Any]] | int, csv: bool) -> list[str]:
+    """Suffixes of the files that belong to a JSON that tells of these hands of a photo, or of so
+    many of a video.
+
+    Raises:
+        KeyError, TypeError: no such hands.
+    """
+    if isinstance(hands, int):
+        return [FILM, TABLE, TEXT] if csv else [FILM, TABLE]
+    drawn = {OVERLAY: "uv_px", VIEW: "relative_m"}
+    return [
+        suffix
+        for suffix, key in drawn.items()
+        if any(joint[key] is not None for hand in hands for joint in hand["joints"].values())
+    ]
 
 
 def answers(work: Work) -> Iterator[Answer]:

@@ -26,6 +26,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageSequence, JpegImagePlugin, UnidentifiedImageError
 
+from auxhand.data.drawn import is_drawn
+
 SUFFIXES: tuple[str, ...] = (".gif", ".heic", ".heif", ".jpg", ".jpeg", ".png", ".webp")
 """File names (in lower case) that count as photos when a folder is read."""
 
@@ -158,8 +160,8 @@ def pictures_in(
 ) -> list[Path]:
     """The photos of a folder and of the folders in it, sorted.
 
-    Hidden files and folders (`._a.jpg`, `.thumbs/`) are left out. Linked folders are followed, each
-    folder once.
+    Hidden files and folders (`._a.jpg`, `.thumbs/`) are left out, and what was drawn of results
+    (`data.drawn`). Linked folders are followed, each folder once.
 
     Args:
         folder: where to look.
@@ -183,7 +185,9 @@ def pictures_in(
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = (Path(place, name) for name in files if not name.startswith("."))
-        found += (p for p in paths if p.suffix.lower() in suffixes and p.is_file())
+        found += (
+            p for p in paths if p.suffix.lower() in suffixes and p.is_file() and not is_drawn(p)
+        )
     return sorted(found)
 
 

@@ -105,9 +105,14 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     if not path.exists():
         return []
     try:
-        return [Row(**row) for row in json.loads(path.read_text())["rows"]]
-    except (ValueError, KeyError, TypeError) as error:
+        rows = [Row(**row) for row in json.loads(path.read_text())["rows"]]
+        for row in rows:
+            values = [value for each in row.metrics.values() for value in each]
+            if not all(isinstance(value, int | float) for value in values):
+                raise TypeError(f"metrics of {row.name} that are no numbers")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a results file ({error}): move it away") from error
+    return rows
 
 
 def write_rows(path: str | os.PathLike[str], rows: Sequence[Row]) -> None:

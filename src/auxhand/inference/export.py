@@ -83,8 +83,7 @@ def export(
         ValueError: a file of another suffix, or a network that the format changes by more than
             `TOLERANCE`.
     """
-    if file.suffix != SUFFIX[format]:
-        raise ValueError(f"a file of {format} ends in {SUFFIX[format]}, which {file.name} does not")
+    check_suffix(file, format)
     for module in _NEEDS[format]:
         if importlib.util.find_spec(module) is None:
             raise ModuleNotFoundError(
@@ -100,6 +99,16 @@ def export(
         onnx = Path(folder) / "network.onnx"
         _write_onnx(network, size, onnx, batch, told, beside)
         return _write_openvino(network, onnx, file, size, batch, told)
+
+
+def check_suffix(file: Path, format: Format) -> None:
+    """Check that a file ends as those of its format do.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if file.suffix != SUFFIX[format]:
+        raise ValueError(f"a file of {format} ends in {SUFFIX[format]}, which {file.name} does not")
 
 
 def description(bundle: Bundle) -> dict[str, str]:

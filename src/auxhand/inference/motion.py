@@ -73,6 +73,8 @@ def read_hands(path: Path) -> Iterator[SeenHand]:
                 np.array([_known(joint[key], width) for joint in joints])
                 for key, width in (("uv_px", 2), ("camera_m", 3), ("confidence", 1))
             )
+            if hand["side"] not in ("left", "right"):
+                raise ValueError(f"no side {hand['side']!r}")
             presence = float("nan") if hand["presence"] is None else float(hand["presence"])
             yield SeenHand(0, 0.0, identity, hand["side"], presence, uv, xyz, confidence[:, 0])
     except (KeyError, TypeError, ValueError) as error:
@@ -121,9 +123,49 @@ def _of_table(path: Path) -> Iterator[SeenHand]:
         file = pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{where}: neither Parquet nor JSON of auxhand predict") from error
-    if missing := sorted(set(COLUMNS) - set(file.schema_arrow.names)):
-        raise ValueError(f"{where}: no result of auxhand predict: no column {missing[0]}")
-    for batch in file.iter_batches(ROWS):
+    with file:
+        _check_columns(file.schema_arrow, where)
+        try:
+            yield from _of_batches(file.iter_batches(ROWS, columns=list(COLUMNS)))
+        except (pa.ArrowException, OSError, TypeError) as error:
+            raise ValueError(f"{where} is damaged ({error}): make it anew") from error
+
+
+def _check_columns(schema: Any, where: str) -> None:
+    """Check a table's columns.
+
+    Raises:
+        ValueError: one is missing, twice there, or of another kind than `recording.parquet` writes.
+    """
+    from pyarrow import types
+
+    def is_number(kind: Any) -> bool:
+        return bool(types.is_integer(kind) or types.is_floating(kind))
+
+    kinds = {"frame": types.is_integer, "hand": types.is_integer, "side": _is_text}
+    for name in COLUMNS:
+        places = schema.get_all_field_indices(name)
+        if len(places) != 1:
+            what = f"{len(places)} columns" if places else "no column"
+            raise ValueError(f"{where}: no result of auxhand predict: {what} {name}")
+        kind = schema.field(places[0]).type
+        if not kinds.get(name, is_number)(kind):
+            raise ValueError(f"{where}: no result of auxhand predict: {name} is of kind {kind}")
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _of_batches(batches: Any) -> Iterator[SeenHand]:
+    """Hands of a table's rows.
+
+    Raises:
+        TypeError: a row that does not say whose hand it is, and when.
+    """
+    for batch in batches:
         uv, xyz, confidence = (
             _columns(batch, kinds)
             for kinds in (
@@ -135,6 +177,8 @@ def _of_table(path: Path) -> Iterator[SeenHand]:
         heads = ("frame", "time_s", "hand", "side", "presence")
         rows = zip(*(batch.column(name).to_pylist() for name in heads), strict=True)
         for i, (frame, time, identity, side, presence) in enumerate(rows):
+            if None in (frame, time, identity) or side not in ("left", "right"):
+                raise TypeError("a row without frame, time, hand or side")
             sure = float("nan") if presence is None else presence
             yield SeenHand(frame, time, identity, side, sure, uv[i], xyz[i], confidence[i, :, 0])
 
