@@ -286,8 +286,8 @@ def test_the_code_of_a_photo_is_that_of_its_prediction(bundle, monkeypatch):
     seen, encode = [], latent.network.encode
     monkeypatch.setattr(latent.network, "encode", lambda x: seen.append(x) or encode(x))
     assert latent.encode(photo).shape == (8,)
-    *_, predicted, encoded = seen  # the prediction may have read the crop both ways
-    assert (encoded - predicted).abs().amax((1, 2, 3)).min() <= 4 / 255
+    *predicted, encoded = seen  # it looks at several crops, of which one counts
+    assert (encoded - torch.cat(predicted)).abs().amax((1, 2, 3)).min() <= 4 / 255
 
 
 def test_a_photo_without_a_hand_is_named(bundle, photo, tmp_path, capsys):
