@@ -50,8 +50,8 @@ class Stage(NamedTuple):
 
 
 STAGES = (Stage(0, 0.85, 0.0), Stage(1, 0.75, 0.012), Stage(3, 0.65, 0.035), Stage(5, 0.65, 0.0))
-"""The stages in which a hand is looked at. On photos for development joints and sides are as right
-as by all looks, to 0.005 of them (docs/models.md)."""
+"""The stages in which a hand is looked at. Chosen on photos for development, of all of
+which together joints and sides are as right as by all looks, to 0.005 (docs/models.md)."""
 
 
 class Request(NamedTuple):
