@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from semihand import LABELS, SHARES, SOURCE_ONLY, TRAINED
+from semihand import LABELS, SHARES, SOURCE_ONLY, TRAINED, of_share
 from torch.utils.data import Subset
 
 from auxhand.checkpoint import read_checkpoint
@@ -131,9 +131,7 @@ def shares(results: Path, out: Path) -> None:
 
 def by_share(kind: str, epe: dict[str, float]) -> list[tuple[int, float]]:
     """(percent of the target's images, EPE) of the rows that are there."""
-    names = {share: f"{kind} {share}%" for share in SHARES}
-    if kind == "SemiHand":
-        names[100] = kind
+    names = {share: of_share(kind, share) for share in SHARES}
     return [(share, epe[name]) for share, name in names.items() if name in epe]
 
 

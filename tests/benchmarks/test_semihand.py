@@ -30,7 +30,7 @@ def data(tmp_path_factory, hand_row):
 @pytest.fixture
 def small(monkeypatch):
     """Batches of four, two of each domain, and one of them an epoch."""
-    for name, value in (("BATCH", 4), ("TARGETS", COUNT), ("FIRST", 40), ("SECOND", 40)):
+    for name, value in (("BATCH", 4), ("TARGETS", COUNT), ("FIRST", 80), ("SECOND", 40)):
         monkeypatch.setattr(semihand, name, value)
 
 
@@ -104,7 +104,8 @@ def test_rows_differ_in_what_they_say_and_have_one_budget(asked, monkeypatch, da
         assert left_out < ALL
     for share, count in zip(semihand.SHARES, (300, 600, 1500, 3000, 6000), strict=True):
         for kind, told in semihand.LABELS.items():
-            settings = " ".join(asked[f"{frame.file_name(f'{kind} {share}%')}_0"][1])
+            row = frame.file_name(semihand.of_share(kind, share))
+            settings = " ".join(asked[f"{row}_0"][1])
             assert f"{told}, count: {count}}}}}" in settings
     for name in semihand.ROWS:
         _, settings = asked[f"{frame.file_name(name)}_0"]
@@ -114,7 +115,7 @@ def test_rows_differ_in_what_they_say_and_have_one_budget(asked, monkeypatch, da
         assert int(images) % semihand.BATCH == 0, "no incomplete batches"
         if name == "pre-trained":
             assert seen == semihand.FIRST
-        elif name in semihand.WHOLE_RUNS:
+        elif name == semihand.TARGET_ONLY:
             assert seen == semihand.FIRST + semihand.SECOND
             assert "start_from" not in given
         else:

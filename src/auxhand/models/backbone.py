@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from auxhand.imports import without_dynamo
+from auxhand.models.depthwise import with_fast_gradients
 from auxhand.models.spec import recorded
 
 with without_dynamo():
@@ -107,6 +108,7 @@ class Backbone(nn.Module):
         self.network = _create(name, pretrained, channels)
         if folded:
             fold(self.network, channels)
+        with_fast_gradients(self.network)
         self.normalise = _normalisation(self.network) if channels == 3 else nn.Identity()
         info: FeatureInfo = self.network.feature_info  # type: ignore[assignment]
         reductions = info.reduction()
