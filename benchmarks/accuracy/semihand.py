@@ -7,7 +7,7 @@
 Data as in benchmarks/accuracy/domains.py, crops of 64 px. The first stage begins with ImageNet
 weights and has 256,000 images: with 64,000, in trials on target-val, it left 43 mm and a PCK@0.05
 of 0.12 (52 mm and 0.05 from scratch, regnetx_002), and no pseudo-label could be trusted.
-The second stage has 46,080 RGB images in ten iterations; batches have 64.
+The second stage has 46,080 RGB images in ten iterations, in batches of 64.
 
 "pre-trained" is the first stage (configs/laptop/semihand_pretrain.yaml) on labels of the source.
 Others go on from it (configs/laptop/semihand.yaml): "source only" with more of the same; "vc",
