@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 from auxhand.geometry import pose25d
 from auxhand.geometry.camera import project
 from auxhand.geometry.crop import view_crop
-from auxhand.geometry.pose25d import lift, lift_closed_form, reference_length, relative, to_25d
+from auxhand.geometry.pose25d import (
+    lift,
+    lift_closed_form,
+    lift_to_bones,
+    reference_length,
+    relative,
+    to_25d,
+)
 from auxhand.hand import skeleton
+from auxhand.hand.anatomy import bone_lengths
 
 few = settings(max_examples=25, deadline=None)
 seeds = st.integers(0, 2**31)
@@ -139,6 +147,47 @@ def test_closed_form_refuses_joints_behind_the_camera():
     assert not lift_closed_form(uv, d, K).valid
 
 
+@given(seeds)
+@few
+def test_lifting_to_all_bones_is_exact_on_exact_poses(seed):
+    xyz = hands(seed, 8)
+    uv, d, scale, root_z = to_25d(project(K, xyz), xyz)
+    lengths = bone_lengths(xyz) / scale[:, None]
+    lifted = lift_to_bones(uv, d, K, skeleton.BONES, lengths)
+    good = lifted.valid
+    assert good.float().mean() > 0.5
+    torch.testing.assert_close(lifted.xyz[good] * scale[good, None, None], xyz[good])
+    torch.testing.assert_close(lifted.root_z[good] * scale[good], root_z[good])
+
+
+@given(seeds)
+@few
+def test_lifting_to_all_bones_makes_their_squares_right(seed):
+    xyz = hands(seed, 8)
+    uv, d, scale, _ = to_25d(project(K, xyz), xyz)
+    generator = torch.Generator().manual_seed(seed)
+    uv = uv + 3 * torch.randn(uv.shape, generator=generator, dtype=uv.dtype)
+    lengths = 1.1 * bone_lengths(xyz) / scale[:, None]
+    lifted = lift_to_bones(uv, d, K, skeleton.BONES, lengths)
+    good = lifted.valid
+    found = bone_lengths(lifted.xyz).square().sum(-1)
+    torch.testing.assert_close(found[good], lengths.square().sum(-1)[good])
+
+
+def test_one_bone_of_several_is_the_closed_form():
+    xyz = hands(3, 8)
+    uv, d, _, _ = to_25d(project(K, xyz), xyz)
+    several = lift_to_bones(uv, d, K, ((9, 10),), torch.ones(1, dtype=torch.float64))
+    for one, other in zip(lift_closed_form(uv, d, K), several, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_lifting_to_bones_needs_a_length_each():
+    uv, d = torch.zeros(21, 2), torch.zeros(21)
+    with pytest.raises(ValueError, match="2 bones have as many lengths"):
+        lift_to_bones(uv, d, torch.eye(3), ((9, 10), (0, 9)), torch.ones(3))
+
+
 def test_absent_poses_are_zeros():
     xyz = torch.zeros(2, 21, 3, requires_grad=True)
     pose = to_25d(torch.zeros(2, 21, 2), xyz)
@@ -155,6 +204,12 @@ def test_gradients():
     assert torch.autograd.gradcheck(lift, (uv, d, camera, root_z, scale), fast_mode=True)
     assert torch.autograd.gradcheck(
         lambda *x: lift_closed_form(*x)[:2], (uv, d, camera), fast_mode=True
+    )
+    lengths = bone_lengths(xyz.detach()) / scale.detach()[:, None]
+    assert torch.autograd.gradcheck(
+        lambda uv, d, K, lengths: lift_to_bones(uv, d, K, skeleton.BONES, lengths)[:2],
+        (uv, d, camera, lengths.requires_grad_()),
+        fast_mode=True,
     )
     assert torch.autograd.gradcheck(relative, (xyz.requires_grad_(),), fast_mode=True)
 

@@ -56,10 +56,25 @@ def test_a_corrected_pose_has_the_templates_proportions():
     torch.testing.assert_close(bone_lengths(lifted.xyz), lengths.expand(6, -1))
 
 
-def test_where_the_bone_points_at_the_camera_nothing_is_corrected():
+def test_a_wrong_reference_bone_does_not_scale_the_hand():
+    uv, d = pose_of(hands(6))
+    short = uv.clone()
+    short[:, 10] = (uv[:, 9] + uv[:, 10]) / 2  # half as long
+    found = corrected(short, d, K, bone_lengths(REST))
+    assert found.valid.all()
+    others = [joint for joint in range(21) if joint not in (10, 11, 12)]
+    size = (uv.amax(1) - uv.amin(1)).amax(-1)
+    moved = (found.uv - uv)[:, others].norm(dim=-1).amax(-1)
+    assert (moved < 0.02 * size).all()
+    of_one = lift_closed_form(short, d, K)
+    assert (
+        bone_lengths(of_one.xyz)[:, 0] > 1.5 * bone_lengths(REST)[0] / bone_lengths(REST)[9]
+    ).all()
+
+
+def test_where_the_hand_points_at_the_camera_nothing_is_corrected():
     uv, d = pose_of(hands(2))
-    uv[0, 10] = uv[0, 9]
-    d[0, 10] = d[0, 9] + 1
+    uv[0] = uv[0, 9]
     found = corrected(uv, d, K, bone_lengths(REST))
     assert found.valid.tolist() == [False, True]
     torch.testing.assert_close(found.uv[0], uv[0])
@@ -97,7 +112,7 @@ def test_ranges_of_one_hand_make_its_lengths():
 
 def test_gradients_are_finite_where_nothing_is_corrected_too():
     uv, d = pose_of(hands(2))
-    uv[0, 10], d[0, 10] = uv[0, 9], d[0, 9] + 1
+    uv[0] = uv[0, 9].clone()
     inputs = uv.requires_grad_(), d.requires_grad_()
     found = corrected(*inputs, K, bone_lengths(REST))
     gradients = torch.autograd.grad(found.uv.sum() + found.d.sum(), inputs)

@@ -4,12 +4,14 @@ A 2.5D pose is `uv` in pixels and `d` = (z - z_root) / reference length, without
 joint and the reference bone are parameters; the defaults, middle MCP and middle MCP to PIP, are
 `auxhand.hand.skeleton.ROOT` and `REFERENCE_BONE` (this floor does not import that one).
 
-Two ways up: `lift` takes the true root depth and reference length, which is what the protocols
-use; `lift_closed_form` has only the length of one bone and says where that is not enough.
+Three ways up: `lift` takes the true root depth and reference length, which is what the protocols
+use; `lift_closed_form` has only the length of one bone, `lift_to_bones` of several, and both say
+where that is not enough.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,7 +35,7 @@ class Pose25D(NamedTuple):
 
 
 class ClosedForm(NamedTuple):
-    """xyz (..., N, 3), root_z (...) and valid (...) bool of `lift_closed_form`."""
+    """xyz (..., N, 3), root_z (...) and valid (...) bool of a lifted pose."""
 
     xyz: Tensor
     root_z: Tensor
@@ -113,13 +115,9 @@ def lift_closed_form(
     """3D pose from a 2.5D pose and the length of its reference bone (Iqbal et al. 2018).
 
     With rays r_i at z = 1 and the root at depth Z (in bone lengths), joint i is at (Z + d_i) r_i.
-    That the bone (n, m) has length 1 is a quadratic in Z,
-
-        |Z (r_n - r_m) + (d_n r_n - d_m r_m)|^2 = a Z^2 + 2 b Z + c + 1 = 1,
-
-    of which the larger solution is taken. It is badly conditioned where the bone points at the
-    camera: if it shows the share s of its length across the optical axis, an error e of its depth
-    changes Z by up to e / s^2 of itself.
+    That the bone (n, m) has length 1 is a quadratic in Z, see `lift_to_bones`. It is badly
+    conditioned where the bone points at the camera: if it shows the share s of its length across
+    the optical axis, an error e of its depth changes Z by up to e / s^2 of itself.
 
     Args:
         uv: (..., N, 2) pixels.
@@ -130,22 +128,63 @@ def lift_closed_form(
         min_sine: least s that counts as valid.
 
     Returns:
-        xyz (..., N, 3) and root_z (...) in the unit of `length`, and valid (...): there is a
-        solution, it puts every joint in front of the camera, the smaller one does not, and the
-        bone shows enough. Where invalid, xyz is finite and may mean nothing.
+        As `lift_to_bones`, in the unit of `length`.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    lifted = lift_to_bones(uv, d, K, (bone,), d.new_ones(1), min_sine)
+    unit = torch.as_tensor(length, dtype=d.dtype, device=d.device)
+    return ClosedForm(lifted.xyz * unit[..., None, None], lifted.root_z * unit, lifted.valid)
+
+
+def lift_to_bones(
+    uv: Tensor,
+    d: Tensor,
+    K: Tensor,
+    bones: Sequence[tuple[int, int]],
+    lengths: Tensor,
+    min_sine: float = 0.2,
+) -> ClosedForm:
+    """3D pose from a 2.5D pose and the lengths of some bones, which the pose need not have: the sum
+    of their squares is right.
+
+    With rays r_i at z = 1 and the root at depth Z, joint i is at (Z + d_i) r_i, and
+
+        sum over bones (n, m) of |Z (r_n - r_m) + (d_n r_n - d_m r_m)|^2 = sum of L_nm^2
+
+    is a quadratic in Z, a Z^2 + 2 b Z + c = 0, of which the larger solution is taken. On one bone
+    it is the closed form of Iqbal et al. (2018). The more bones, the less an error of one joint
+    says about the depth of the hand.
+
+    Args:
+        uv: (..., N, 2) pixels.
+        d: (..., N) depths relative to the root.
+        K: (..., 3, 3) intrinsics.
+        bones: B pairs of joints (n, m).
+        lengths: (..., B) their lengths L, in the unit of d.
+        min_sine: least share of its length, over all bones, that must show across the optical axis.
+
+    Returns:
+        xyz (..., N, 3) and root_z (...) in the unit of d, and valid (...): there is a solution, it
+        puts every joint in front of the camera, the smaller one does not, and the bones show
+        enough. Where invalid, xyz is finite and may mean nothing.
 
     Raises:
         ValueError: other shapes.
     """
     expect("uv", uv, None, 2)
     expect("d", d, uv.shape[-2])
+    if lengths.shape[-1:] != (len(bones),):
+        raise ValueError(f"{len(bones)} bones have as many lengths, got {tuple(lengths.shape)}")
     r = rays(K, uv)
     at_zero = d[..., None] * r
-    n, m = bone
+    n, m = (list(ends) for ends in zip(*bones, strict=True))
     slope, offset = r[..., n, :] - r[..., m, :], at_zero[..., n, :] - at_zero[..., m, :]
-    a = slope.square().sum(-1)
-    b = (slope * offset).sum(-1)
-    c = offset.square().sum(-1) - 1
+    squares = lengths.square().sum(-1)
+    a = slope.square().sum((-2, -1))
+    b = (slope * offset).sum((-2, -1))
+    c = offset.square().sum((-2, -1)) - squares
     discriminant = b.square() - a * c
     q = discriminant.clamp_min(TINY).sqrt()
     # The solutions are (q - b) / a and (-q - b) / a. Where b > 0 the first cancels and is written
@@ -156,9 +195,8 @@ def lift_closed_form(
 
     z = root_z[..., None] + d
     seen = _in_front(root_z, d) & ~_in_front(smaller, d)
-    valid = seen & (discriminant >= 0) & (a.sqrt() * root_z >= min_sine)
-    unit = torch.as_tensor(length, dtype=d.dtype, device=d.device)
-    return ClosedForm(r * (z * unit[..., None])[..., None], root_z * unit, valid)
+    shown = a.sqrt() * root_z >= min_sine * squares.sqrt()
+    return ClosedForm(r * z[..., None], root_z, seen & (discriminant >= 0) & shown)
 
 
 def _in_front(root_z: Tensor, d: Tensor) -> Tensor:

@@ -6,14 +6,14 @@ A pseudo-label is a 2.5D pose: uv (..., 21, 2) pixels of a crop, d (..., 21) in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from auxhand.geometry.camera import project
-from auxhand.geometry.pose25d import lift_closed_form
+from auxhand.geometry.pose25d import ClosedForm, lift_closed_form, lift_to_bones
 from auxhand.geometry.precision import full_precision
 from auxhand.hand.anatomy import BONE_RANGES, bone_lengths
 from auxhand.hand.registration import correct, register
@@ -31,12 +31,15 @@ class Corrected(NamedTuple):
     valid: Tensor
 
 
+@full_precision
 def corrected(uv: Tensor, d: Tensor, K: Tensor, template: Tensor) -> Corrected:
     """r = P(p^), the pose of the hand whose bones have the template's lengths (Eq. 6.5, Fig. 6.4).
 
     Registration needs 3D, and an unlabelled image tells no root depth: the pose is lifted by the
-    closed form on the reference bone, registered (`hand.registration`) and projected back. Lengths
-    are relative, so the template says nothing of the hand's absolute size.
+    closed form on all bones of the template (`pose25d.lift_to_bones`), registered
+    (`hand.registration`) and projected back. On the reference bone alone, the error of its two ends
+    would scale the whole hand: there the correction was farther from the truth than the prediction.
+    Lengths are relative, so the template says nothing of the hand's absolute size.
 
     Args:
         uv, d: the pseudo-label p^.
@@ -47,13 +50,16 @@ def corrected(uv: Tensor, d: Tensor, K: Tensor, template: Tensor) -> Corrected:
         r; where the closed form has no solution, p^ itself, marked as not valid.
     """
     lengths = template / template[..., REFERENCE, None]
-    return _through_space(uv, d, K, lambda xyz: register(xyz, lengths))
+    lifted = lift_to_bones(uv, d, K, BONES, lengths)
+    return _corrected(uv, d, K, lifted, register(lifted.xyz, lengths))
 
 
+@full_precision
 def rectified(uv: Tensor, d: Tensor, K: Tensor, ranges: Tensor = BONE_RANGES) -> Corrected:
     """The pose with all bone lengths and joint angles in their limits (Ch. 7.3.5.1).
 
-    Lifted, corrected (`hand.registration.correct`) and projected back, as `corrected`.
+    Lifted by the closed form on the reference bone, whose length ranges are relative to, corrected
+    (`hand.registration.correct`) and projected back.
 
     Args:
         uv, d, K: as of `corrected`.
@@ -64,16 +70,12 @@ def rectified(uv: Tensor, d: Tensor, K: Tensor, ranges: Tensor = BONE_RANGES) ->
         The corrected pose; where the closed form has no solution, the given one, marked as not
         valid.
     """
-    return _through_space(uv, d, K, lambda xyz: correct(xyz, ranges))
-
-
-@full_precision
-def _through_space(
-    uv: Tensor, d: Tensor, K: Tensor, correction: Callable[[Tensor], Tensor]
-) -> Corrected:
-    """A 2.5D pose that a function of 3D poses, in reference lengths, has changed."""
     lifted = lift_closed_form(uv, d, K, REFERENCE_BONE)
-    xyz = correction(lifted.xyz)
+    return _corrected(uv, d, K, lifted, correct(lifted.xyz, ranges))
+
+
+def _corrected(uv: Tensor, d: Tensor, K: Tensor, lifted: ClosedForm, xyz: Tensor) -> Corrected:
+    """A 2.5D pose in the place of `xyz` (..., 21, 3), what its lifted form has become."""
     valid = lifted.valid & (xyz[..., 2] > 0).all(dim=-1)
     # A pose that cannot be corrected must not disturb gradients either.
     xyz = torch.where(valid[..., None, None], xyz, xyz.new_tensor([0.0, 0.0, 1.0]))

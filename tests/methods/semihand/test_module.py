@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -14,7 +15,7 @@ from auxhand.geometry.pose25d import relative
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
 from auxhand.losses.consistency import PoseAndMask, cross_modal_consistency, view_consistency
-from auxhand.losses.pseudo_labels import corrected
+from auxhand.losses.pseudo_labels import corrected, typical_lengths
 from auxhand.methods.semihand.module import Objective, SemiHand
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Latent25D
@@ -87,11 +88,56 @@ def test_the_terms_of_eq_6_1_are_those_composed_by_hand(pair):
     assert_close(terms["pseudo_labels"], (distance(p, label) + distance(r, p)).mean())
 
     # Nothing is trusted: the perturbed pictures, and the corrections alone.
-    method.objective = Objective(tau=-1.0)
+    method.tau = -1.0
     p = moved[0][4:], moved[1][4:]
     r = move_uv(T[4:], labels.correction[0]), labels.correction[1]
     expected = distance(r, p).mean()
     assert_close(method.mixed(source, target)["pseudo_labels"], expected)
+    method.objective = Objective(correction=0.25)
+    assert_close(method.mixed(source, target)["pseudo_labels"], expected / 4)
+
+
+@torch.no_grad()
+def test_tau_is_what_a_share_of_the_first_labels_has(pair, tmp_path):
+    data, _, _ = pair
+    method = semihand(trusted_share=0.5, draws=3)
+    method.renew(data.in_order("target"))
+    numbers = torch.cat([batch.index for batch in data.in_order("target")])
+    costs = method.labels.read(numbers, SIZE).cost
+    assert method.tau == pytest.approx(np.quantile(costs, 0.5))
+    assert (costs <= method.tau).float().mean() == 0.5
+    before = method.tau
+    for parameter in method.network.heads.parameters():
+        parameter.mul_(1.5)
+    method.renew(data.in_order("target"))
+    assert method.tau == before, "it stays"
+    checkpoint = {}
+    method.on_save_checkpoint(checkpoint)
+    other = semihand(trusted_share=0.5)
+    other.on_load_checkpoint(checkpoint)
+    assert other.tau == before
+
+
+@torch.no_grad()
+def test_a_cost_is_a_mean_over_its_draws(pair):
+    data, _, _ = pair
+    method = semihand(draws=3)
+    batch = next(iter(data.in_order("target")))
+    seen_once = method._predicted(batch, noise(0, method, "cpu"))
+    method.template = typical_lengths([(*seen_once.pose, seen_once.K)])
+    assert len(seen_once.perturbed) == len(seen_once.T) == 3
+    costs = [
+        method.judged(seen_once.pose, seen_once._replace(perturbed=[p], T=[T])).cost
+        for p, T in zip(seen_once.perturbed, seen_once.T, strict=True)
+    ]
+    assert not torch.allclose(costs[0], costs[1])
+    assert_close(method.judged(seen_once.pose, seen_once).cost, torch.stack(costs).mean(0))
+
+
+@pytest.mark.parametrize("wrong", [{"trusted_share": 1.5}, {"draws": 0}])
+def test_settings_without_a_meaning_are_refused(wrong):
+    with pytest.raises(ValueError, match="trusted_share is 0 to 1 and draws at least 1"):
+        semihand(**wrong)
 
 
 def test_parts_of_the_objective_can_be_left_out(pair):

@@ -57,6 +57,10 @@ class Objective:
         mask: lambda_w of Eq. 6.3.
         consistency: lambda_c of Eq. 6.1.
         tau: most C(p^) of a trusted pseudo-label, Eq. 6.6.
+        trusted_share: instead of a tau that is given: the one that this share of the first
+            pseudo-labels has at most. It stays, so the share grows with what is learnt.
+        draws: perturbations that C(p^) is a mean over.
+        correction: weight of l(r, p) in Eq. 6.6.
         view: with L_vc.
         cross_modal: with L_cc.
         pseudo_labels: with L_unsup.
@@ -72,6 +76,9 @@ class Objective:
     mask: float = 100.0
     consistency: float = 0.1
     tau: float = 1.5
+    trusted_share: float | None = None
+    draws: int = 1
+    correction: float = 1.0
     view: bool = True
     cross_modal: bool = True
     pseudo_labels: bool = True
@@ -89,16 +96,16 @@ class Predicted(NamedTuple):
         numbers: (B,) of the samples.
         pose: p' = f(x).
         K: (B, 3, 3) intrinsics.
-        perturbed: f(T x).
-        T: (B, 3, 3) similarities of the pixels.
+        perturbed: f(T x) of each perturbation that is drawn.
+        T: their similarities of the pixels, (B, 3, 3) each.
         size: of the crops.
     """
 
     numbers: Tensor
     pose: UVD
     K: Tensor
-    perturbed: UVD
-    T: Tensor
+    perturbed: list[UVD]
+    T: list[Tensor]
     size: int
 
 
@@ -116,7 +123,7 @@ class SemiHand(PoseModule):
         seed: of the perturbations.
 
     Raises:
-        ValueError: a template of another number of bones.
+        ValueError: a template of another number of bones, a share that is none, or no draws.
     """
 
     def __init__(
@@ -137,11 +144,17 @@ class SemiHand(PoseModule):
         self.network = network.to(memory_format=torch.channels_last)
         self.stage: Stage = stage
         self.objective = objective or Objective()
+        share, draws = self.objective.trusted_share, self.objective.draws
+        if draws < 1 or not (share is None or 0 <= share <= 1):
+            raise ValueError(
+                f"trusted_share is 0 to 1 and draws at least 1, got {share} and {draws}"
+            )
         self.perturbation = perturbation or Perturbation()
         self.weight_decay = weight_decay
         self.seed = seed
         self.given = template is not None
         self.labels = PseudoLabels()
+        self.tau = self.objective.tau
         self.template = torch.tensor(template or [0.0] * len(BONES))
 
     def estimator(self) -> PoseNet:
@@ -210,7 +223,7 @@ class SemiHand(PoseModule):
         plain, diverse = target
         size, depth = plain.image.shape[-1], self.objective.depth
         labels = self.labels.read(plain.index, size)
-        trusted = labels.trusted(self.objective.tau)
+        trusted = labels.trusted(self.tau)
         self.log("train/trusted", trusted.float().mean(), batch_size=len(plain))
         self.log("train/uncorrected", (~labels.valid).float().mean(), batch_size=len(plain))
         uv, d, A = perturbed.uv, perturbed.d, T
@@ -226,7 +239,7 @@ class SemiHand(PoseModule):
         unit = size / OUTPUT_CELLS
         to_label = trusted * pose_distance(p, label, unit, depth)
         to_correction = labels.valid * pose_distance(correction, p, unit, depth)
-        return (to_label + to_correction).mean()
+        return (to_label + self.objective.correction * to_correction).mean()
 
     def on_train_start(self) -> None:
         """The data must be what the stage learns from.
@@ -265,6 +278,9 @@ class SemiHand(PoseModule):
             if not first:
                 pose = renewed(pose, self.labels.read(seen.numbers, seen.size).correction)
             self.labels.write(seen.numbers, self.judged(pose, seen), seen.size)
+        if first and self.objective.trusted_share is not None:
+            costs = torch.cat([self.labels.cost[seen.numbers] for seen in found])
+            self.tau = float(costs.quantile(self.objective.trusted_share))
 
     def _predicted(self, batch: HandBatch, rng: torch.Generator) -> Predicted:
         if batch.turned.any():
@@ -273,32 +289,39 @@ class SemiHand(PoseModule):
                 "unlabelled images turn the camera: set data.init_args.crop.view=plain"
             )
         size, image = batch.image.shape[-1], batch.image.to(self.device)
-        T = self.perturbation.draw(len(batch), size, rng)
-        seen = self._read(image)
-        moved = self._read(warp_image(image, T.to(image), (size, size), padding="border"))
-        pose, perturbed = ((p.uv.float().cpu(), p.d.float().cpu()) for p in (seen, moved))
+        T = [self.perturbation.draw(len(batch), size, rng) for _ in range(self.objective.draws)]
+        moved = [warp_image(image, each.to(image), (size, size), padding="border") for each in T]
+        pose, *perturbed = (
+            (p.uv.float().cpu(), p.d.float().cpu()) for p in map(self._read, (image, *moved))
+        )
         return Predicted(batch.index.cpu(), pose, batch.cameras.cpu(), perturbed, T, size)
 
     def judged(self, pose: UVD, seen: Predicted) -> Labels:
         """p^ with r = P(p^) and C(p^) (Eq. 6.5, 6.8)."""
         r = corrected(*pose, seen.K, self.template)
         correction = (r.uv, r.d) if self.objective.registration else pose
-        carried = move_uv(seen.T, pose[0]), pose[1]
         unit, depth = seen.size / OUTPUT_CELLS, self.objective.depth
-        cost = confidence(carried, seen.perturbed, pose, correction, unit, depth)
-        return Labels(pose, correction, cost, r.valid)
+        costs = [
+            confidence((move_uv(T, pose[0]), pose[1]), perturbed, pose, correction, unit, depth)
+            for T, perturbed in zip(seen.T, seen.perturbed, strict=True)
+        ]
+        return Labels(pose, correction, torch.stack(costs).mean(dim=0), r.valid)
 
     def _read(self, image: Tensor) -> PoseAndMask:
         return _pose_and_mask(self.network(image))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the pseudo-labels beside the weights, which a next stage starts from."""
-        checkpoint["pseudo_labels"] = {**self.labels.state_dict(), "template": self.template}
+        checkpoint["pseudo_labels"] = {
+            **self.labels.state_dict(),
+            "template": self.template,
+            "tau": self.tau,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from the checkpoint's pseudo-labels."""
         state = dict(checkpoint["pseudo_labels"])
-        self.template = state.pop("template")
+        self.template, self.tau = state.pop("template"), state.pop("tau")
         self.labels.load_state_dict(state)
 
     def configure_optimizers(self) -> Any:
