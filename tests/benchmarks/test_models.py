@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import real_hands
 import real_photos
+import skin_tones
 import torch
 from scripts import Estimator, call, hand, rows
 
@@ -193,3 +194,43 @@ def test_a_model_that_cannot_find_is_refused(monkeypatch, tmp_path):
     with pytest.raises(SystemExit, match="say where they are"):
         call(monkeypatch, real_photos, "--photos", tmp_path / "no", "--out", out)
     assert not out.exists()
+
+
+# ---- skin_tones ----
+
+
+def lab_pixel(lightness, yellow):
+    """(64, 64, 3) 8-bit RGB of L*, a* = 12 and b*."""
+    lab = np.float32([[[lightness, 12, yellow]]])
+    rgb = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)[0, 0] * 255
+    return np.broadcast_to(rgb.round().astype(np.uint8), (*PHOTO, 3))
+
+
+@pytest.mark.parametrize(
+    ("angle", "group"),
+    [(55, "light"), (35, "intermediate"), (20, "tan"), (-10, "brown"), (-50, "dark")],
+)
+def test_tones_are_chardons_angles(angle, group):
+    yellow = 15.0
+    image = lab_pixel(50 + yellow * np.tan(np.radians(angle)), yellow)
+    assert skin_tones.tone(image, hand()) == group
+
+
+def test_a_palm_outside_the_picture_has_no_tone():
+    with pytest.raises(ValueError, match="outside the picture"):
+        skin_tones.tone(lab_pixel(60, 15), hand() + 1000)
+
+
+def test_skin_tones_by_group(monkeypatch, pool):
+    joints = {1: hand(), 3: hand(11.5)}
+    estimator = Estimator(joints)
+    monkeypatch.setattr(skin_tones, "LEAST", 1)
+    photos = list(skin_tones.everyday(pool))
+    assert [photo.side for photo in photos] == ["right", "left"]
+    found = skin_tones.by_group(estimator, photos, "everyday")
+    # Both photos are nearly black.
+    assert found["dark_photos"] == 2
+    assert (found["dark_pck_05"], found["dark_pck_10"]) == (0.5, 1.0)
+    assert (found["right_pck_05"], found["left_pck_05"]) == (1.0, 0.0)
+    assert found["right_side"] + found["left_side"] == 2 * found["dark_side"] == 1.0
+    assert not any(name.startswith("light") for name in found)

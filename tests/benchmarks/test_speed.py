@@ -175,3 +175,28 @@ def test_s4_over_s1(monkeypatch, tmp_path, capsys):
         values = metrics(out, f"alignment 64 px, {kind}")
         assert values["s4_over_s1"] == values["networks_s4_over_s1"] == 2.0
         assert values["emd_share_of_s4"] == 0.25
+
+
+def test_crop_networks_are_compared_within_each_round(monkeypatch, tmp_path):
+    crop_network = load("speed/crop_network.py")
+    assert crop_network.median_ms([9.0] * crop_network.WARM + [0.001, 0.002, 0.009]) == 2.0
+    ours = iter([2.0, 3.0, 8.0])
+    theirs = iter(
+        [{"lite": 4.0, "full": 8.0}, {"lite": 3.0, "full": 9.0}, {"lite": 4.0, "full": 8}]
+    )
+    monkeypatch.setattr(crop_network, "auxhand_ms", lambda *_: next(ours))
+    monkeypatch.setattr(crop_network, "mediapipe_ms", lambda *_: next(theirs))
+    out = tmp_path / "speed.json"
+    call(monkeypatch, crop_network, "--mediapipe", "python", "--rounds", 3, "--out", out)
+    assert metrics(out, "crop network, one thread") == {
+        "ours_ms": 3.0,
+        "lite_ms": 4.0,
+        "full_ms": 8.0,
+        "over_lite": 1.0,
+        "over_full": pytest.approx(1 / 3),
+    }
+
+
+def test_our_crop_network_runs(monkeypatch):
+    crop_network = load("speed/crop_network.py")
+    assert 0 < crop_network.auxhand_ms("default", crop_network.WARM + 2) < 1000
