@@ -30,7 +30,7 @@ def data(tmp_path_factory, hand_row):
 @pytest.fixture
 def small(monkeypatch):
     """Batches of four, two of each domain, and one of them an epoch."""
-    for name, value in (("BATCH", 4), ("TARGETS", COUNT), ("FIRST", 80), ("SECOND", 40)):
+    for name, value in (("BATCH", 4), ("TARGETS", COUNT), ("FIRST", 64), ("SECOND", 320)):
         monkeypatch.setattr(semihand, name, value)
 
 
