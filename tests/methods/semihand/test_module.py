@@ -16,6 +16,7 @@ from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
 from auxhand.losses.consistency import PoseAndMask, cross_modal_consistency, view_consistency
 from auxhand.losses.pseudo_labels import corrected, typical_lengths
+from auxhand.losses.supervision import TERMS
 from auxhand.methods.semihand.module import Objective, SemiHand
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Latent25D
@@ -186,6 +187,15 @@ def test_supervision_takes_what_is_labelled(pair, told):
             source.mask[:, None], whole.mask.shape[-2:], mode="area"
         )[:, 0]
         assert_close(alone, 100 * (whole.mask - mask).abs().mean())
+
+
+@torch.no_grad()
+def test_heatmaps_may_be_taught_beside_uv(pair):
+    _, source, _ = pair
+    plain, method = semihand(), semihand(heatmap_cross_entropy=3.0)
+    pose = method.network(source.image)
+    extra = method.supervised([pose], source) - plain.supervised([pose], source)
+    assert_close(extra, 3 * TERMS["heatmap_cross_entropy"](pose, source))
 
 
 @torch.no_grad()
