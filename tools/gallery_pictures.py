@@ -1,7 +1,10 @@
 """The pictures of docs/gallery.md: photos drawn by lot, with what the shipped model says of them.
 
-    .venv/bin/python tools/gallery_pictures.py docs/images --photos ../shared/realdata/photos-pool
+    .venv/bin/python tools/gallery_pictures.py docs/images --photos ../shared/realdata/photos-pool \
+        [--adapted MODEL]
 
+With a model that `auxhand adapt` made of the even photos of "everyday", the picture of
+docs/adapt.md too.
 Photos are not distributed with AuxHand beyond what these sheets show, none with a face.
 """
 
@@ -43,18 +46,39 @@ def sheet(photos: Sequence[Path], estimator: HandPoseEstimator) -> np.ndarray:
     return grid(pictures, COLUMNS, CELL, labels)
 
 
+def before_and_after(
+    photos: Sequence[Path], before: HandPoseEstimator, after: HandPoseEstimator
+) -> np.ndarray:
+    """(H, W, 3) uint8: pairs of the same photo with what two models say of the hand that the first
+    one finds."""
+    pictures, labels = [], []
+    for path in photos:
+        image = load_photo(path).pixels
+        if hand := before.predict(image):
+            pictures.append(draw_hands(image, [hand], [""]))
+            again = after.predict(image, hand.box, hand.side)
+            pictures.append(draw_hands(image, [again], [""]))
+            labels += ["before", "after"]
+    return grid(pictures, COLUMNS, CELL, labels)
+
+
 def main() -> None:
     """Write the sheets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--photos", type=Path, required=True, help="folder of the sets")
+    parser.add_argument("--adapted", type=Path, help="folder of a model that adapt has made")
     args = parser.parse_args()
     estimator = HandPoseEstimator.load()
     bundled = sorted((Path(auxhand.__file__).parent / "assets" / "photos").glob("*.jpg"))
     sheets = {"bundled": bundled} | {name: drawn_by_lot(args.photos / name) for name in SETS}
-    for name, photos in sheets.items():
-        with writing(args.out / f"gallery_{name}.jpg") as unfinished:
-            Image.fromarray(sheet(photos, estimator)).save(unfinished, "JPEG", quality=82)
+    pictures = {f"gallery_{name}": sheet(photos, estimator) for name, photos in sheets.items()}
+    if args.adapted is not None:
+        after = HandPoseEstimator.load(args.adapted)
+        pictures["adapt"] = before_and_after(sheets["everyday"], estimator, after)
+    for name, picture in pictures.items():
+        with writing(args.out / f"{name}.jpg") as unfinished:
+            Image.fromarray(picture).save(unfinished, "JPEG", quality=82)
 
 
 if __name__ == "__main__":

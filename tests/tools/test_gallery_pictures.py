@@ -5,6 +5,7 @@ import sys
 import gallery_pictures
 import numpy as np
 from PIL import Image
+from scripts import Estimator, hand
 
 
 def test_photos_are_drawn_by_lot(tmp_path):
@@ -32,3 +33,17 @@ def test_sheets(tmp_path, monkeypatch):
     coloured = {name: (np.ptp(sheet, axis=2) > 60).mean() for name, sheet in sheets.items()}
     assert coloured["gallery_bundled.jpg"] > 0.005  # skeletons
     assert coloured["gallery_letters.jpg"] == 0  # no hand in a grey picture
+
+
+def test_before_and_after_are_of_one_box(tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery_pictures, "draw_hands", lambda image, *_: image)
+    photo, empty = np.full((60, 80, 3), 90, np.uint8), np.full((60, 80, 3), 10, np.uint8)
+    for name, pixels in (("0.jpg", photo), ("1.jpg", empty)):
+        Image.fromarray(pixels).save(tmp_path / name)
+    before = Estimator({90: hand(), 10: None})
+    after = Estimator({90: hand(40.0)})
+    files = [tmp_path / "0.jpg", tmp_path / "1.jpg"]
+    found = gallery_pictures.before_and_after(files, before, after)
+    assert after.asked == [((10.0, 20.0, 20.0, 20.0), "right")]
+    alone = gallery_pictures.before_and_after(files[:1], before, after)
+    assert np.array_equal(found, alone), "no hand, no pair"
