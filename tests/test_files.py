@@ -1,5 +1,7 @@
 """Files and folders appear whole or not at all; what killed processes left goes."""
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -140,3 +142,15 @@ def test_what_cannot_be_written_is_called_by_its_own_name(tmp_path):
         with pytest.raises(OSError, match=r"Is a directory|No such file") as error, writing(target):
             pass
         assert error.value.filename == str(target)
+
+
+@pytest.mark.parametrize(
+    ("number", "filename", "named"),
+    [(errno.ENOSPC, None, True), (errno.ENOSPC, "other", False), (errno.EIO, None, False)],
+)
+def test_a_full_disk_is_told_of_the_file_that_was_written(tmp_path, number, filename, named):
+    target = tmp_path / "a.json"
+    with pytest.raises(OSError, match=os.strerror(number)) as error, writing(target):
+        raise OSError(number, os.strerror(number), filename)
+    assert (error.value.filename == str(target)) == named
+    assert not list(tmp_path.iterdir())

@@ -21,6 +21,7 @@ if sys.platform != "win32":
     import fcntl
 
 _MARK = ".tmp-"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextlib.contextmanager
@@ -50,7 +51,8 @@ def writing(path: str | os.PathLike[str], overwrite: bool = True) -> Iterator[Pa
             else:
                 _rename_to_new(temporary, path)
     except OSError as error:
-        if error.filename == str(temporary):  # a name that says nothing to anybody
+        # The temporary's name says nothing to anybody, and a full disk names none.
+        if error.filename == str(temporary) or (error.filename is None and error.errno in _FULL):
             error.filename = str(path)
         raise
     finally:
