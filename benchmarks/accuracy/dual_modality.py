@@ -2,9 +2,14 @@
 
     OMP_NUM_THREADS=1 python benchmarks/accuracy/dual_modality.py [--only none "w/ SG"]
 
-Data as in benchmarks/accuracy/domains.py. Table 7.2 (b) is the six pre-trainings, of
-configs/laptop/dual_modality_pretrain.yaml on 30,720 visits, whose two pictures are 61,440 RGB
-images; `baseline` and `+Lc` are two of them. `+Ll` and `+Lf` fine-tune the full one
+    OMP_NUM_THREADS=1 python benchmarks/accuracy/alignment.py --only "S1 R2P"
+    python tools/encoder_weights.py runs/alignment/S1_R2P_0 data/resnet18.safetensors
+
+Data as in benchmarks/accuracy/domains.py. ImageNet weights of a ResNet are out of reach here, so
+all encoders begin as the RGB encoder of S1 R2P (chapter 5, 160,256 images of the source), and
+beside L_s heatmaps learn from a cross-entropy, which the chapter has not. Table 7.2 (b) is the six
+pre-trainings, of configs/laptop/dual_modality_pretrain.yaml on 30,720 visits, whose two pictures
+are 61,440 RGB images; `baseline` and `+Lc` are two of them. `+Ll` and `+Lf` fine-tune the full one
 (configs/laptop/dual_modality.yaml), and SemiHand, RegDA, CC-SSL and AnimalDA start from the
 baseline's RGB branch: all on 36,000 labelled and 36,000 unlabelled images, so on each of the
 target's 6,000 six times. One core; tested on the target's own test set under `known_root_scale`.

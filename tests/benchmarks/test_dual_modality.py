@@ -74,6 +74,7 @@ def test_a_miniature_of_the_tables(monkeypatch, hand_dataset, tmp_path):
         dual, alone = config.stem.startswith("dual"), config.stem == "dual_modality_pretrain"
         within = network if dual else table.BODY + ".init_args"
         tiny = [f"{within}.backbone=test_resnet", f"{within}.width=8", "trainer.max_epochs=1"]
+        tiny += [f"{within}.pretrained=false"] if alone else []
         streams = ("source",) if alone else ("source", "target")
         tiny += [f"data.init_args.train.{stream}.batch_size=2" for stream in streams]
         tiny += ["data.init_args.images_per_epoch=4", "data.init_args.val_count=2"]

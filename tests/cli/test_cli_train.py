@@ -209,27 +209,25 @@ dual-modality network and its comparators from several streams (see the end of t
 
 
 def backbones(node, place=""):
-    """(entry, name) of what a configuration, or a part of it, names as a backbone."""
+    """(place, settings) of what has a backbone in a configuration, or in a part of it."""
     for key, value in node.items() if isinstance(node, dict) else ():
         if key == "backbone" and isinstance(value, str):
-            yield place + key, value
+            yield place, node
         yield from backbones(value, f"{place}{key}.")
 
 
 def tiny(config):
     """Settings for a small backbone with random weights; ImageNet's are not here."""
     options = {}
-    for entry, _ in backbones(yaml.safe_load(config.read_text())):
-        options[entry] = "test_resnet"
-        if "pretrained:" in config.read_text():
-            body = entry.removesuffix("backbone")
-            options |= {f"{body}pretrained": False, f"{body}folded": False}
+    for place, settings in backbones(yaml.safe_load(config.read_text())):
+        options[f"{place}backbone"] = "test_resnet"
+        options |= {f"{place}{key}": False for key in ("pretrained", "folded") if key in settings}
     return options
 
 
 def test_backbones_that_configurations_name_are_there():
     found = (backbones(yaml.safe_load(path.read_text())) for path in FOLDER.parent.rglob("*.yaml"))
-    names = {name for each in found for _, name in each}
+    names = {settings["backbone"] for each in found for _, settings in each}
     assert {"regnetx_002", "resnet18", "tf_efficientnet_lite0"} <= names
     for name in names:
         assert all(count > 0 for count in Backbone(name).channels)
@@ -281,11 +279,11 @@ def test_methods_of_two_stages_train_in_both(tmp_path, hand_dataset, method):
         "data.init_args.workers": 0,
         "data.init_args.batch_size": 2,
     }
-    options |= tiny(FOLDER / f"{method}.yaml")
     streams = {"semihand": "train", "dual_modality": "train.source.roots"}
     given = {
         "trainer.default_root_dir": first,
         f"data.init_args.{streams[method]}": hand_dataset,
+        **tiny(FOLDER / f"{method}_pretrain.yaml"),
         **options,
     }
     settings = [f"{k}={v}" for k, v in given.items()]
@@ -297,6 +295,7 @@ def test_methods_of_two_stages_train_in_both(tmp_path, hand_dataset, method):
         "data.init_args.train.target.roots": hand_dataset,
         "data.init_args.train.source.batch_size": 2,
         "data.init_args.train.target.batch_size": 2,
+        **tiny(FOLDER / f"{method}.yaml"),
         **options,
     }
     settings = [f"{k}={v}" for k, v in given.items()]

@@ -13,7 +13,7 @@ from auxhand.geometry.warp import warp_image
 from auxhand.hand.anatomy import BONE_RANGES
 from auxhand.losses.consistency import MultiModal, multimodal_distance
 from auxhand.losses.pseudo_labels import rectified
-from auxhand.losses.supervision import multimodal_loss, relative_depth
+from auxhand.losses.supervision import TERMS, multimodal_loss, relative_depth
 from auxhand.methods.dual_modality.module import DualModality
 from auxhand.methods.dual_modality.objective import Objective
 from auxhand.models.dual_branch import DualBranch
@@ -54,6 +54,15 @@ def l_by_hand(first, second):
 
 def larger(depth):
     return torch.nn.functional.interpolate(depth[:, None], (SIZE, SIZE), mode="bilinear")[:, 0]
+
+
+@torch.no_grad()
+def test_heatmaps_of_labelled_crops_may_be_taught(pair):
+    source, target = pair
+    made = method(heatmap_cross_entropy=3.0)
+    branches = made.network(source.image, relative_depth(source)[0])
+    losses = [TERMS["heatmap_cross_entropy"](branch.pose, source) for branch in branches]
+    assert_close(made.finetuning(source, target)["heatmaps"], 3 * sum(losses))
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from auxhand.data.streams import Phase, Stream
 from auxhand.data.strengths import Augmentation
 from auxhand.geometry.pose25d import relative
 from auxhand.losses.contrastive import VARIANTS
+from auxhand.losses.supervision import TERMS
 from auxhand.methods.dual_modality.module import DualModality
 from auxhand.methods.dual_modality.objective import Objective
 from auxhand.models.dual_branch import DualBranch
@@ -128,6 +129,16 @@ def test_the_rows_of_table_7_2_b(views, variant):
     }
     expected = sum(eta(z[first], z[second]) for first, second in VARIANTS[variant].pairs)
     assert terms["contrastive"].item() == pytest.approx(0.1 * expected, rel=1e-5)
+
+
+@torch.no_grad()
+def test_heatmaps_of_all_branches_may_be_taught(views):
+    made = method(true_depth=1.0, heatmap_cross_entropy=3.0)
+    batch = HandBatch.join(views)
+    branches = made.network(batch.image, depth_by_hand(batch))
+    losses = [TERMS["heatmap_cross_entropy"](branch.pose, batch) for branch in branches]
+    assert_close(made.pretraining(views)["heatmaps"], 3 * sum(losses))
+    assert "heatmaps" not in method(true_depth=1.0).pretraining(views)
 
 
 @torch.no_grad()

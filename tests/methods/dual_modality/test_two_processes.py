@@ -64,6 +64,7 @@ def test_two_processes_pre_train_one_bundle(tmp_path, hand_dataset, train_in_two
         "trainer.precision": "32-true",
         "trainer.max_epochs": 1,
         "model.init_args.network.init_args.backbone": "test_resnet",
+        "model.init_args.network.init_args.pretrained": "false",
         "data.init_args.train.source.roots": hand_dataset,
         "data.init_args.val_count": 2,
         "data.init_args.batch_size": 2,

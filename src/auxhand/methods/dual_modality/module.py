@@ -42,7 +42,7 @@ from auxhand.losses.pseudo_labels import (
     pseudo_label_loss,
     rectified,
 )
-from auxhand.losses.supervision import labelled_joints, multimodal_loss, relative_depth
+from auxhand.losses.supervision import TERMS, labelled_joints, multimodal_loss, relative_depth
 from auxhand.methods.dual_modality.objective import Objective
 from auxhand.models.dual_branch import Branch, Branches, DualBranch
 from auxhand.models.mlp import Projection
@@ -135,6 +135,8 @@ class DualModality(PoseModule):
         depth = torch.cat([depth[:count], self.depth_texture(depth[count:], rng)])
         branches = Branches(rgb, *self.network.fuse(image, depth))
         terms = {"supervised": self.supervised([_said(branch) for branch in branches], batch)}
+        if self.objective.heatmap_cross_entropy:
+            terms["heatmaps"] = self.heatmaps(branches, batch)
         if self.projection is not None:
             terms["contrastive"] = self.objective.contrastive * self.contrastive(branches, count)
         return terms
@@ -159,9 +161,12 @@ class DualModality(PoseModule):
         rgb = self.network.see(image)
         unlabelled = _as_large(rgb.pose, size)[labelled:]
         depth = torch.cat([self.fed(rgb, source, labelled, rng), unlabelled])
-        y = [_said(branch) for branch in (rgb, *self.network.fuse(image, depth))]
+        branches = Branches(rgb, *self.network.fuse(image, depth))
+        y = [_said(branch) for branch in branches]
         known, unknown = slice(labelled), slice(labelled, None)
         terms = {"supervised": self.supervised([said.rows(known) for said in y], source)}
+        if weights.heatmap_cross_entropy:
+            terms["heatmaps"] = self.heatmaps(branches, source)
         if weights.distillation:
             rgb_y, fusion_y = y[0].rows(unknown), y[2].rows(unknown)
             distilled = self_distillation(
@@ -206,6 +211,16 @@ class DualModality(PoseModule):
         return torch.stack(
             [multimodal_loss(y, batch, w.mask, w.depth_map, w.depth) for y in branches]
         ).sum()
+
+    def heatmaps(self, branches: Branches, batch: HandBatch) -> Tensor:
+        """The weighted cross-entropy of the branches' heatmaps, whose first samples are `batch`."""
+        losses = []
+        for branch in branches:
+            heatmaps = branch.pose.heatmaps
+            assert heatmaps is not None
+            pose = HandPose(heatmaps=heatmaps[: len(batch)])
+            losses.append(TERMS["heatmap_cross_entropy"](pose, batch))
+        return self.objective.heatmap_cross_entropy * torch.stack(losses).sum()
 
     def contrastive(self, branches: Branches, count: int) -> Tensor:
         """L_c (Eq. 7.5) of two views of `count` samples each; negatives come from all processes."""
