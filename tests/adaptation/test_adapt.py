@@ -11,6 +11,7 @@ from auxhand.adaptation.hands import HANDS
 from auxhand.adaptation.judge import Verdict
 from auxhand.adaptation.plan import EPOCHS, PASSES, VISITS, plan, suitable
 from auxhand.cli.main import main
+from auxhand.data.store import shard_path, write_description, write_shard
 from auxhand.inference.bundle import load_bundle, save_bundle
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Integral, Latent25D, Peak25D
@@ -168,6 +169,17 @@ def test_few_photos_cost_one_line_and_leave_nothing(photos, model, hand_dataset,
     arguments = ["--out", str(tmp_path / "out"), "--model", str(model())]
     assert main(["adapt", *some, *arguments, "--synthetic", str(hand_dataset)]) == 2
     assert "3 usable crops of hands are too few (at least 20)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_hands_without_labels_are_refused_at_once(photos, model, hand_row, tmp_path, capsys):
+    rows = [hand_row(i) | {"joints_xyz": None} for i in range(3)]
+    (tmp_path / "data").mkdir()
+    write_shard(shard_path(tmp_path / "data", 0), rows)
+    write_description(tmp_path / "data", len(rows))
+    arguments = ["--out", str(tmp_path / "out"), "--model", str(model())]
+    assert main(["adapt", str(photos), *arguments, "--synthetic", str(tmp_path / "data")]) == 2
+    assert "none of the first 3 samples has joints in 2D and 3D" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

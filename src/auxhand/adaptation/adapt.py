@@ -42,6 +42,9 @@ RENDERING = 0.15
 TRAINING = 0.33
 """Share of the time that training gets, however long finding the hands took."""
 
+LOOKED_AT = 100
+"""Samples of a dataset that are asked for their labels."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -124,7 +127,8 @@ def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
 
     Raises:
         FileNotFoundError: pictures, model or dataset that are not there.
-        ValueError: too few usable crops, a folder of other things, a model that cannot be adapted.
+        ValueError: too few usable crops, a folder of other things, a model that cannot be adapted,
+            a dataset without labels.
         FloatingPointError: the loss is no longer finite; the best so far is kept.
         KeyboardInterrupt: interrupted; the best so far is kept, and the same call goes on.
     """
@@ -133,7 +137,7 @@ def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
     start = of_bundle(settings.model) if settings.start is None else of_run(Path(settings.start))
     estimator = HandPoseEstimator.load(start.model)
     if settings.synthetic is not None:
-        PreparedDataset(settings.synthetic)
+        _check_labelled(Path(settings.synthetic))
     _claim(out, {**json.loads(json.dumps(asdict(settings))), "files": digest(files)})
     work = out / WORK
     with locked(work):
@@ -148,6 +152,22 @@ def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
         source = _synthetic(settings, start.bundle.input_size, work, progress)
         bundle = _original(start, work)
         return _fit(settings, out, bundle, source, (counts, pictures.unread), started)
+
+
+def _check_labelled(root: Path) -> None:
+    """Check, before hands are looked for, that a dataset has what L_sup learns from.
+
+    Raises:
+        FileNotFoundError, ValueError: no dataset, or one whose first hands have no pose.
+    """
+    dataset = PreparedDataset(root)
+    first = range(min(len(dataset), LOOKED_AT))
+    rows = (dataset.row(index) for index in first)
+    if not any(row["joints_uv"] is not None and row["joints_xyz"] is not None for row in rows):
+        raise ValueError(
+            f"{root}: none of the first {len(first)} samples has joints in 2D and 3D, which "
+            "adaptation learns from: take a dataset of `auxhand synth`, or leave --synthetic out"
+        )
 
 
 def _claim(out: Path, wanted: dict[str, Any]) -> None:
