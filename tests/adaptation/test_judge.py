@@ -102,6 +102,17 @@ def test_what_has_not_changed_is_not_better(images, template):
     assert verdict.score == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("residual", "better"), [(0.99, True), (1.01, False)])
+def test_the_residual_must_fall_though_not_beyond_its_interval(images, template, residual, better):
+    rough, fine = (said(Named(error), images, template) for error in (1.0, 0.5))
+    noise = 1 + 0.3 * torch.randn(COUNT, generator=torch.Generator().manual_seed(2))
+    after = rough.residual * noise
+    after = after * residual * rough.residual[rough.valid].mean() / after[rough.valid].mean()
+    verdict = decide(rough, replace(fine, residual=after, valid=rough.valid))
+    assert verdict.better == better
+    assert ratio(rough.residual[rough.valid], after[rough.valid])[1] > 1
+
+
 def test_poses_that_shrink_together_are_refused_though_they_agree_with_themselves(images, template):
     rough = said(Named(1.0), images, template)
     shrunk = said(Named(0.1, scale=0.6), images, template)
