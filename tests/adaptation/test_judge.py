@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.testing import assert_close
 
 from auxhand.adaptation.judge import CONSTANT, decide, measure, ratio, template_of
 from auxhand.data.perturbation import Perturbation
+from auxhand.data.store import PreparedDataset, shard_path, write_description, write_shard
 from auxhand.geometry.camera import CROP_FOV, intrinsics_from_fov, project
 from auxhand.hand.anatomy import bone_lengths
-from auxhand.hand.skeleton import ROOT
+from auxhand.hand.skeleton import BONES, ROOT
 from auxhand.sample import HandPose
 
 SIZE, COUNT = 64, 40
@@ -76,7 +76,23 @@ def test_the_truth_has_neither_residual_nor_inconsistency(images, template):
     assert truth.inconsistency.max() < 1e-3
     assert truth.residual[truth.valid].max() < 0.05
     assert truth.bone_variation < 0.02
-    assert_close(template_of(Named(0.0), images), template, atol=0.02, rtol=0.02)
+
+
+def test_the_template_is_the_median_of_labelled_hands(hand_dataset, hand_row, tmp_path):
+    dataset = PreparedDataset(hand_dataset)
+    lengths = []
+    for sample in dataset:
+        xyz = sample.joints_xyz.numpy()
+        bones = [np.linalg.norm(xyz[child] - xyz[parent]) for parent, child in BONES]
+        lengths.append(np.array(bones) / np.linalg.norm(xyz[10] - xyz[9]))
+    found = template_of(dataset)
+    np.testing.assert_allclose(found, torch.tensor(np.array(lengths)).median(0).values, rtol=1e-5)
+    first = torch.tensor(np.array(lengths[:2])).median(0).values
+    np.testing.assert_allclose(template_of(dataset, most=2), first, rtol=1e-5)
+    write_shard(shard_path(tmp_path, 0), [hand_row(0) | {"joints_xyz": None}])
+    write_description(tmp_path, 1)
+    with pytest.raises(ValueError, match="no hand with joints in 3D"):
+        template_of(PreparedDataset(tmp_path))
 
 
 def test_inconsistency_is_the_distance_of_two_errors(images, template):

@@ -248,7 +248,7 @@ def _fit(
     work = out / WORK
     network = suitable(bundle.network)
     crops = bundle.input_size, bundle.fraction
-    template = template_of(network, images_of(work / "train", *crops, most=500))
+    template = template_of(PreparedDataset(source))
     images = images_of(work / "held", *crops)
     count = len(PreparedDataset(work / "train"))
     length = _plan(settings, work, bundle, (count, len(images)), started)

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from auxhand.data.perturbation import Perturbation
+from auxhand.data.store import PreparedDataset
 from auxhand.geometry.camera import CROP_FOV, intrinsics_from_fov
 from auxhand.geometry.pose25d import lift_closed_form
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
 from auxhand.hand.anatomy import bone_lengths
-from auxhand.hand.skeleton import BONES, REFERENCE_BONE, ROOT
+from auxhand.hand.skeleton import BONES, NUM_JOINTS, REFERENCE_BONE, ROOT
 from auxhand.losses.consistency import DEPTH_WEIGHT, OUTPUT_CELLS, pose_distance
-from auxhand.losses.pseudo_labels import corrected, typical_lengths
+from auxhand.losses.pseudo_labels import corrected
 from auxhand.sample import HandBatch, HandPose
 
 MOVES = 4
@@ -145,16 +146,27 @@ def measure(
     )
 
 
-@torch.no_grad()
-def template_of(network: Network, images: Tensor) -> Tensor:
-    """(20,) lengths of bones, in reference lengths: the median of a network's poses.
+def template_of(hands: PreparedDataset, most: int = 500) -> Tensor:
+    """(20,) lengths of bones, in reference lengths: the median of labelled hands.
+
+    Of people whose hands nobody has measured the usual proportions are known best from rendered
+    hands: the network's own poses have fingers that end early, and registration to their median
+    would keep them so.
+
+    Args:
+        hands: a dataset of labelled hands.
+        most: samples that are looked at.
 
     Raises:
-        ValueError: not one pose tells them.
+        ValueError: none of them has a pose in 3D.
     """
-    size = images.shape[-1]
-    K = intrinsics_from_fov(CROP_FOV, size, size).expand(len(images), 3, 3)
-    return typical_lengths([(*_poses(network, images), K)])
+    rows = (hands.row(index)["joints_xyz"] for index in range(min(most, len(hands))))
+    poses = [torch.tensor(row).view(NUM_JOINTS, 3) for row in rows if row is not None]
+    if not poses:
+        raise ValueError(f"{hands.root}: no hand with joints in 3D")
+    lengths = bone_lengths(torch.stack(poses))
+    reference = BONES.index(REFERENCE_BONE)
+    return (lengths / lengths[:, reference, None]).median(dim=0).values.float()
 
 
 @torch.no_grad()

@@ -147,6 +147,26 @@ def test_parts_of_the_objective_can_be_left_out(pair):
     assert method.mixed(source, target).keys() == {"supervised"}
 
 
+def test_one_trusted_sample_alone_has_its_own_picture(pair):
+    """Also where its deepest map is one cell, which batch norms refuse alone."""
+    data, source, target = pair
+    method = semihand(registration=False, correction=0.0)
+    method.renew(data.in_order("target"))
+    method.labels.cost.fill_(2.0)
+    method.labels.cost[target.first.index[-1]] = 0.0
+    label = method.labels.read(target.first.index[-1:], SIZE)
+    with torch.no_grad():
+        terms = method.mixed(source, target)
+        p = seen(method, target.second.image[-1:])[:2]
+    A = target.transform.A[-1:]
+    expected = distance(p, (move_uv(A, label.pose[0]), label.pose[1])).sum() / len(target.first)
+    assert_close(terms["pseudo_labels"], expected)
+    shown = []
+    method.network.register_forward_pre_hook(lambda _, inputs: shown.append(len(inputs[0])))
+    method.mixed(source, target)
+    assert min(shown) == 2
+
+
 def test_the_whole_objective_has_finite_gradients(pair):
     data, source, target = pair
     method = semihand(tau=1e9)

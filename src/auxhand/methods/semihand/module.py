@@ -231,10 +231,13 @@ class SemiHand(PoseModule):
         self.log("train/uncorrected", (~labels.valid).float().mean(), batch_size=len(plain))
         uv, d, A = perturbed.uv, perturbed.d, T
         if self.objective.difficulties and bool(trusted.any()):
-            shown = self._read(diverse.image[trusted])
+            chosen = trusted.clone()
+            if int(trusted.sum()) == 1:  # batch norms of a map of one cell need two
+                chosen[(int(trusted.nonzero()) + 1) % len(trusted)] = True
+            shown, own = self._read(diverse.image[chosen]), trusted[chosen]
             uv = uv.clone()
             d = d.clone()
-            uv[trusted], d[trusted] = shown.uv, shown.d
+            uv[trusted], d[trusted] = shown.uv[own], shown.d[own]
             A = torch.where(trusted[:, None, None], target.transform.A.to(T), T)
         p = uv, d
         label = move_uv(A, labels.pose[0]), labels.pose[1]
