@@ -11,15 +11,17 @@ from scripts import BENCHMARKS, load
 
 ROOT = BENCHMARKS.parent
 COMMAND = re.compile(r"python benchmarks/(\w+/\w+\.py)((?: (?:\\\n)?[^`\n)]*)?)")
+RECORDED = re.compile(r"python benchmarks/(\w+/\w+\.py)(.*)")
 
 
 def commands():
     """(script, arguments) of every command that is told anywhere."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     texts = [page.read_text().replace("SIZE", "64") for page in pages]
-    for file in sorted((ROOT / "results").glob("*.json")):
-        texts += [row["command"] for row in json.loads(file.read_text())["rows"]]
     found = [match.groups() for text in texts for match in COMMAND.finditer(text)]
+    for file in sorted((ROOT / "results").glob("*.json")):
+        rows = json.loads(file.read_text())["rows"]
+        found += [match.groups() for row in rows if (match := RECORDED.search(row["command"]))]
     return sorted({(script, arguments.strip()) for script, arguments in found})
 
 
