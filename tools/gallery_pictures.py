@@ -3,8 +3,8 @@
     .venv/bin/python tools/gallery_pictures.py docs/images --photos ../shared/realdata/photos-pool \
         [--adapted MODEL]
 
-With a model that `auxhand adapt` made of the even photos of "everyday", the picture of
-docs/adapt.md too.
+With a model that `auxhand adapt` made of the even photos of "everyday", also adapt.jpg, photos
+before and after.
 Photos are not distributed with AuxHand beyond what these sheets show, none with a face.
 """
 
