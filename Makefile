@@ -7,7 +7,7 @@ INSTALL = $(PY) -m uv pip install -q -p $(PY) -c constraints.txt
 # Imports are compiled once, and not by every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint docs
+.PHONY: demo test test-all lint docs
 
 $(PACKAGE): pyproject.toml constraints.txt
 	test -x $(PY) || python3 -m venv $(VENV)
@@ -24,8 +24,14 @@ demo: $(PACKAGE)
 	$(VENV)/bin/auxhand predict src/auxhand/assets/photos --out demo
 
 # a process per core, each of one thread; a file's tests share what its fixtures make
+PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 --dist loadfile
+
+# all but the few dozen that take a third of the time
 test: $(TOOLS)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 --dist loadfile
+	$(PYTEST) -m "not hostile and not slow"
+
+test-all: $(TOOLS)
+	$(PYTEST)
 
 # a site in site/, with no page, link or anchor missing
 docs: $(TOOLS)

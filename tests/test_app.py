@@ -191,6 +191,7 @@ def visit(url, story):
     return asyncio.run(told())
 
 
+@pytest.mark.slow
 def test_a_hundred_questions_at_once(served, desk, photo):
     data = photo.read_bytes()
 

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_what_compiles_is_there_for_those_who_ask_for_it_alone():
     code = """if True:
         import sys, torch

@@ -53,6 +53,7 @@ def test_other_names_are_refused():
         auxhand.Hands  # noqa: B018
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_package_and_its_assets(tmp_path):
     source = tmp_path / "source"
     source.mkdir()

@@ -202,6 +202,7 @@ def test_damaged_files_of_a_run_are_named_with_what_is_good(trained, capsys):
         assert str(last) in line
 
 
+@pytest.mark.slow
 def test_damaged_parts_of_a_checkpoint_are_named(trained, capsys):
     config, run = trained
     last = run / "checkpoints" / "last.ckpt"

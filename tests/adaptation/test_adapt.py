@@ -108,6 +108,7 @@ def test_numbers_out_of_range_cost_one_line_at_once(command, tmp_path, capsys, a
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_weights_that_no_checkpoint_knows_are_not_called_original(command, tmp_path, monkeypatch):
     """A run that was killed between the bundle and the checkpoint of an epoch."""
     out = tmp_path / "out"
@@ -128,6 +129,7 @@ def test_weights_that_no_checkpoint_knows_are_not_called_original(command, tmp_p
     assert ADAPTED not in load_bundle(out).metadata
 
 
+@pytest.mark.slow
 def test_a_best_model_that_was_deleted_is_not_reported(command, tmp_path, monkeypatch):
     out, verdicts = tmp_path / "out", [Verdict(True, (), 0.5)]
     monkeypatch.setattr("auxhand.adaptation.fit.decide", lambda before, after: verdicts[0])
@@ -141,6 +143,7 @@ def test_a_best_model_that_was_deleted_is_not_reported(command, tmp_path, monkey
     assert ADAPTED not in load_bundle(out).metadata
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "says"),
     [

@@ -109,6 +109,7 @@ def interrupt_the_second(keep, trainer, model):
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_run_becomes_a_bundle_and_a_report(
     run, arguments, photos, tmp_path, capsys, monkeypatch, shipped, two_epochs
 ):

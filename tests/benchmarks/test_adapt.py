@@ -99,6 +99,7 @@ def test_silhouettes_are_judged_by_their_overlap(photos, model):
     assert judged.metrics["bone_variation"] > 0
 
 
+@pytest.mark.slow
 def test_a_miniature_of_the_table(photos, model, hand_dataset, monkeypatch, tmp_path, capsys):
     crops = importlib.import_module("auxhand.adaptation.crops")
     monkeypatch.setattr(crops, "SURE", 0.0)  # an untrained network is never sure

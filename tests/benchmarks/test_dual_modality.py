@@ -64,6 +64,7 @@ def test_what_is_compared_has_one_budget_and_one_start(
     assert by_row["SemiHand"][2][f"{table.BODY}.init_args.backbone"] == "resnet18"
 
 
+@pytest.mark.slow
 def test_a_miniature_of_the_tables(monkeypatch, hand_dataset, tmp_path):
     """Rows of every kind are trained in one step each, and measured."""
     for name in ("source", "target", "target-val"):

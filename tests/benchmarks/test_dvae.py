@@ -143,6 +143,7 @@ def test_images_of_a_network_are_measured(data, variant):
     assert (made.asked != made.other_content).any()
 
 
+@pytest.mark.slow
 def test_a_miniature_of_the_table(monkeypatch, data, tmp_path):
     """Both stages of poses and of images are trained in one step each, and measured."""
 

@@ -148,6 +148,7 @@ def test_percent_closed_is_of_the_same_seed(tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_a_miniature_of_the_table(monkeypatch, data, tmp_path, capsys):
     """Rows of every kind are trained, measured, kept, and drawn."""

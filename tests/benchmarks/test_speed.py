@@ -197,6 +197,7 @@ def test_crop_networks_are_compared_within_each_round(monkeypatch, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_our_crop_network_runs(monkeypatch):
     crop_network = load("speed/crop_network.py")
     assert 0 < crop_network.auxhand_ms("default", crop_network.WARM + 2) < 1000

@@ -175,6 +175,7 @@ def chromium():
         browser.close()
 
 
+@pytest.mark.slow
 def test_in_a_browser(chromium, tmp_path, monkeypatch):
     page, asked = chromium, []
     estimators = {"default": HandPoseEstimator.load()}

@@ -30,6 +30,7 @@ sys.exit(main(["synth", sys.argv[1], "--count", "3000", "--size", "32", "--worke
 """Two processes that make many small shards."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no such signals")
 @pytest.mark.parametrize(
     ("number", "code", "last"),

@@ -39,6 +39,7 @@ def test_before_the_average_starts_the_bundle_is_the_weights(tmp_path, write_con
         torch.testing.assert_close(network[name.removeprefix("network.")], weights, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_bundle(tmp_path, write_config):
     settings = ["trainer.devices=2", "trainer.strategy=ddp", "data.init_args.batch_size=2"]
     command = [sys.executable, "-m", "auxhand.cli.main", "train", str(write_config("run"))]
@@ -233,6 +234,7 @@ def test_backbones_that_configurations_name_are_there():
         assert all(count > 0 for count in Backbone(name).channels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "configs",
     [*([path] for path in LAPTOP), [DEFAULT, FINISH], [DEFAULT, FINISH, PHOTOS]],
@@ -267,6 +269,7 @@ def test_every_laptop_configuration_trains(configs, tmp_path, hand_dataset):
     load_bundle(tmp_path / "bundle")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["semihand", "dual_modality"])
 def test_methods_of_two_stages_train_in_both(tmp_path, hand_dataset, method):
     first, second = tmp_path / "first", tmp_path / "second"

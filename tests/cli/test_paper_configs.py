@@ -228,6 +228,7 @@ BASELINES = [p for p in PAPER if "supervised" in p.stem]
 
 
 # Those of fine-tuning differ in their data alone, as do the rows of Table 6.1.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [p for p in PAPER if p not in FINE_TUNED[1:] + BASELINES[1:]],

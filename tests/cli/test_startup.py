@@ -81,6 +81,7 @@ def test_a_command_imports_nothing_of(command, without, after_each):
     assert after_each[command] & without == set()
 
 
+@pytest.mark.slow
 def test_a_worker_imports_what_it_runs():
     """Readers, and then the factory and conversion, which need more."""
     lazy = TRAINING | PICTURES | {"datasets", "timm", "torchvision"}

@@ -108,6 +108,7 @@ def test_mistakes_cost_one_line(estimator, tmp_path, capsys, arguments, says):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_cluster_writes_the_same(tmp_path, monkeypatch, capsys):
     pytest.importorskip("ray")
     import torch

@@ -185,6 +185,7 @@ PEAKS = """if True:
 """Kilobytes that decoding each file takes at most."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="no such measure of memory")
 def test_what_may_be_decoded_takes_at_most_700_megabytes(tmp_path):
     width, height = 4200, 2800

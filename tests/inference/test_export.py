@@ -86,7 +86,10 @@ def exported(tmp_path_factory):
 
 
 # The finder's network is compared in `test_finder.py`.
-@pytest.mark.parametrize("make", [supervised, alignment, dvae, semihand])
+SLOW = [pytest.param(make, marks=pytest.mark.slow) for make in (alignment, dvae, semihand)]
+
+
+@pytest.mark.parametrize("make", [supervised, *SLOW])
 def test_onnx_says_what_pytorch_says(make, exported):
     given, file = exported(make)
     session = opened(file)

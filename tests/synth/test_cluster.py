@@ -10,6 +10,8 @@ import pytest
 from auxhand.synth.cluster import check_cluster, on_cluster
 from auxhand.synth.factory import Job, generate
 
+pytestmark = pytest.mark.slow  # a cluster starts for them
+
 JOB = Job(count=7, seed=3, size=48, shard_size=2)
 
 

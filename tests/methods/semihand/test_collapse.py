@@ -135,6 +135,7 @@ def one_hand(hand_row, tmp_path_factory):
     return write_target(tmp_path_factory.mktemp("one") / "hand", [hand_row(0)], poisoned=False)
 
 
+@pytest.mark.slow
 def test_consistency_alone_collapses_and_the_monitor_says_so_while_it_happens(
     one_hand, hand_dataset
 ):
