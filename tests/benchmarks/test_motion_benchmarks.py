@@ -1,6 +1,7 @@
 """Clips of a hand in motion, and what tracks of it are measured by."""
 
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from auxhand.geometry.crop import Crop
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.inference.prediction import Prediction
 from auxhand.inference.smoothing import OneEuroFilter
+from auxhand.inference.tracker import HandTracker
 
 
 def wave(count=90, late=0.0):
@@ -84,7 +86,7 @@ class Told:
         number, moving, _ = image[0, 0]
         return hand_at(self.tracks[moving][number])
 
-    def predict_hands(self, image, count=None, K=None, hand_size=None):
+    def predict_hands(self, image, count=None, K=None, hand_size=None, once=False):
         return [self.predict(image)]
 
     def predict_many(self, images, boxes, sides, Ks=None, hand_size=None, once=False):
@@ -192,8 +194,9 @@ def test_speed_of_known_seconds(monkeypatch, tmp_path):
     monkeypatch.setattr(HandPoseEstimator, "load", lambda model: None)
     first = SETTLE * [9.0]  # not counted
 
-    def ours(estimator, pictures, static):
-        return np.array(first + 45 * [0.03 if static else 0.01]), 45
+    def ours(see, pictures):
+        kind = getattr(see, "__name__", "first_frame")
+        return np.array(first + 45 * [{"follow": 0.01, "first_frame": 0.02}.get(kind, 0.03)]), 45
 
     def theirs(python, pictures, static):
         return np.full((60, 21, 2), 1.0), np.array(first + 45 * [0.06 if static else 0.005])
@@ -205,16 +208,18 @@ def test_speed_of_known_seconds(monkeypatch, tmp_path):
     said = {name: row["metrics"] for name, row in rows(out).items()}
     assert said["inference, 640 x 480"] == {
         "tracking_fps": [pytest.approx(100)],
-        "search_ms": [pytest.approx(30)],
+        "search_ms": [pytest.approx(20)],
+        "photo_ms": [pytest.approx(30)],
         "frames_with_hand": [0.75],
     }
     ratio = said["inference, 640 x 480, of MediaPipe"]
     assert ratio["tracking_time"] == [pytest.approx(2)]
-    assert ratio["search_time"] == [pytest.approx(0.5)]
+    assert ratio["search_time"] == [pytest.approx(1 / 3)]
+    assert ratio["photo_time"] == [pytest.approx(0.5)]
 
 
 def test_frames_with_a_hand_are_counted():
-    speed = load("speed/inference.py")
-    for static in (False, True):
-        seconds, seen = speed.auxhand_seconds(Told(wave(60), wave(60)), frames(True), static)
+    speed, told = load("speed/inference.py"), Told(wave(60), wave(60))
+    for see in (HandTracker(told).follow, partial(speed.first_frame, told)):
+        seconds, seen = speed.auxhand_seconds(see, frames(True))
         assert (len(seconds), seen) == (60, 60)

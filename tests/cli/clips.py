@@ -17,7 +17,7 @@ class Bright:
 
     tells_side = True
 
-    def predict_hands(self, image, count=None, K=None, hand_size=None, threshold=None):
+    def predict_hands(self, image, count=None, K=None, hand_size=None, threshold=None, once=False):
         return self.seen(image)[:count]
 
     def predict(self, image, box=None, side="auto", K=None, hand_size=None, threshold=None):

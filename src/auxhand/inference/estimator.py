@@ -211,17 +211,19 @@ class HandPoseEstimator:
         K: np.ndarray | None = None,
         hand_size: float | None = None,
         threshold: float | None = None,
+        once: bool = False,
     ) -> list[Prediction]:
         """The hands in a photo, the most certain first.
 
         Args:
             count: of hands at most; None: all that are found.
+            once: see `predict_many`; `HandTracker` looks again in the next frame.
             image, K, hand_size, threshold: see `predict`.
 
         Raises:
             ValueError: see `predict`.
         """
-        return self._predict([Scene(image, K, None, "auto")], count, hand_size, threshold)[0]
+        return self._predict([Scene(image, K, None, "auto")], count, hand_size, threshold, once)[0]
 
     def _predict(
         self,
