@@ -6,8 +6,9 @@ import torch
 from scipy.optimize import minimize
 
 from auxhand.geometry.camera import project
-from auxhand.geometry.pose25d import lift_closed_form, to_25d
+from auxhand.geometry.pose25d import lift_closed_form, lift_to_bones, to_25d
 from auxhand.hand.anatomy import bone_lengths, feasible
+from auxhand.hand.skeleton import BONES
 from auxhand.hand.surface import HandSurface
 from auxhand.losses.consistency import pose_distance
 from auxhand.losses.pseudo_labels import (
@@ -70,6 +71,21 @@ def test_a_wrong_reference_bone_does_not_scale_the_hand():
     assert (
         bone_lengths(of_one.xyz)[:, 0] > 1.5 * bone_lengths(REST)[0] / bone_lengths(REST)[9]
     ).all()
+
+
+def test_bones_within_the_tolerance_stay_and_others_move_to_its_edge():
+    """A hand whose last bones of two fingers are too short, one by a tenth, one by a half; the
+    other bones are left, but for the scale that all of them decide."""
+    xyz = hands(6)
+    lengths = bone_lengths(REST) / bone_lengths(REST)[9]
+    for joint, parent, factor in ((8, 7, 0.9), (16, 15, 0.5)):
+        xyz[:, joint] = xyz[:, parent] + factor * (xyz[:, joint] - xyz[:, parent])
+    found = corrected(*pose_of(xyz), K, lengths, tolerance=0.2)
+    bones = bone_lengths(lift_to_bones(found.uv, found.d, K, BONES, lengths).xyz) / lengths
+    scale = bones[:, :1]  # a bone that was right
+    expected = torch.ones(20).double()
+    expected[BONES.index((7, 8))], expected[BONES.index((15, 16))] = 0.9, 0.8
+    torch.testing.assert_close(bones / scale, expected.expand(6, -1), rtol=0, atol=0.01)
 
 
 def test_where_the_hand_points_at_the_camera_nothing_is_corrected():

@@ -11,7 +11,7 @@ import yaml
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from auxhand.adaptation.judge import Measures, Verdict, decide, measure
+from auxhand.adaptation.judge import TOLERANCE, Measures, Verdict, decide, measure
 from auxhand.adaptation.plan import BATCH, Plan, suitable
 from auxhand.adaptation.start import branches_of
 from auxhand.data.store import PreparedDataset
@@ -118,6 +118,7 @@ def semihand(bundle: Bundle, folders: dict[str, Path], template: Tensor) -> Meth
     arguments = {
         "network": _settings(specification(network)),
         "objective": {
+            "tolerance": TOLERANCE,
             "presence": 0.0 if network.presence is None else 1.0,
             "side": 0.0 if network.side is None else 1.0,
         },

@@ -32,7 +32,9 @@ class Corrected(NamedTuple):
 
 
 @full_precision
-def corrected(uv: Tensor, d: Tensor, K: Tensor, template: Tensor) -> Corrected:
+def corrected(
+    uv: Tensor, d: Tensor, K: Tensor, template: Tensor, tolerance: float = 0.0
+) -> Corrected:
     """r = P(p^), the pose of the hand whose bones have the template's lengths (Eq. 6.5, Fig. 6.4).
 
     Registration needs 3D, and an unlabelled image tells no root depth: the pose is lifted by the
@@ -45,12 +47,18 @@ def corrected(uv: Tensor, d: Tensor, K: Tensor, template: Tensor) -> Corrected:
         uv, d: the pseudo-label p^.
         K: (..., 3, 3) intrinsics of the crops.
         template: (..., 20) lengths of `skeleton.BONES`, in any unit.
+        tolerance: share by which a bone may be longer or shorter than the template's. The chapter's
+            target is one person, whose template is exact (0); where many people share one, bones
+            within the tolerance are right as they are.
 
     Returns:
         r; where the closed form has no solution, p^ itself, marked as not valid.
     """
     lengths = template / template[..., REFERENCE, None]
     lifted = lift_to_bones(uv, d, K, BONES, lengths)
+    if tolerance:
+        least, most = (1 - tolerance) * lengths, (1 + tolerance) * lengths
+        lengths = bone_lengths(lifted.xyz).maximum(least).minimum(most)
     return _corrected(uv, d, K, lifted, register(lifted.xyz, lengths))
 
 

@@ -135,9 +135,9 @@ def test_a_cost_is_a_mean_over_its_draws(pair):
     assert_close(method.judged(seen_once.pose, seen_once).cost, torch.stack(costs).mean(0))
 
 
-@pytest.mark.parametrize("wrong", [{"trusted_share": 1.5}, {"draws": 0}])
+@pytest.mark.parametrize("wrong", [{"trusted_share": 1.5}, {"draws": 0}, {"tolerance": -0.1}])
 def test_settings_without_a_meaning_are_refused(wrong):
-    with pytest.raises(ValueError, match="trusted_share is 0 to 1 and draws at least 1"):
+    with pytest.raises(ValueError, match="trusted_share is 0 to 1, draws at least 1 and tolerance"):
         semihand(**wrong)
 
 
@@ -270,6 +270,22 @@ def test_a_camera_that_is_not_told_is_far_away(hand_dataset, pair):
     labels, K, template = found[1]
     r = corrected(*labels.pose, K, template)
     assert_close(labels.correction, (r.uv, r.d), atol=1e-3, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_a_tolerance_is_of_the_corrections(hand_dataset):
+    """Of a network whose proportions are wrong everywhere, which a wide one leaves alone."""
+    data, moved = streams(hand_dataset, told=["K", "side"]), []
+    for tolerance in (0.0, 0.3, 1e6):
+        method = semihand(tolerance=tolerance)
+        method.renew(data.in_order("target"))
+        batch = next(iter(data.in_order("target")))
+        labels = method.labels.read(batch.index, SIZE)
+        r = corrected(*labels.pose, batch.K, method.template, tolerance)
+        assert_close(labels.correction, (r.uv, r.d), atol=1e-3, rtol=1e-3)
+        moved.append(float((r.uv - labels.pose[0]).norm(dim=-1).mean()))
+    assert moved[0] > moved[1] > moved[2]
+    assert moved[2] == pytest.approx(0, abs=1e-3)
 
 
 def test_crops_that_turn_the_camera_are_refused(hand_dataset):

@@ -65,6 +65,7 @@ class Objective:
         cross_modal: with L_cc.
         pseudo_labels: with L_unsup.
         registration: pseudo-labels are corrected (P of Eq. 6.5); without, r = p^.
+        tolerance: share by which their bones may differ from the template (`corrected`).
         difficulties: trusted samples are shown with diversity augmentation, the others with
             perturbation (Ch. 6.3.4); without, all of them are perturbed.
         detached: the side of L_vc without a gradient.
@@ -85,6 +86,7 @@ class Objective:
     cross_modal: bool = True
     pseudo_labels: bool = True
     registration: bool = True
+    tolerance: float = 0.0
     difficulties: bool = True
     detached: Detached = "neither"
     presence: float = 0.0
@@ -126,7 +128,8 @@ class SemiHand(PoseModule):
         seed: of the perturbations.
 
     Raises:
-        ValueError: a template of another number of bones, a share that is none, or no draws.
+        ValueError: a template of another number of bones, a share that is none, no draws, or a
+            negative tolerance.
     """
 
     def __init__(
@@ -148,9 +151,11 @@ class SemiHand(PoseModule):
         self.stage: Stage = stage
         self.objective = objective or Objective()
         share, draws = self.objective.trusted_share, self.objective.draws
-        if draws < 1 or not (share is None or 0 <= share <= 1):
+        tolerance = self.objective.tolerance
+        if draws < 1 or tolerance < 0 or not (share is None or 0 <= share <= 1):
             raise ValueError(
-                f"trusted_share is 0 to 1 and draws at least 1, got {share} and {draws}"
+                "trusted_share is 0 to 1, draws at least 1 and tolerance at least 0, got "
+                f"{share}, {draws} and {tolerance}"
             )
         self.perturbation = perturbation or Perturbation()
         self.weight_decay = weight_decay
@@ -304,7 +309,7 @@ class SemiHand(PoseModule):
 
     def judged(self, pose: UVD, seen: Predicted) -> Labels:
         """p^ with r = P(p^) and C(p^) (Eq. 6.5, 6.8)."""
-        r = corrected(*pose, seen.K, self.template)
+        r = corrected(*pose, seen.K, self.template, self.objective.tolerance)
         correction = (r.uv, r.d) if self.objective.registration else pose
         unit, depth = seen.size / OUTPUT_CELLS, self.objective.depth
         costs = [
