@@ -11,7 +11,7 @@ import yaml
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from auxhand.adaptation.judge import TOLERANCE, Measures, Verdict, decide, measure
+from auxhand.adaptation.judge import Measures, Verdict, decide, measure
 from auxhand.adaptation.plan import BATCH, Plan, suitable
 from auxhand.adaptation.start import branches_of
 from auxhand.data.store import PreparedDataset
@@ -24,6 +24,9 @@ from auxhand.training import Run, assemble, train
 
 LEARNING_RATE = 1e-4
 """Of Ch. 6.4.1; of chapter 7 the one of `configs/laptop/dual_modality.yaml`."""
+
+TOLERANCE = 0.1
+"""By which the bones of people's hands may differ from the usual proportions (`corrected`)."""
 
 ADAPTED = "adapted_epochs"
 """What a bundle says of its training where its network is adapted: after how many epochs."""

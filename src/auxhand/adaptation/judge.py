@@ -98,10 +98,6 @@ class Verdict:
     score: float
 
 
-TOLERANCE = 0.15
-"""Of bones, by which people's hands differ from the usual proportions."""
-
-
 @torch.no_grad()
 def measure(
     network: Network,
@@ -131,7 +127,7 @@ def measure(
         T = perturbation.draw(len(images), size, rng)
         seen = _poses(network, images, T)
         moved.append(pose_distance((move_uv(T, uv), d), seen, unit))
-    r = corrected(uv, d, far, template, TOLERANCE)
+    r = corrected(uv, d, far, template)
     residual = pose_distance((uv, d), (r.uv, r.d), unit)
     cost = torch.stack(moved).mean(dim=0) + residual
     lifted = lift_closed_form(uv, d, far, REFERENCE_BONE)
