@@ -2,12 +2,14 @@
 are ones that there are, links lead somewhere, and tables are those of the results."""
 
 import importlib
+import inspect
 import re
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from results_tables import with_tables
 
 import auxhand
@@ -19,6 +21,7 @@ from auxhand.losses import supervision
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 SNIPPETS = [
     pytest.param(match[1], id=f"{page.name}:{text[: match.start()].count(chr(10)) + 1}")
     for page in PAGES
@@ -114,4 +117,14 @@ def test_results_are_one_screen():
 
 def test_no_file_names_a_document_that_is_not_here():
     files = [p for top in ("src", "benchmarks", "tools") for p in (ROOT / top).rglob("*.py")]
-    assert not [str(file) for file in [*files, *PAGES] if "DESIGN" in file.read_text()]
+    assert not [str(f) for f in [*files, *PAGES, *CONFIGS] if "DESIGN" in f.read_text()]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_settings_that_a_configuration_recommends_are_there(config):
+    text = config.read_text()
+    comments = "\n".join(re.findall("#.*", text))
+    for section, name in re.findall(r"\b(model|data)\.init_args\.(\w+)[\w.]*=", comments):
+        module, _, made = yaml.safe_load(text)[section]["class_path"].rpartition(".")
+        constructor = getattr(importlib.import_module(module), made)
+        assert name in inspect.signature(constructor).parameters

@@ -82,6 +82,8 @@ SEMIHAND = {
     "model.init_args.perturbation.turn": 2,
     "model.init_args.perturbation.quarters": True,
     "data.init_args.train.target.views": 2,
+    # Ch. 7.4.3, since Ch. 6 states kinds alone
+    "data.init_args.phases.0.augmentation.any_rotation_share": 1.0,
     # Alg. 6.1
     "model.init_args.stage": "finetune",
     "start_from": "runs/paper/semihand_pretrain",
@@ -99,6 +101,8 @@ SEMIHAND_PRETRAIN = {
     "trainer.max_epochs": 100,
     "model.init_args.schedule.drops": [60 / 100, 90 / 100],
     "data.init_args.batch_size": 32,
+    # Ch. 7.4.3, since Ch. 6 states kinds alone
+    "data.init_args.phases.0.augmentation.any_rotation_share": 1.0,
 }
 FINE_TUNED = [p for p in PAPER if "semihand" in p.stem and p.stem != "semihand_pretrain"]
 
@@ -145,6 +149,9 @@ def test_augmentation_is_that_of_the_dissertation(path):
     assert augmentation["translation"] == pytest.approx(20 / 256, abs=5e-4)
     hue = 2 * math.pi * 0.2 / math.sqrt(12)
     assert augmentation["photometric"]["hue"] == pytest.approx(hue, abs=5e-3)
+    if "alignment" not in path.stem:  # color jitter, gray-scale and random erasure (Ch. 6.3.4)
+        for kind in ("brightness", "contrast", "saturation", "grey_share", "occluder_share"):
+            assert augmentation["photometric"][kind] > 0
 
 
 def test_the_networks_of_chapter_5_are_the_defaults():

@@ -217,6 +217,13 @@ def test_inner_steps_of_algorithm_4_2_change_pose_networks_alone(tmp_path):
         assert any(n.startswith(part) for n in differ)
 
 
+def test_inner_steps_that_diverge_end_the_training(tmp_path):
+    """They are taken outside the step whose loss and weights `Monitor` watches."""
+    net = DisentangledVAE("untagged", "disentangle", 0.01, SMALL, learning_rate=1e10)
+    with pytest.raises(FloatingPointError, match="step 1: the loss of an inner step is not finite"):
+        trainer(tmp_path).fit(net, Batches(batch((), (), ())))
+
+
 def test_inner_steps_take_the_content_of_other_samples():
     net, data = method("untagged", weights=Weights(y=0.5)).eval(), batch((), (), (), POSE)
     seen = net.observe(data)

@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from auxhand.adaptation.pictures import Picture, Pictures
+from auxhand.arrays import Array
 from auxhand.data.columns import Record, make_row
 from auxhand.data.convert import MARGIN, SIZE, evenly
 from auxhand.data.crops import CropRule, evaluation_crop
@@ -56,8 +57,6 @@ teach joints in the wrong order."""
 STILL, THUMB = 6.0, 32
 """A frame is a near-duplicate where the square about the hand of the last kept one, at 32 x 32, has
 changed by less than 6 of 255 on average."""
-
-Array = np.ndarray
 
 
 def find(

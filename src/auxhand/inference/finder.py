@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torchvision.ops import nms
 
+from auxhand.arrays import Array
 from auxhand.data.letterbox import letterbox
 from auxhand.inference.bundle import Bundle, onnx_of, open_bundle
 from auxhand.inference.runtime import run_with_onnx, run_with_torch
 from auxhand.models.detections import DETECTOR, DetectionMaps, decode
-
-Array = npt.NDArray[Any]
 
 MARGINS = (0.0, 0.25, 0.5)
 """Grey around the photo at each look (`letterbox`): it makes a hand that fills the photo smaller. A

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from scipy.spatial.transform import Rotation
 
+from auxhand.arrays import Array
 from auxhand.files import writing
 from auxhand.hand.fitting import fit_hand
 from auxhand.hand.skeleton import BONES, JOINT_NAMES, NUM_JOINTS
@@ -27,7 +27,6 @@ glTF (y up, z towards the viewer)."""
 
 _FLOAT, _SHORT, _INT = 5126, 5123, 5125  # component types of glTF
 _KINDS = {(): "SCALAR", (3,): "VEC3", (4,): "VEC4", (4, 4): "MAT4"}
-Array = npt.NDArray[Any]
 
 
 def write_glb(path: Path, hands: Iterable[SeenHand]) -> int:

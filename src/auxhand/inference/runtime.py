@@ -15,17 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from auxhand.arrays import Array
 from auxhand.files import writing
 from auxhand.sample import HandPose
 
 OPSET = 18
 """ONNX operator set of the files that are written; ONNX Runtime reads it from 1.14 on."""
 
-Array = npt.NDArray[Any]
 Run = Callable[[Array], dict[str, Array]]
 """(B, 3, S, S) float32 RGB in [0, 1] -> the network's outputs by name."""
 

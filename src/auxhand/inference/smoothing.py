@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from auxhand.arrays import Doubles
 
 SPEED_CUTOFF: Final = 1.0
 """Hertz of the low-pass that the speed itself goes through (the paper's d_cutoff)."""
@@ -46,11 +46,11 @@ class OneEuroFilter:
         self._time, self._given, self._smooth, self._velocity = -math.inf, None, None, None
 
     _time: float
-    _given: Array | None
-    _smooth: Array | None
-    _velocity: Array | None
+    _given: Doubles | None
+    _smooth: Doubles | None
+    _velocity: Doubles | None
 
-    def __call__(self, points: npt.ArrayLike, time: float) -> Array:
+    def __call__(self, points: npt.ArrayLike, time: float) -> Doubles:
         """The points, smoothed.
 
         Args:
@@ -79,7 +79,7 @@ class OneEuroFilter:
         return self._smooth.copy()
 
 
-def _share(cutoff: float | Array, passed: float) -> Array:
+def _share(cutoff: float | Doubles, passed: float) -> Doubles:
     """How much of the new value a low-pass of that cutoff takes after that many seconds."""
     turned = 2 * math.pi * np.asarray(cutoff) * passed
     return turned / (1 + turned)

@@ -26,7 +26,8 @@ a hand's own size is a label that weakly labelled samples lack (Fig. 5.8)."""
 
 CLOUD_LOSS_UNIT = 0.01
 """Metres that count as 1 in the loss of clouds. The chapter names no unit for its lambda_cloud = 1.
-In this one it is right beside poses in reference lengths, in 0.1 m too little (docs/results.md)."""
+In this one it is right beside poses in reference lengths, in 0.1 m too little
+(docs/results/alignment.md)."""
 
 
 @dataclass(frozen=True)
