@@ -115,6 +115,15 @@ def test_what_cannot_be_answered_costs_one_line(client, desk, tmp_path):
     assert not desk.asked[0].folder.exists()
 
 
+def test_a_clip_that_is_none_is_named_without_where_it_lies(client, desk, tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"bad")
+    with pytest.raises(gradio_client.exceptions.AppError) as caught:
+        ask(client, bad)
+    assert str(caught.value) == "bad.mp4: no video that can be read"
+    assert not desk.asked
+
+
 def look_through(clip):
     app._checked(clip)
     for frame in Video(clip):

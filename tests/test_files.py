@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -142,6 +143,17 @@ def test_what_cannot_be_written_is_called_by_its_own_name(tmp_path):
         with pytest.raises(OSError, match=r"Is a directory|No such file") as error, writing(target):
             pass
         assert error.value.filename == str(target)
+
+
+def test_a_read_only_disk_is_told_of_the_file_that_was_to_be_written(tmp_path, monkeypatch):
+    def refuse(path, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match="Read-only") as error, writing(tmp_path / "a.txt"):
+        pass
+    assert error.value.filename == str(tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 
-from auxhand.data.image import VIDEOS
+from auxhand.data.image import VIDEOS, printable
 from auxhand.inference.video import Frame, Video
 
 HOST: Final = "127.0.0.1"
@@ -307,8 +307,9 @@ class _Page:
             return _shown(self.answer(Question(path, count, model, folder, watch)))
         except ValueError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            # gradio shows a message as HTML, and names of files are anybody's.
-            message = html.escape(str(error))
+            # gradio shows a message as HTML, and names of files are anybody's; where they lie here
+            # is nobody's business.
+            message = html.escape(str(error).replace(printable(path), path.name))
             raise gr.Error(message, duration=None, print_exception=False) from error
         except Closed:
             shutil.rmtree(folder, ignore_errors=True)

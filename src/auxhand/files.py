@@ -56,7 +56,8 @@ def writing(path: str | os.PathLike[str], overwrite: bool = True) -> Iterator[Pa
             error.filename = str(path)
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk refuses this too, in its own words
+            temporary.unlink()
 
 
 @contextlib.contextmanager

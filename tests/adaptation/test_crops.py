@@ -1,7 +1,9 @@
 """Hands of pictures: found once, near-duplicates thinned, split without a picture in common."""
 
 import json
+import os
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import cv2
@@ -151,3 +153,15 @@ def test_what_is_named_is_found_once(folder):
     assert digest(files) != before
     with pytest.raises(FileNotFoundError):
         files_of([str(folder / "none")])
+
+
+def test_what_cannot_be_read_ends_nothing(folder):
+    (folder / "5.png").rename(folder / os.fsdecode(b"caf\xe9.png"))
+    for name in ("dead.jpg", "dead.mp4"):
+        (folder / name).symlink_to(f"no {name}")
+    files = files_of([str(folder)])
+    before = digest(files)
+    assert digest([file for file in files if not file.name.startswith("dead")]) == before
+    pictures = Pictures(files)
+    assert [Path(picture.name).name for picture in pictures][-2:] == ["caf\\xe9.png", "dead.jpg"]
+    assert pictures.unread == [f"[Errno 2] No such file: '{folder}/dead.mp4'"]

@@ -176,7 +176,9 @@ def test_convert_refuses_what_cannot_be_unless_told(freihand, tmp_path, capsys):
     assert "row 0 (" in said
     assert "row 2 (" in said
     assert "2 things are wrong" in said
-    assert "--skip-bad" in said
+    assert "leave those samples out by --skip-bad, in another folder than this" in said
+    assert run("convert", "freihand", freihand, tmp_path / "a", *split, "--skip-bad") == 2
+    assert "another count, skipped: name another folder" in capsys.readouterr().err
     assert run("convert", "freihand", freihand, tmp_path / "b", *split, "--skip-bad") == 0
     assert "1 samples of freihand evaluation (2 bad ones left out)" in capsys.readouterr().out
     (kept,) = PreparedDataset(tmp_path / "b")

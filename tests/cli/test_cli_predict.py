@@ -362,22 +362,28 @@ def test_awkward_names_are_answered(bundle, tmp_path, capsys):
     assert len(list(out.glob("*_overlay.png"))) == count
     said = json.loads((out / os.fsdecode(b"caf\xe9.json")).read_text())
     assert said["photo"].endswith("caf\\xe9.png")
+    said = json.loads((out / "new\nline.json").read_text())
+    assert said["photo"].endswith("new\\x0aline.png")
 
 
 def test_what_cannot_be_looked_into_is_one_line_each(photos, bundle, tmp_path, capsys):
-    loop = tmp_path / "loop.jpg"
-    loop.symlink_to(loop)
-    (photos / "more" / "round").symlink_to(photos / "more")
+    for name, target in (("loop.jpg", "loop.jpg"), ("dead.jpg", "gone.jpg"), ("round", ".")):
+        (photos / "more" / name).symlink_to(target)
+    os.mkfifo(photos / "more" / "pipe.jpg")
     good = photos / "grey.png"
-    arguments = [good, loop, "x" * 300, "https://example.org/a.jpg", photos / "more"]
+    arguments = [good, "x" * 300, "HTTPS://example.org/a.jpg", photos / "more"]
     out = tmp_path / "out"
     assert auxhand(*arguments, "--out", out, "--model", bundle, "--threshold", 0) == 1
     said = capsys.readouterr()
-    assert "5 photos: 2 hands found, 0 without a hand, 3 failed" in said.out
-    assert "https://example.org/a.jpg: an address; download the photo first" in said.err
-    assert "loop.jpg: not a file" in said.err
-    assert f"No such file: {'x' * 300}" in said.err
-    assert said.err.count("\n") == 3
+    assert "7 photos: 2 hands found, 0 without a hand, 5 failed" in said.out
+    begin, more = "auxhand predict: error:", photos / "more"
+    assert said.err.splitlines() == [
+        f"{begin} HTTPS://example.org/a.jpg: an address; download the photo first",
+        f"{begin} {'x' * 300}: File name too long",
+        f"{begin} No such file: {more}/dead.jpg",
+        f"{begin} {more}/loop.jpg: Too many levels of symbolic links",
+        f"{begin} {more}/pipe.jpg: not a file",
+    ]
 
 
 def test_a_folder_that_cannot_be_listed_is_named(photos, tmp_path, monkeypatch):

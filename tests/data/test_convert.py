@@ -56,3 +56,15 @@ def test_a_wrong_camera_shows_in_what_is_found():
         assert findings.looked == 2
         assert findings.fields == {"K": 2, "joints_uv": 2, "joints_xyz": 2}
         np.testing.assert_allclose(findings.reprojection, off, atol=1e-6)
+
+
+def test_a_joint_that_is_no_number_does_not_hide_how_far_the_others_are():
+    one = hand(0)
+    uv = torch.from_numpy(array(one.uv)).clone()
+    uv[3], uv[5, 0] = torch.nan, uv[5, 0] + 2
+    xyz = torch.from_numpy(array(one.xyz))
+    findings = Findings()
+    broken = HandSample(K=torch.from_numpy(one.K), joints_uv=uv, joints_xyz=xyz, source="a")
+    list(look([broken], [0], findings))
+    assert findings.reprojection == pytest.approx([2.0])
+    assert findings.problems == ["row 0 (a): thumb_ip: 2D position is not a number"]

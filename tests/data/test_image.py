@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from auxhand.data.image import (
     load_photo,
     load_stored,
     pictures_in,
+    printable,
     upright,
 )
 
@@ -282,6 +284,38 @@ def test_metadata_with_a_wrong_checksum_is_ignored(tmp_path):
     data[data.index(b"eXIf") + 6] ^= 255
     path.write_bytes(bytes(data))
     np.testing.assert_array_equal(load_photo(path).pixels, np.asarray(two_tone()))
+
+
+@pytest.mark.parametrize("name", ["pHYs", "gAMA", "cHRM", "sRGB", "tEXt", "zTXt", "iCCP", "quRk"])
+def test_what_a_png_can_do_without_may_be_damaged(tmp_path, name):
+    whole = save(two_tone().quantize(2), tmp_path / "a.png", transparency=0).read_bytes()
+    expected = load_photo(tmp_path / "a.png").pixels
+    damaged = b"\0\0\0\1" + name.encode() + b"x" + bytes(4)
+    (tmp_path / "a.png").write_bytes(whole[:33] + damaged + whole[33:])
+    np.testing.assert_array_equal(load_photo(tmp_path / "a.png").pixels, expected)
+    assert expected[0, 0].tolist() != expected[0, -1].tolist()
+
+
+def test_damaged_metadata_is_not_talked_about(tmp_path, recwarn):
+    path = save(two_tone(), tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff1234")
+    assert load_photo(path).pixels.shape == (24, 40, 3)
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_what_cannot_be_read_in_a_folder_is_among_its_photos(tmp_path):
+    (tmp_path / "dead.jpg").symlink_to("gone.jpg")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    save(two_tone(), tmp_path / "whole.png")
+    assert [p.name for p in pictures_in(tmp_path)] == ["dead.jpg", "loop.png", "whole.png"]
+    with pytest.raises(FileNotFoundError, match=r"No such file.*dead\.jpg"):
+        load_photo(tmp_path / "dead.jpg")
+    with pytest.raises(ValueError, match=r"loop\.png: Too many levels of symbolic links$"):
+        load_photo(tmp_path / "loop.png")
+
+
+def test_a_name_is_one_line():
+    assert printable("a\n\x1b[31mb\x7f") == "a\\x0a\\x1b[31mb\\x7f"
+    assert printable(os.fsdecode(b"caf\xe9/\xc3\xa9")) == "caf\\xe9/\u00e9"
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])

@@ -1,5 +1,6 @@
 """Labels that cannot be are named; those of rendered hands are not."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from miniature import SIZE, array, hand
+from PIL import Image
 
-from auxhand.data.plausible import problems
+from auxhand.data.plausible import problems, problems_of_rows
+from auxhand.data.store import PreparedDataset, shard_path, write_description, write_shard
 from auxhand.sample import HandSample
 
 
@@ -54,6 +57,7 @@ CASES = {
     "index_tip: 2D position is not a number": lambda s: changed("joints_uv", 8, [np.inf, 3]),
     "focal lengths 0, 0": lambda s: {"K": s.K * 0},
     "K is not finite": lambda s: {"K": s.K * np.nan},
+    "47.5, 47.5, 1 as its last row, not 0, 0, 1: perhaps it is turned": lambda s: {"K": s.K.T},
 }
 
 
@@ -88,3 +92,16 @@ def test_the_bounds_of_the_bone(length, fine):
     direction = (xyz[10] - xyz[9]) / (xyz[10] - xyz[9]).norm()
     xyz[10] = xyz[9] + length * direction
     assert (problems(replace(good(), joints_xyz=xyz)) == []) == bool(fine)
+
+
+@pytest.mark.parametrize("kind", ["junk", "huge", "header alone"])
+def test_a_picture_that_cannot_be_is_named(tmp_path, kind):
+    data = b"junk"
+    if kind != "junk":
+        picture = io.BytesIO()
+        Image.new("1", (20_000, 20_000) if kind == "huge" else (8, 8)).save(picture, "PNG")
+        data = picture.getvalue()[: None if kind == "huge" else 20]
+    write_shard(shard_path(tmp_path, 0), [{"index": 0, "image": data}])
+    write_description(tmp_path, 1)
+    with pytest.raises(ValueError, match=r", row 0: its image is damaged, or too large$"):
+        problems_of_rows(PreparedDataset(tmp_path))

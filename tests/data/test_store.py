@@ -139,6 +139,8 @@ def test_wrong_rows_are_refused(tmp_path):
         make_row(0, side="Left")
     with pytest.raises(ValueError, match="joints_uv has 3 values, not 42"):
         decode_labels({"index": 0, "joints_uv": [1.0, 2.0, 3.0]})
+    with pytest.raises(ValueError, match="mine, row 3: side is 'up', not left or right"):
+        decode_labels({"index": 3, "side": "up"}, "mine")
 
 
 def test_corrupt_bytes_name_dataset_row_and_column(tmp_path):

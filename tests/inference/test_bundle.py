@@ -122,6 +122,7 @@ def test_missing_files(copy, name):
         ("input_size", "big", "input_size"),
         ("network", {"class": "os.system", "arguments": {}}, r"auxhand\.models"),
         ("network", None, "network 'None' is of the wrong type"),
+        ("weights", None, "weights 'None' is of the wrong type"),
         ("conventions", {"joints": ["wrist"]}, "joints"),
         ("crop", {"fraction": None}, "fraction 'None' is of the wrong type"),
         ("crop", {"by": "smell", "fraction": 0.7}, "by 'smell'"),

@@ -1,6 +1,9 @@
 """Tables and films of tracked hands, read back by the libraries that users read them with."""
 
 import csv
+import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -123,3 +126,29 @@ def test_a_film_has_its_pictures_at_their_times(tmp_path):
     assert (frames[0].width, frames[0].height) == (64, 48)
     for number, frame in enumerate(frames):
         assert frame.to_ndarray(format="rgb24").mean() == pytest.approx(40 + 50 * number, abs=4)
+
+
+@pytest.mark.parametrize("kind", [parquet, comma_separated, film])
+def test_a_name_need_not_be_text(tmp_path, kind):
+    """As bytes of another encoding than UTF-8 in the name of the video."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.x")
+    with kind(path) as made:
+        if kind is film:
+            made.add(np.zeros((48, 64, 3), np.uint8), 0.0)
+    assert path.stat().st_size > 100
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", [parquet, film])
+def test_a_full_disk_is_named(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(Path, "open", lambda path, mode: io.FileIO("/dev/full", mode))
+
+    def write():
+        with kind(tmp_path / "clip.x") as made:
+            if kind is film:
+                made.add(np.zeros((48, 64, 3), np.uint8), 0.0)
+
+    with pytest.raises(OSError, match="No space left on device") as error:
+        write()
+    assert error.value.filename == str(tmp_path / "clip.x")
+    assert list(tmp_path.iterdir()) == []

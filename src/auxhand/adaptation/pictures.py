@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import os
@@ -63,11 +64,14 @@ def files_of(arguments: Sequence[str]) -> list[Path]:
 
 
 def digest(files: Sequence[Path]) -> str:
-    """What tells a list of files from another: names, sizes and times of change."""
+    """What tells a list of files from another: names, sizes and times of change of those that can
+    be read."""
     told = hashlib.sha256()
     for path in files:
-        state = path.stat()
-        told.update(f"{os.path.realpath(path)}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+        with contextlib.suppress(OSError):
+            state = path.stat()
+            told.update(os.fsencode(os.path.realpath(path)))
+            told.update(f"|{state.st_size}|{state.st_mtime_ns}\n".encode())
     return told.hexdigest()
 
 
@@ -95,7 +99,7 @@ class Pictures:
                 continue
             try:
                 video = _video(path)
-            except ValueError:
+            except (OSError, ValueError):
                 continue
             self.expected += int(video.seconds / video.every)
 
@@ -113,7 +117,7 @@ class Pictures:
                     where = f"{name} at {frame.time:.2f} s"
                     yield Picture(where, name, lambda pixels=pixels: pixels)  # type: ignore[misc]
                 self.broken += video.broken
-            except ValueError as error:
+            except (OSError, ValueError) as error:
                 self.unread.append(str(error))
 
 

@@ -120,7 +120,7 @@ def run(args: Namespace) -> None:
             print("\n".join(f"  {line}" for line in error.lines), file=sys.stderr)
             raise ValueError(
                 f"{name}: {len(error.lines)} things are wrong, see above: mend them and run this "
-                "again, or leave those samples out by --skip-bad"
+                "again, or leave those samples out by --skip-bad, in another folder than this"
             ) from None
         count, skipped = _written(out)
         left_out = f" ({skipped} bad ones left out)" if skipped else ""

@@ -235,7 +235,7 @@ def decode_labels(row: Record, where: str = "") -> HandSample:
     """What a row holds besides images: K, side, joints and their flags, presence, source.
 
     Raises:
-        ValueError: a label of a wrong length.
+        ValueError: a label of a wrong length, a side that is none.
     """
     labels: dict[str, Any] = {}
     for name, shape in _LABELS.items():
@@ -251,5 +251,8 @@ def decode_labels(row: Record, where: str = "") -> HandSample:
         labels[name] = torch.from_numpy(np.array(values, kind).reshape(shape))
     if row.get("presence") is not None:
         labels["presence"] = torch.tensor(row["presence"], dtype=torch.float32)
+    if (side := row.get("side")) not in (None, *SIDES):
+        row_of = f"{where or 'dataset'}, row {row.get('index')}"
+        raise ValueError(f"{row_of}: side is {side[:80]!r}, not left or right")
     source = row.get("source") or f"{where}#{row.get('index')}"
-    return HandSample(**labels, side=row.get("side"), source=source)
+    return HandSample(**labels, side=side, source=source)

@@ -205,9 +205,9 @@ def look(
         if sample.K is not None and sample.joints_xyz is not None and sample.joints_uv is not None:
             uv = project(sample.K.double(), sample.joints_xyz.double())
             away = torch.linalg.vector_norm(uv - sample.joints_uv, dim=-1)
-            valid = slice(None) if sample.joint_valid is None else sample.joint_valid
-            if len(away[valid]):
-                findings.reprojection.append(float(away[valid].max()))
+            away = away if sample.joint_valid is None else away[sample.joint_valid]
+            if len(away := away[away.isfinite()]):
+                findings.reprojection.append(float(away.max()))
         yield index, sample, wrong
 
 

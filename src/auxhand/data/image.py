@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import stat
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,7 +61,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> what makes the picture upright; from 5 on width and height change places."""
-_METADATA = (b"eXIf", b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"tIME")
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ def pictures_in(
     """The photos of a folder and of the folders in it, sorted.
 
     Hidden files and folders (`._a.jpg`, `.thumbs/`) are left out, and what was drawn of results
-    (`data.drawn`). Linked folders are followed, each folder once.
+    (`data.drawn`). Linked folders are followed, each folder once. What bears the name of a photo
+    and cannot be read, like a link to nothing, is among them: who reads it says so.
 
     Args:
         folder: where to look.
@@ -185,9 +187,7 @@ def pictures_in(
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         paths = (Path(place, name) for name in files if not name.startswith("."))
-        found += (
-            p for p in paths if p.suffix.lower() in suffixes and p.is_file() and not is_drawn(p)
-        )
+        found += (p for p in paths if p.suffix.lower() in suffixes and not is_drawn(p))
     return sorted(found)
 
 
@@ -227,22 +227,29 @@ def is_animated(path: Path) -> bool:
 
 
 def printable(name: str | Path) -> str:
-    """A file's name as text that can be printed and stored: bytes that are no UTF-8 as `\\xe9`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A file's name as one line that can be printed and stored: bytes that are no UTF-8, and what
+    would move a terminal's cursor, as `\\xe9`."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 @contextmanager
 def _readable(path: Path, formats: tuple[str, ...] = _FORMATS) -> Iterator[Image.Image]:
     """The file's image, undecoded; what goes wrong inside is a ValueError that names the file."""
     where = printable(path)
-    if not os.path.lexists(path):
-        raise FileNotFoundError(2, "No such file", where)
-    if not path.is_file():
+    try:
+        is_file = stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        raise FileNotFoundError(2, "No such file", where) from None
+    except OSError as error:  # in a folder that may not be entered, a link to itself
+        raise ValueError(f"{where}: {error.strerror}") from error
+    if not is_file:
         raise ValueError(f"{where}: not a file")
     try:
-        with _open(path, formats) as image, warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged EXIF blocks
-            yield image
+            with _open(path, formats) as image:
+                yield image
     except UnidentifiedImageError:
         raise ValueError(f"{where}: {_what(path)}") from None
     except Image.DecompressionBombError:
@@ -252,7 +259,8 @@ def _readable(path: Path, formats: tuple[str, ...] = _FORMATS) -> Iterator[Image
     # Pillow's decoders raise nearly anything at a damaged file: OSError, SyntaxError, EOFError,
     # struct.error, ZeroDivisionError, ...
     except Exception as error:
-        what = " ".join(str(error).split()) or "damaged image"
+        told = (isinstance(error, OSError) and error.strerror) or str(error)
+        what = " ".join(told.split()) or "damaged image"
         if "truncated" in what:
             kind = "JPEG" if _begins(path)[:2] == b"\xff\xd8" else "image"
             what = f"a truncated {kind}: copy it anew"
@@ -270,14 +278,12 @@ def _open(path: Path, formats: tuple[str, ...]) -> Image.Image:
         return JpegImagePlugin.JpegImageFile(path)
     if _is_heic(begins):
         formats = (*formats, _heic())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return Image.open(path, formats=formats)
-        except (UnidentifiedImageError, ValueError):
-            if not begins.startswith(b"\x89PNG"):
-                raise
-            return Image.open(io.BytesIO(_bare_png(path.read_bytes())), formats=formats)
+    try:
+        return Image.open(path, formats=formats)
+    except (UnidentifiedImageError, ValueError):
+        if not begins.startswith(b"\x89PNG"):
+            raise
+        return Image.open(io.BytesIO(_bare_png(path.read_bytes())), formats=formats)
 
 
 def _begins(path: Path) -> bytes:
@@ -317,11 +323,13 @@ def _what(path: Path) -> str:
 
 
 def _bare_png(data: bytes) -> bytes:
-    """A PNG without metadata."""
+    """A PNG without what pictures can do without, the chunks whose names begin in lower case; but
+    with its transparency."""
     kept, at = [data[:8]], 8
     while at + 8 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if data[at + 4 : at + 8] not in _METADATA:
+        name = data[at + 4 : at + 8]
+        if name[:1].isupper() or name == b"tRNS":
             kept.append(data[at:end])
         at = end
     return b"".join(kept)

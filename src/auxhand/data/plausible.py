@@ -62,8 +62,10 @@ def problems_of_rows(data: PreparedDataset) -> list[str]:
             try:
                 with Image.open(io.BytesIO(row["image"])) as image:
                     size = image.size[1], image.size[0]
-            except OSError as error:
-                raise ValueError(f"{data.root}, row {index}: its image is damaged") from error
+            except Exception as error:  # Pillow raises nearly anything, see `data.image`
+                raise ValueError(
+                    f"{data.root}, row {index}: its image is damaged, or too large"
+                ) from error
         sample = decode_labels(row, str(data.root))
         lines += [f"row {index} ({sample.source}): {p}" for p in problems(sample, size)]
     return lines
@@ -75,6 +77,9 @@ def _of_camera(K: Tensor) -> Iterator[str]:
     elif not bool((K[[0, 1], [0, 1]] > 0).all()):
         fx, fy = K[[0, 1], [0, 1]].tolist()
         yield f"the camera matrix K has focal lengths {fx:g}, {fy:g}: they must be positive"
+    elif K[2].tolist() != [0, 0, 1]:
+        last = ", ".join(f"{value:g}" for value in K[2].tolist())
+        yield f"the camera matrix K has {last} as its last row, not 0, 0, 1: perhaps it is turned"
 
 
 def _labelled(joints: Tensor, valid: Tensor | None) -> Tensor:

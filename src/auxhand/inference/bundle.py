@@ -336,6 +336,8 @@ def _parse(folder: Path, description: Any) -> Bundle:
     if not 1 <= input_size <= LARGEST_INPUT:
         raise ValueError(f"input_size {input_size} must lie between 1 and {LARGEST_INPUT} pixels")
     _entry(description, "network", dict)
+    if "weights" in description:  # which version 1 does not name
+        _entry(description, "weights", dict)
     return Bundle(
         _Stored(folder, description),
         input_size,

@@ -95,7 +95,11 @@ def parquet(path: Path) -> Iterator[Table]:
             self.writer.write_table(pa.Table.from_pylist(self.rows, schema))
             self.rows.clear()
 
-    with writing(path) as unfinished, pq.ParquetWriter(unfinished, schema) as writer:
+    with (
+        writing(path) as unfinished,
+        unfinished.open("wb") as file,  # Arrow takes UTF-8 names alone
+        pq.ParquetWriter(file, schema) as writer,
+    ):
         rows = Rows(writer)
         yield rows
         rows.flush()
@@ -172,6 +176,7 @@ def film(path: Path) -> Iterator[Film]:
 
     with ExitStack() as stack:
         unfinished = stack.enter_context(writing(path))
-        made = Film(stack.enter_context(av.open(str(unfinished), "w", format="mp4")))
+        file = stack.enter_context(unfinished.open("wb"))  # FFmpeg takes UTF-8 names alone
+        made = Film(stack.enter_context(av.open(file, "w", format="mp4")))
         yield made
         made.end()

@@ -237,11 +237,23 @@ def test_a_side_for_hands_that_have_none(tmp_path):
 @pytest.mark.parametrize("name", ["images/sub/a.png", "images\\sub\\a.png", "sub/a.png"])
 def test_images_named_twice_and_backslashes(tmp_path, name):
     write_image(tmp_path / "images" / "sub" / "a.png", hand(1).image)
-    (sample,) = file(tmp_path, content({}, image={"file_name": name}))
-    np.testing.assert_array_equal(shown(sample), hand(1).image)
+    for images in (None, tmp_path / "images"):
+        (sample,) = file(tmp_path, content({}, image={"file_name": name}), images=images)
+        np.testing.assert_array_equal(shown(sample), hand(1).image)
 
 
-@pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "x/../../a.jpg", "..\\a.jpg"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../a.jpg",
+        "/etc/a.jpg",
+        "x/../../a.jpg",
+        "..\\a.jpg",
+        "C:\\a.jpg",
+        "C:a.jpg",
+        "\\\\h\\s\\a.jpg",
+    ],
+)
 def test_a_file_name_stays_in_the_folder(tmp_path, name):
     (tmp_path / "data").mkdir()
     write_image(tmp_path / "a.jpg", hand(0).image)

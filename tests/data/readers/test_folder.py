@@ -141,3 +141,12 @@ def test_a_name_that_is_no_text(tmp_path):
     (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
     (sample,) = Folder(tmp_path)
     assert sample.source == "folder/caf\\xe9.png"
+
+
+def test_a_video_that_opencv_would_fall_over_is_one_line(tmp_path):
+    write_video(tmp_path / "film.mp4", 5).rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+    with pytest.raises(ValueError, match=r"caf\\xe9\.mp4: a video whose name is not UTF-8"):
+        Folder(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(ValueError, match=r"pipe\.mp4 is neither a folder nor a video"):
+        Folder(tmp_path / "pipe.mp4")

@@ -17,10 +17,11 @@ each hand that is labelled.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import Any, ClassVar, Final
 
 import torch
@@ -153,11 +154,16 @@ ROOT/
 
     def _path(self, image: dict[str, Any], where: str) -> Path:
         """The picture, which lies within the folder of images."""
-        name = PurePosixPath(str(entry(image, "file_name", where)).replace("\\", "/"))
-        if name.is_absolute() or ".." in name.parts or ":" in name.parts[:1]:
-            raise ValueError(f"{where}: file_name {str(name)!r} leaves the folder of the images")
-        paths = [folder / name for folder in self._folders]
-        return next((path for path in paths if path.is_file()), paths[0])
+        name = PureWindowsPath(str(entry(image, "file_name", where)))  # of either slash
+        if name.anchor or ".." in name.parts:
+            raise ValueError(
+                f"{where}: file_name {name.as_posix()!r} leaves the folder of the images"
+            )
+        paths = [folder / name.as_posix() for folder in self._folders]
+        # The folder may be named twice, by who calls and by the file.
+        paths += [folder.parent / name.as_posix() for folder in self._folders
+                  if name.parts[:1] == (folder.name,)]  # fmt: skip
+        return next((path for path in paths if os.path.isfile(path)), paths[0])
 
 
 def _hands(content: Any, where: str) -> Iterator[_Hand]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import reprlib
 from collections.abc import Collection
 from pathlib import Path
@@ -79,7 +80,7 @@ def read_labelled(path: Path, size: tuple[int, int] | None) -> Tensor:
 
 def _there(path: Path) -> Path:
     """`path`, if there is such a file."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"no file {printable(path)}")
     return path
 

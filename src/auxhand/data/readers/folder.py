@@ -88,8 +88,13 @@ class _Video:
         self._path = path
         self._capture: cv2.VideoCapture | None = None
         self._next = 0
-        if path.suffix.lower() not in VIDEOS:
-            raise ValueError(f"{path} is neither a folder nor a video ({', '.join(VIDEOS)})")
+        where = printable(path)
+        if path.suffix.lower() not in VIDEOS or not path.is_file():
+            raise ValueError(f"{where} is neither a folder nor a video ({', '.join(VIDEOS)})")
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:  # at which OpenCV ends the process
+            raise ValueError(f"{where}: a video whose name is not UTF-8: rename it") from None
         capture = self._open()
         self.count = 0
         while capture.grab():
