@@ -17,7 +17,7 @@ $(PACKAGE): pyproject.toml constraints.txt
 
 # what tests and checks need beside it
 $(TOOLS): $(PACKAGE)
-	$(INSTALL) -e ".[app,dev,docs,export,heic,pathtrace,ray,viewer]"
+	$(INSTALL) -e ".[app,dev,docs,export,heic,openvino,pathtrace,ray,viewer]"
 	touch $@
 
 demo: $(PACKAGE)

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -332,6 +333,29 @@ def test_a_gigabyte_that_says_so_is_refused_at_once(served):
         )
         said = talk.recv(4096)
     assert said.startswith(b"HTTP/1.1 413")
+
+
+def test_of_an_upload_that_breaks_off_nothing_is_kept(served, desk, caplog):
+    kept = Path(os.environ["GRADIO_TEMP_DIR"])
+    before = {path for path in kept.rglob("*") if path.is_file()}
+
+    def came(begun):
+        """Whether, at last, files of the upload lie there, or none do."""
+        for _ in range(1000):
+            if ({path for path in kept.rglob("*") if path.is_file()} != before) == begun:
+                return True
+            time.sleep(0.01)
+        return False
+
+    head = (
+        b"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n"
+        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    with socket.create_connection((app.HOST, httpx.URL(served[1]).port), 10) as talk:
+        talk.sendall(head + PART + b'; filename="a.png"\r\n\r\n' + bytes(100_000))
+        assert came(begun=True)
+    assert came(begun=False)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_only_this_machine_is_served(served):

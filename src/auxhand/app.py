@@ -176,8 +176,9 @@ def _copied(photos: Sequence[Path], folder: Path) -> list[Path]:
 class _Guard:
     """Refuses what a browser of this machine would not send, and lets pages ask no other host.
 
-    Bodies are counted while they come, since not all of them say how long they are. Other names of
-    this host than its own are those under which a foreign page asks that has taken its address.
+    Bodies are counted while they come, since not all of them say how long they are; of an upload
+    that breaks off nothing is kept. Other names of this host than its own are those under which a
+    foreign page asks that has taken its address.
     """
 
     def __init__(self, app: Any) -> None:
@@ -185,16 +186,20 @@ class _Guard:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        in_parts = headers.get("content-type", "").startswith("multipart/")
         taken = 0
 
         async def received() -> Any:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
+            # At a `MultiPartException`, and at no other, gradio removes what it has written.
+            if in_parts and message["type"] == "http.disconnect":
+                raise MultiPartException("the upload broke off")
             if taken > MAX_BYTES + _AROUND:
-                if headers.get("content-type", "").startswith("multipart/"):
-                    raise MultiPartException(_TOO_LARGE)  # gradio then removes what it has written
-                raise HTTPException(413, _TOO_LARGE)
+                raise (
+                    MultiPartException(_TOO_LARGE) if in_parts else HTTPException(413, _TOO_LARGE)
+                )
             return message
 
         async def sent(message: Any) -> None:

@@ -20,6 +20,7 @@ from auxhand.models.backbone import ImageFeatures
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.dcgan import DCGANDecoder
 from auxhand.models.disentangled import DisentangledNet
+from auxhand.models.dual_branch import DualBranch
 from auxhand.models.folding import FoldingDecoder
 from auxhand.models.gaussian import GaussianEncoder
 from auxhand.models.heads import Latent25D, Peak25D
@@ -42,7 +43,7 @@ def opened(file):
 
 
 def supervised():
-    """As the shipped model: it says which side it sees. Also chapter 6's and 7's, other heads."""
+    """As the shipped model: it says which side it sees."""
     return PoseNet(PoseResNet("test_resnet", width=8), Peak25D(), side=True)
 
 
@@ -65,6 +66,10 @@ def semihand():
     return PoseNet(FeaturePyramid("test_resnet", width=8), Latent25D(), presence=False)
 
 
+def dual_modality():
+    return DualBranch("test_resnet", width=8).estimator()
+
+
 def bundle(make, size=64):
     torch.manual_seed(0)
     rule = CropRule("mask", 0.65, "plain")
@@ -85,10 +90,13 @@ def exported(tmp_path_factory):
     return write
 
 
+SLOW = [
+    pytest.param(make, marks=pytest.mark.slow)
+    for make in (alignment, dvae, semihand, dual_modality)
+]
+
+
 # The finder's network is compared in `test_finder.py`.
-SLOW = [pytest.param(make, marks=pytest.mark.slow) for make in (alignment, dvae, semihand)]
-
-
 @pytest.mark.parametrize("make", [supervised, *SLOW])
 def test_onnx_says_what_pytorch_says(make, exported):
     given, file = exported(make)
@@ -150,9 +158,10 @@ def test_another_result_is_no_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_openvino_says_what_pytorch_says(tmp_path):
+@pytest.mark.parametrize("make", [supervised, *SLOW])
+def test_openvino_says_what_pytorch_says(tmp_path, make):
     openvino = pytest.importorskip("openvino")
-    given, file = bundle(supervised), tmp_path / "hand.xml"
+    given, file = bundle(make), tmp_path / "hand.xml"
     assert export(given, "openvino", file) <= TOLERANCE
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hand.bin", "hand.xml"]
     model = openvino.Core().read_model(file)
