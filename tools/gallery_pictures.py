@@ -1,11 +1,11 @@
 """The pictures of docs/gallery.md: photos drawn by lot, with what the shipped model says of them.
 
     .venv/bin/python tools/gallery_pictures.py docs/images --photos ../shared/realdata/photos-pool \
-        [--adapted MODEL]
+        [--adapted MODEL ../shared/realdata/sign-digits/images]
 
-With a model that `auxhand adapt` made of the even photos of "everyday", also adapt.jpg, photos
-before and after.
-Photos are not distributed with AuxHand beyond what these sheets show, none with a face.
+With a model that `auxhand adapt` made of the first half of each of a folder's folders, also
+adapt.jpg, photos of the second halves before and after. Photos are not distributed with AuxHand
+beyond what these sheets show, none with a face.
 """
 
 from __future__ import annotations
@@ -29,9 +29,19 @@ SETS = ("everyday", "letters")
 """Folders of the pool."""
 
 
-def drawn_by_lot(folder: Path) -> list[Path]:
-    """`COUNT` photos of a folder, in the order of a lot, of odd number: none is learnt from."""
-    photos = sorted(folder.rglob("*.jpg"))[1::2]
+def odd_photos(folder: Path) -> list[Path]:
+    """Every second photo of a folder, which nothing was learnt from."""
+    return sorted(folder.rglob("*.jpg"))[1::2]
+
+
+def second_halves(folder: Path) -> list[Path]:
+    """Photos of the second half of each folder in it."""
+    each = [sorted(path.iterdir()) for path in sorted(folder.iterdir())]
+    return [path for photos in each for path in photos[len(photos) // 2 :]]
+
+
+def drawn_by_lot(photos: Sequence[Path]) -> list[Path]:
+    """`COUNT` of the photos, in the order of a lot."""
     return [photos[row] for row in np.random.default_rng(SEED).permutation(len(photos))[:COUNT]]
 
 
@@ -67,15 +77,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--photos", type=Path, required=True, help="folder of the sets")
-    parser.add_argument("--adapted", type=Path, help="folder of a model that adapt has made")
+    parser.add_argument(
+        "--adapted", type=Path, nargs=2, metavar=("MODEL", "FOLDER"), help="see above"
+    )
     args = parser.parse_args()
     estimator = HandPoseEstimator.load()
     bundled = sorted((Path(auxhand.__file__).parent / "assets" / "photos").glob("*.jpg"))
-    sheets = {"bundled": bundled} | {name: drawn_by_lot(args.photos / name) for name in SETS}
+    sheets = {"bundled": bundled} | {
+        name: drawn_by_lot(odd_photos(args.photos / name)) for name in SETS
+    }
     pictures = {f"gallery_{name}": sheet(photos, estimator) for name, photos in sheets.items()}
     if args.adapted is not None:
-        after = HandPoseEstimator.load(args.adapted)
-        pictures["adapt"] = before_and_after(sheets["everyday"], estimator, after)
+        model, folder = args.adapted
+        after, shown = HandPoseEstimator.load(model), drawn_by_lot(second_halves(folder))
+        pictures["adapt"] = before_and_after(shown, estimator, after)
     for name, picture in pictures.items():
         with writing(args.out / f"{name}.jpg") as unfinished:
             Image.fromarray(picture).save(unfinished, "JPEG", quality=82)

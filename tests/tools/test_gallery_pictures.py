@@ -11,11 +11,20 @@ from scripts import Estimator, hand
 def test_photos_are_drawn_by_lot(tmp_path):
     for number in range(40):
         (tmp_path / f"{number:02}.jpg").touch()
-    drawn = gallery_pictures.drawn_by_lot(tmp_path)
-    assert drawn == gallery_pictures.drawn_by_lot(tmp_path)
+    photos = gallery_pictures.odd_photos(tmp_path)
+    drawn = gallery_pictures.drawn_by_lot(photos)
+    assert drawn == gallery_pictures.drawn_by_lot(photos)
     assert len(set(drawn)) == gallery_pictures.COUNT
     assert drawn != sorted(drawn)
     assert all(int(path.stem) % 2 for path in drawn)
+
+
+def test_second_halves(tmp_path):
+    for folder, names in {"a": "123", "b": "45"}.items():
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).touch()
+    assert [path.name for path in gallery_pictures.second_halves(tmp_path)] == ["2", "3", "5"]
 
 
 def test_sheets(tmp_path, monkeypatch):
