@@ -43,6 +43,7 @@ class Scripted:
 
     def predict_hands(self, image, count=None, K=None, hand_size=None, threshold=None, once=False):
         assert once, "the next frame is looked at anyway"
+        assert count is not None, "for all hands the finder looks three times"
         self.searches += 1
         return [h for h in self.shown if h.presence >= 0.5][:count]
 

@@ -128,7 +128,10 @@ class HandTracker:
 
     def _search(self, image: np.ndarray) -> None:
         """Begin tracks of hands that are not followed yet."""
-        for hand in self.estimator.predict_hands(image, None, self.K, self.hand_size, once=True):
+        # Those that are followed already are among them.
+        for hand in self.estimator.predict_hands(
+            image, self.hands, self.K, self.hand_size, once=True
+        ):
             if len(self._tracks) == self.hands:
                 return
             if any(_overlap(hand.box, track.seen.box) > SAME for track in self._tracks):
