@@ -39,6 +39,12 @@ def pose_hand(rng, size, side="right"):
     raise AssertionError("no pose inside the image")
 
 
+def pytest_collection_modifyitems(items):
+    """Ray's tests last: after them in one process, a page that gradio serves leaves pytest's
+    captured streams closed."""
+    items.sort(key=lambda item: item.path.name in ("test_cluster.py", "test_work.py"))
+
+
 @pytest.fixture(scope="session")
 def hand_row():
     """make(index, size, side, rgba): a row of a prepared dataset."""
