@@ -161,8 +161,8 @@ ROOT/
             )
         paths = [folder / name.as_posix() for folder in self._folders]
         # The folder may be named twice, by who calls and by the file.
-        paths += [folder.parent / name.as_posix() for folder in self._folders
-                  if name.parts[:1] == (folder.name,)]  # fmt: skip
+        twice = [folder for folder in self._folders if name.parts[:1] == (folder.name,)]
+        paths += [folder.parent / name.as_posix() for folder in twice]
         return next((path for path in paths if os.path.isfile(path)), paths[0])
 
 
