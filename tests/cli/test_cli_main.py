@@ -1,5 +1,6 @@
 """The `auxhand` command: choosing a command, exit codes, one line per mistake."""
 
+import io
 import os
 import signal
 import subprocess
@@ -182,18 +183,44 @@ def test_a_command_without_its_part_costs_one_line(capsys):
     )
 
 
-@pytest.mark.parametrize(("end", "says"), [("| true", ""), ("> /dev/full", "No space left")])
-def test_nothing_is_printed_where_nobody_reads(end, says):
-    command = f"{sys.executable} -m auxhand.cli.main predict --help {end}"
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        ("| true", ""),
+        ("> /dev/full", "auxhand: error: nothing more can be printed: No space left on device\n"),
+        ("> /dev/full 2> /dev/full", ""),
+    ],
+)
+@pytest.mark.parametrize("arguments", ["--help", "--version", "predict --help"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nothing_is_printed_where_nobody_reads(end, says, arguments, unbuffered):
+    command = f"{sys.executable} -m auxhand.cli.main {arguments} {end}"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": ""},
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     assert done.returncode == 0
-    assert says in done.stderr
-    assert done.stderr.count("\n") == bool(says)
+    assert done.stderr == says
+
+
+def test_work_goes_on_where_nobody_reads(run_with, monkeypatch):
+    """However much is printed, and whether at once or at the end."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        done = []
+        assert run_with(lambda args: done.append(print("said\n" * 100_000))) == 0
+        assert done == [None]
+
+
+def test_what_a_terminal_has_no_code_for_is_printed_all_the_same(run_with, monkeypatch):
+    told = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(told, "latin-1"))
+    assert run_with(lambda args: print("caf\xe9 \u2603 \udce9")) == 0
+    assert told.getvalue() == b"caf\xe9 \\u2603 \\udce9\n"
 
 
 def test_closed_streams_end_no_work(run_with, monkeypatch):

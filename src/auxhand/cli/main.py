@@ -16,6 +16,7 @@ import threading
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import Any, TextIO, cast
 
 COMMANDS: dict[str, str] = {
     "predict": "3D hand pose in photos: overlay, JSON and 3D view",
@@ -63,23 +64,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called (`>&-`)
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    try:
-        return _main(argv)
-    finally:
-        print_all()
+    said, told = (cast(TextIO, _Heard(stream)) for stream in (sys.stdout, sys.stderr))
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
+        try:
+            return _main(argv)
+        finally:
+            said.flush()
+            told.flush()
 
 
-def print_all() -> None:
-    """Print what is still to be printed; where nobody reads it (`| head -1`) or it finds no room,
-    nothing more is."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
+class _Heard:
+    """A stream, of which what nobody reads (`| head -1`) or what finds no room is lost.
+
+    What begins to fail goes nowhere from then on; for want of room that is said, once. Characters
+    that it has no code for are printed as `\\xe9`.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write as far as possible."""
+        code = self._stream.encoding or "utf-8"
+        try:
+            self._stream.write(text.encode(code, "backslashreplace").decode(code))
+        except OSError as error:
+            self._lose(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush as far as possible."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._lose(error)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _lose(self, error: OSError) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
         if not isinstance(error, BrokenPipeError):
             complain("auxhand", f"nothing more can be printed: {error.strerror}")
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
 
 
 def _main(argv: Sequence[str] | None) -> int:

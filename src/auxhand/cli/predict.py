@@ -3,10 +3,10 @@ numbers."""
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import re
+import sys
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from auxhand.cli.arguments import (
     check_model_options,
     hand_count,
 )
-from auxhand.cli.main import complain, print_all
+from auxhand.cli.main import complain
 from auxhand.cli.results import TABLE, unique_names
 from auxhand.data.drawn import FILM, NUMBERS, OVERLAY, VIEW
 
@@ -153,12 +153,11 @@ def _closing(outcome: Counter[str], out: Path) -> str:
 
 
 def say(text: str) -> None:
-    """Print a line; where nobody reads it (`| head -1`) or it finds no room, the work goes on."""
+    """Print a line beside the progress bar, at once."""
     from tqdm import tqdm
 
-    with contextlib.suppress(OSError):  # which flushing meets again
-        tqdm.write(text)
-    print_all()
+    tqdm.write(text)
+    sys.stdout.flush()
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
