@@ -9,6 +9,7 @@ from clips import Bright, write
 from PIL import Image
 
 from auxhand.cli.main import main
+from auxhand.cli.results import write_result
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.models.pose_net import PoseNet
 from auxhand.models.pose_resnet import PoseResNet
@@ -89,6 +90,33 @@ def test_resume_makes_anew_what_is_not_all_there_or_older(estimator, tmp_path):
     assert (out / "a.json").read_bytes() != before
 
 
+@pytest.mark.parametrize("written", range(3))
+@pytest.mark.parametrize("earlier", [False, True])
+def test_what_a_kill_left_is_made_anew(estimator, tmp_path, monkeypatch, earlier, written):
+    """Between two files of a result, beside which there may be files of an earlier run."""
+    command = ["predict", str(photo(tmp_path / "a.png", 30)), "--out"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    out = tmp_path / "out"
+    if earlier:
+        assert main([*command, str(out)]) == 0
+    writes = []
+
+    def until_killed(stem, suffix, data):
+        if data is not None:
+            if len(writes) == written:
+                raise KeyboardInterrupt
+            writes.append(suffix)
+        write_result(stem, suffix, data)
+
+    with monkeypatch.context() as killed:
+        killed.setattr("auxhand.cli.photo.write_result", until_killed)
+        killed.setattr("auxhand.cli.work.remove_results", lambda *arguments: None)
+        assert main([*command, str(out)]) == 130
+    assert main([*command, str(out), "--resume"]) == 0
+    contents = [{p.name: p.read_bytes() for p in f.iterdir()} for f in (out, tmp_path / "whole")]
+    assert contents[0] == contents[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -109,7 +137,7 @@ def test_mistakes_cost_one_line(estimator, tmp_path, capsys, arguments, says):
 
 
 @pytest.mark.slow
-def test_a_cluster_writes_the_same(tmp_path, monkeypatch, capsys):
+def test_a_cluster_writes_the_same_and_goes_on(tmp_path, monkeypatch, capsys):
     pytest.importorskip("ray")
     import torch
 
@@ -132,9 +160,12 @@ def test_a_cluster_writes_the_same(tmp_path, monkeypatch, capsys):
         captured = capsys.readouterr()
         assert "4 photos: 3 hands found, 0 without a hand, 1 failed" in captured.out
         assert captured.err.count("bad.png") == 1
-    written = {
-        name: {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
-        for name in runs
-    }
-    assert len(written["alone"]) == 9
-    assert written["alone"] == written["together"]
+    alone = {path.name: path.read_bytes() for path in (tmp_path / "alone").iterdir()}
+    together = tmp_path / "together"
+    assert len(alone) == 9
+    assert alone == {path.name: path.read_bytes() for path in together.iterdir()}
+    (together / "1.json").write_text('{\n  "photo":')
+    options = ["--cluster", "local", "--workers", "1", "--resume"]
+    assert main([*command, str(together), *options]) == 1
+    assert capsys.readouterr().out.count("its results are there") == 2
+    assert alone == {path.name: path.read_bytes() for path in together.iterdir()}

@@ -151,12 +151,17 @@ def write_results(
     Raises:
         OSError: one of them cannot be written.
     """
-    overlay, view = _overlay(photo, predictions), _view(path, predictions)
+    drawn = {OVERLAY: _overlay(photo, predictions), VIEW: _view(path, predictions)}
+    pictures = {
+        suffix: None if picture is None else _png(picture) for suffix, picture in drawn.items()
+    }
     text = json.dumps(to_json(path, photo, predictions, args), indent=2, allow_nan=False)
-    # The numbers last: where they are, the pictures are.
-    for suffix, picture in ((OVERLAY, overlay), (VIEW, view)):
-        write_result(stem, suffix, None if picture is None else _png(picture))
+    for suffix in pictures:
+        write_result(stem, suffix, None)
+    # The numbers first: by them the next run knows pictures for results of a run that was killed.
     write_result(stem, NUMBERS, (text + "\n").encode())
+    for suffix, picture in pictures.items():
+        write_result(stem, suffix, picture)
 
 
 def _overlay(photo: Photo, predictions: Sequence[Prediction]) -> np.ndarray | None:
