@@ -28,7 +28,7 @@ from auxhand.data.augment import Contents
 from auxhand.data.loader import Positions, in_own_words
 from auxhand.evaluation.report import commit
 from auxhand.files import locked, sweep, writing
-from auxhand.inference.bundle import DESCRIPTION, load_bundle, save_bundle
+from auxhand.inference.bundle import DESCRIPTION, bundle_folder, load_bundle, save_bundle
 from auxhand.monitor import Monitor
 
 CONFIG = "config.yaml"
@@ -50,7 +50,8 @@ class Run(LightningCLI):
             "--start_from",
             type=str | None,
             default=None,
-            help="a run's folder, a checkpoint or a bundle whose weights training starts from",
+            help="a run's folder, a checkpoint or a bundle whose weights training starts from; "
+            "`default`: the shipped one",
         )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -352,7 +353,7 @@ def _fit(run: Run, last: Path) -> None:
         leave_cores(run.datamodule.workers)
     resumed = last if last.is_file() else None
     if resumed is None and run.config.start_from:
-        start_from(Path(run.config.start_from), run.model)
+        start_from(bundle_folder(run.config.start_from), run.model)
     try:
         run.trainer.fit(run.model, run.datamodule, ckpt_path=resumed, weights_only=True)
     except FloatingPointError as error:
