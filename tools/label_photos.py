@@ -27,7 +27,7 @@ import torch
 from finder_photos import rows
 from tqdm import tqdm
 
-from auxhand.adaptation.crops import SURE
+from auxhand.adaptation.crops import SURE, agreed
 from auxhand.data.columns import Record, make_row
 from auxhand.data.convert import MARGIN, SIZE
 from auxhand.data.image import load_photo
@@ -42,9 +42,6 @@ PERIOD, TAKEN = 8, (0, 4, 6)
 
 SHIPPED = {"five_17.jpg", "four_38.jpg"}
 """Photos that come with the package: shown as examples, so not learnt from."""
-
-JOINT, HAND, FEWEST = 0.06, 0.09, 8
-"""Largest spread of a joint that is labelled, and of a hand's mean joint; fewest such joints."""
 
 
 class Hand(NamedTuple):
@@ -103,7 +100,6 @@ def label(found: Sequence[Hand], model: str, counts: Counter[str]) -> Iterator[R
             counts[f"{hand.kind}, {fault}"] += 1
             continue
         assert told.joints_uv is not None
-        assert told.spread is not None
         uv = torch.from_numpy(told.joints_uv)
         crop = plain_crop(*box_center_side(uv_box(uv), MARGIN / estimator.bundle.fraction), SIZE)
         uv = crop.uv_to_crop(uv)
@@ -114,7 +110,7 @@ def label(found: Sequence[Hand], model: str, counts: Counter[str]) -> Iterator[R
             box=uv_box(uv).numpy(),
             side=told.side,
             joints_uv=uv.numpy(),
-            joint_valid=told.spread < JOINT,
+            joint_valid=agreed(told),
             presence=1.0,
             source=hand.file.name,
         )
@@ -124,10 +120,9 @@ def label(found: Sequence[Hand], model: str, counts: Counter[str]) -> Iterator[R
 def doubtful(told: Prediction) -> str | None:
     """Why a prediction is no label, or None where it is one."""
     assert told.side_scores is not None
-    assert told.spread is not None
     if told.side_scores[told.side] < SURE:
         return "of an unsure side"
-    if told.spread.mean() > HAND or (told.spread < JOINT).sum() < FEWEST:
+    if not agreed(told).any():
         return "read in several ways"
     return None
 

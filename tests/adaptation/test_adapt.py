@@ -1,9 +1,11 @@
 """An adaptation from photos to a bundle, tiny and whole, of both kinds of models."""
 
 import json
+import math
 
 import pytest
 import torch
+import yaml
 
 from auxhand.adaptation.adapt import Settings, adapt
 from auxhand.adaptation.fit import ADAPTED, ship
@@ -47,6 +49,8 @@ def test_photos_become_a_bundle_and_a_report(
     photos, model, hand_dataset, tmp_path, capsys, monkeypatch, side
 ):
     monkeypatch.setattr("auxhand.adaptation.crops.SURE", 0.0)  # an untrained network is never sure
+    for spread in ("JOINT", "HAND"):
+        monkeypatch.setattr(f"auxhand.adaptation.crops.{spread}", math.inf if side else 0.0)
     out, original = tmp_path / "out", model(side)
     arguments = ["adapt", str(photos), "--out", str(out), "--model", str(original)]
     arguments += ["--synthetic", str(hand_dataset), "--minutes", "0.01", "--workers", "0"]
@@ -60,6 +64,11 @@ def test_photos_become_a_bundle_and_a_report(
     assert code == (0 if said["better"] else 3)
     assert (said["crops"], said["held_out"]) == (14, 7)
     assert said["pictures"]["kept"] == 21
+    assert said["labelled"] == (14 if side else 0)
+    learnt = yaml.safe_load((out / "work" / "adapt.yaml").read_text())["data"]["init_args"]["train"]
+    own = [str(out / "work" / "labelled")] if side else []
+    assert learnt["source"]["roots"] == [str(hand_dataset), *own]
+    assert learnt["target"]["told"] == ["side"]
     assert len(said["epochs"]) == 1
     assert said["before"]["inconsistency"] > 0
     page = (out / "report.html").read_text()

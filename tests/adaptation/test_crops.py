@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from auxhand.adaptation.crops import find, held_out, images_of, split
+from auxhand.adaptation.crops import agreed, find, held_out, images_of, split
 from auxhand.adaptation.pictures import Pictures, digest, files_of
 from auxhand.data.crops import CropRule
-from auxhand.data.store import PreparedDataset
+from auxhand.data.store import PreparedDataset, read_description
 from auxhand.inference.bundle import Bundle
 from auxhand.inference.prediction import Prediction
 
@@ -24,8 +24,9 @@ class Finder:
 
     tells_side = True
 
-    def __init__(self, left=0.9):
+    def __init__(self, left=0.9, spread=None):
         self.left = left
+        self.spread = spread
         self.bundle = Bundle(torch.nn.Identity(), 64, CropRule())
         self.looks = 0
 
@@ -38,7 +39,7 @@ class Finder:
         none = dict.fromkeys(Prediction.__dataclass_fields__)
         left = {"joints_uv": np.stack([u, v], -1), "side": "left", "presence": 0.9}
         scores = {"left": self.left, "right": 1 - self.left}
-        return Prediction(**{**none, **left, "side_scores": scores})
+        return Prediction(**{**none, **left, "side_scores": scores, "spread": self.spread})
 
 
 def picture(path, at=None):
@@ -69,6 +70,10 @@ def folder(tmp_path):
     return tmp_path
 
 
+def datasets(folder):
+    return [folder / name for name in ("train", "held", "labelled")]
+
+
 def test_hands_of_an_unsure_side_are_left_out(folder):
     pictures = Pictures(files_of([str(folder)]))
     counts = find(pictures, Finder(left=0.69), folder / "found", progress=False)
@@ -82,18 +87,18 @@ def test_a_part_that_is_gone_is_found_anew_and_a_damaged_one_is_named(folder):
     part, looks = found / "part-00000.parquet", finder.looks
     part.write_bytes(part.read_bytes()[:500])
     with pytest.raises(ValueError, match=r"part-00000\.parquet is damaged: delete it"):
-        split(found, folder / "train", folder / "held")
+        split(found, *datasets(folder))
     part.unlink()
     assert find(pictures, finder, found, progress=False) == counts
     assert finder.looks == 2 * looks
-    assert split(found, folder / "train", folder / "held") == (4, 1)
+    assert split(found, *datasets(folder)) == (4, 1)
 
 
 def test_hands_are_cut_out_with_their_boxes(folder):
     finder = Finder()
     counts = find(Pictures(files_of([str(folder)])), finder, folder / "found", progress=False)
     assert counts == {"seen": 7, "kept": 5, "without a hand": 1, "broken": 1}
-    train, held = split(folder / "found", folder / "train", folder / "held")
+    train, held = split(folder / "found", *datasets(folder))
     assert (train, held) == (4, 1)
     stored = PreparedDataset(folder / "train").stored(0)
     # The square is 20 pixels long (centre to centre) in a crop of 1.5 / 0.7 of them.
@@ -107,6 +112,42 @@ def test_hands_are_cut_out_with_their_boxes(folder):
     # Joints take 0.7 of the side; the white square is 21 pixels wide, they are 20.
     white = images[0, 0] > 0.5
     assert float(white.any(0).sum()) / 64 == pytest.approx(0.7 * 21 / 20, abs=0.04)
+
+
+def test_joints_on_which_looks_agree_are_labels(folder):
+    spread = np.full(21, 0.01)
+    spread[[3, 4]] = 0.059, 0.061
+    pictures = Pictures(files_of([str(folder)]))
+    find(pictures, Finder(spread=spread), folder / "found", progress=False)
+    assert split(folder / "found", *datasets(folder)) == (4, 1)
+    labelled = PreparedDataset(folder / "labelled")
+    assert len(labelled) == 4
+    for index in range(4):
+        stored = labelled.stored(index)
+        assert stored.labels.joint_valid.tolist() == [joint != 4 for joint in range(21)]
+        x, y, w, h = stored.box.tolist()
+        uv = stored.labels.joints_uv
+        assert uv[[0, -1]].numpy() == pytest.approx(np.array([[x, y], [x + w, y + h]]), abs=1e-3)
+        white = stored.image[uv[:-1, 1].round().long(), uv[:-1, 0].round().long()]
+        assert (white > 120).all()
+
+
+@pytest.mark.parametrize(
+    ("spread", "count"),
+    [
+        (None, 0),  # one look
+        (np.r_[np.full(8, 0.05), np.full(13, 0.11)], 8),  # 0.0871 on average
+        (np.r_[np.full(7, 0.05), np.full(14, 0.07)], 0),  # too few
+        (np.r_[np.full(8, 0.05), np.full(13, 0.12)], 0),  # 0.0933 on average
+    ],
+)
+def test_a_hand_that_is_read_in_several_ways_is_no_label(folder, spread, count):
+    finder = Finder(spread=spread)
+    assert agreed(finder.predict(np.full((9, 9, 3), 255, np.uint8))).sum() == count
+    find(Pictures(files_of([str(folder)])), finder, folder / "found", progress=False)
+    assert split(folder / "found", *datasets(folder)) == (4, 1)
+    assert len(list((folder / "labelled").glob("*.parquet"))) == 1
+    assert read_description(folder / "labelled")["count"] == (4 if count else 0)
 
 
 def test_pictures_are_looked_at_once(folder):

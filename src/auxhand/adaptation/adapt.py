@@ -21,7 +21,7 @@ from auxhand.adaptation.judge import Verdict, decide, measure, template_of
 from auxhand.adaptation.pictures import Pictures, digest, files_of
 from auxhand.adaptation.plan import MethodName, Plan, plan, suitable
 from auxhand.adaptation.start import Start, of_bundle, of_run
-from auxhand.data.store import PreparedDataset
+from auxhand.data.store import PreparedDataset, read_description
 from auxhand.evaluation.report import commit
 from auxhand.files import locked, writing
 from auxhand.inference.bundle import DEFAULT, Bundle, load_bundle, save_bundle
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from auxhand.adaptation.fit import KeepBest
 
 WORK, SETTINGS, PLAN = "work", "settings.json", "plan.json"
+
+LABELLED = "labelled"
+"""In the work folder, the crops whose joints are known, see `crops.agreed`."""
 
 START, BRANCHES = "start", "start.ckpt"
 """Copies of what is adapted, in the work folder: the bundle, and of a run the weights of all
@@ -136,6 +139,7 @@ def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
     files = files_of(settings.images)
     start = of_bundle(settings.model) if settings.start is None else of_run(Path(settings.start))
     estimator = HandPoseEstimator.load(start.model)
+    estimator.thorough = True  # by how far its looks differ it is known what is a label
     if settings.synthetic is not None:
         _check_labelled(Path(settings.synthetic))
     _claim(out, {**json.loads(json.dumps(asdict(settings))), "files": digest(files)})
@@ -145,7 +149,7 @@ def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
             return _finished(out)
         pictures = Pictures(files)
         counts = find(pictures, estimator, work / "found", progress)
-        train, held = split(work / "found", work / "train", work / "held")
+        train, held = split(work / "found", work / "train", work / "held", work / LABELLED)
         if train + held < LEAST:
             _forget(out)
             raise ValueError(_too_few(train + held, counts, pictures.unread))
@@ -255,7 +259,8 @@ def _fit(
     begin = work / (START if settings.start is None else BRANCHES)
     folders = {"start": begin, "run": work / "run", "source": source, "target": work / "train"}
     if settings.method == "semihand":
-        method = semihand(bundle, folders, template)
+        labelled = [work / LABELLED] if read_description(work / LABELLED)["count"] else []
+        method = semihand(bundle, folders, template, labelled)
     else:
         method = dual_modality(bundle, folders)
     told = configuration(bundle, folders, length, method, settings.workers, settings.seed)
@@ -326,6 +331,7 @@ def _judged(
         "pictures": dict(counts),
         "unread": unread,
         "crops": len(PreparedDataset(out / WORK / "train")),
+        "labelled": read_description(out / WORK / LABELLED)["count"],
         "held_out": len(images),
         "minutes": minutes,
         "epochs": keep.history,

@@ -37,7 +37,9 @@ from auxhand.data.store import (
 from auxhand.files import sweep, writing
 from auxhand.geometry.crop import box_center_side, plain_crop, uv_box
 from auxhand.geometry.warp import warp
+from auxhand.hand.skeleton import JOINT_NAMES
 from auxhand.inference.estimator import HandPoseEstimator
+from auxhand.inference.prediction import Prediction
 
 PART = 50
 """Pictures that are looked at between two savings."""
@@ -53,6 +55,10 @@ MOST_HELD = 200
 SURE = 0.7
 """Least probability of a hand's side, as far as a network says one: crops of the wrong one would
 teach joints in the wrong order."""
+
+JOINT, HAND, FEWEST = 0.06, 0.09, 8
+"""Largest spread of a joint that is a label, and of such a hand's mean joint; fewest such joints.
+Spreads are of all looks at a hand (`Prediction.spread`)."""
 
 STILL, THUMB = 6.0, 32
 """A frame is a near-duplicate where the square about the hand of the last kept one, at 32 x 32, has
@@ -141,14 +147,29 @@ def _found(
         last = box_center_side(box, MARGIN / fraction)
         thumb = _thumb(pixels, last)
         crop = plain_crop(*last, SIZE)
+        uv = crop.uv_to_crop(torch.from_numpy(hand.joints_uv))
+        sure = agreed(hand)
         yield make_row(
             0,
             image=warp(pixels, crop, cv2.BORDER_REPLICATE),
-            box=uv_box(crop.uv_to_crop(torch.from_numpy(hand.joints_uv))).numpy(),
+            box=uv_box(uv).numpy(),
             side=hand.side,
+            joints_uv=uv.numpy() if sure.any() else None,
+            joint_valid=sure if sure.any() else None,
+            presence=1.0 if sure.any() else None,
             source=picture.name,
             factors={"film": picture.film, "presence": hand.presence},
         )
+
+
+def agreed(hand: Prediction) -> Array:
+    """(21,) bool: the joints on which the looks at a hand agree, whose median is a label
+    (Radosavovic et al., "Data Distillation", 2018); none of a hand that is read in several ways."""
+    if hand.spread is None:
+        return np.zeros(len(JOINT_NAMES), bool)
+    sure = hand.spread < JOINT
+    labels: Array = sure & (hand.spread.mean() <= HAND) & (sure.sum() >= FEWEST)
+    return labels
 
 
 def _thumb(pixels: Array, square: tuple[Tensor, Tensor]) -> Array:
@@ -158,22 +179,23 @@ def _thumb(pixels: Array, square: tuple[Tensor, Tensor]) -> Array:
     return grey
 
 
-def split(parts: Path, train: Path, held: Path) -> tuple[int, int]:
+def split(parts: Path, train: Path, held: Path, labelled: Path) -> tuple[int, int]:
     """Write the rows of all parts as two prepared datasets, which share no picture.
 
     Of photos evenly spaced ones are held, of a video its end: frames beside each other are alike.
 
     Args:
         parts: folder that `find` has written.
-        train, held: folders of the datasets; where both are there they are kept.
+        train, held: folders of the datasets; where all are there they are kept.
+        labelled: folder of a third one, of those rows of `train` whose joints are known (`agreed`).
 
     Returns:
-        Number of crops of either.
+        Number of crops of `train` and `held`.
 
     Raises:
         ValueError: a damaged part.
     """
-    if all((folder / DESCRIPTION).is_file() for folder in (train, held)):
+    if all((folder / DESCRIPTION).is_file() for folder in (train, held, labelled)):
         return read_description(train)["count"], read_description(held)["count"]
     rows = [row for file in sorted(parts.glob("part-*.parquet")) for row in _rows(file)]
     films = [json.loads(row["factors"])["film"] for row in rows]
@@ -182,6 +204,7 @@ def split(parts: Path, train: Path, held: Path) -> tuple[int, int]:
         train: [row for i, row in enumerate(rows) if i not in chosen],
         held: [row for i, row in enumerate(rows) if i in chosen],
     }
+    groups[labelled] = [row for row in groups[train] if row["joints_uv"] is not None]
     for folder, own in groups.items():
         folder.mkdir(parents=True, exist_ok=True)
         write_shard(shard_path(folder, 0), [{**row, "index": i} for i, row in enumerate(own)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,9 @@ LEARNING_RATE = 1e-4
 
 TOLERANCE = 0.1
 """By which the bones of people's hands may differ from the usual proportions (`corrected`)."""
+
+CROSS_ENTROPY = 10.0
+"""Weight of `Objective.heatmap_cross_entropy`."""
 
 ADAPTED = "adapted_epochs"
 """What a bundle says of its training where its network is adapted: after how many epochs."""
@@ -109,19 +113,24 @@ def configuration(
     }
 
 
-def semihand(bundle: Bundle, folders: dict[str, Path], template: Tensor) -> Method:
+def semihand(
+    bundle: Bundle, folders: dict[str, Path], template: Tensor, labelled: Sequence[Path] = ()
+) -> Method:
     """SemiHand (Ch. 6.3): labelled hands as the shipped network saw them, and one's own with
     diversity augmentation; a tenth of the learning rate from 40% on, as in Ch. 6.4.1.
 
     Args:
         bundle, folders: of `configuration`.
         template: (20,) lengths of bones.
+        labelled: folders of one's own hands of which the model has labelled joints in 2D itself
+            (`crops.agreed`). L_sup learns from them too, which the chapter's does not.
     """
     network, fraction = suitable(bundle.network), bundle.fraction
     arguments = {
         "network": _settings(specification(network)),
         "objective": {
             "tolerance": TOLERANCE,
+            "heatmap_cross_entropy": CROSS_ENTROPY,
             "presence": 0.0 if network.presence is None else 1.0,
             "side": 0.0 if network.side is None else 1.0,
         },
@@ -136,6 +145,8 @@ def semihand(bundle: Bundle, folders: dict[str, Path], template: Tensor) -> Meth
         "photometric": _DIVERSE,
     }
     streams = _streams(bundle, folders, {"difficulty": 0.5, "natural": True}, diverse)
+    # Rendered hands come first: what is held out is of the first folder.
+    streams[SOURCE]["roots"] = [str(folders["source"]), *map(str, labelled)]
     return Method("auxhand.methods.semihand.SemiHand", arguments, streams)
 
 
