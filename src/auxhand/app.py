@@ -377,7 +377,7 @@ def _answers() -> list[Any]:
             label="Hands", height=_HEIGHT, interactive=False, visible=False, autoplay=True
         )
         view = gr.Model3D(
-            label="In 3D: drag to turn, scroll to zoom",
+            label="3D: drag, scroll",
             height=_HEIGHT,
             interactive=False,
             camera_position=_FROM_CAMERA,
