@@ -158,6 +158,7 @@ def test_another_result_is_no_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [supervised, *SLOW])
 def test_openvino_says_what_pytorch_says(tmp_path, make):
     openvino = pytest.importorskip("openvino")
