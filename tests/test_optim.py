@@ -157,3 +157,44 @@ def test_lightnings_own_average_is_resumed(tmp_path, epoch):
     average = WeightAverage(decay=0.5, update_starting_at_step=2)
     saved = tmp_path / f"epoch={epoch}.ckpt"
     assert count(tmp_path / "on", average, epochs=5, resume=saved).weight.item() == 4.25
+
+
+def test_adam_is_pytorchs_and_is_clipped_under_mixed_precision():
+    """Steps of the fused one are those of the plain one, and Lightning clips its gradients."""
+
+    class Line(LightningModule):
+        def __init__(self, optimizer):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = torch.nn.Linear(3, 2)
+            self.optimizer = optimizer
+
+        def training_step(self, batch, batch_idx):
+            return 100 * self.layer(batch).float().square().mean()
+
+        def configure_optimizers(self):
+            return self.optimizer(self.parameters())
+
+    def plain(parameters):
+        return torch.optim.AdamW(parameters, 0.1, (0.9, 0.99), weight_decay=0.01)
+
+    def ours(parameters):
+        return adam(parameters, 0.1, Schedule(), 8, 0.01, (0.9, 0.99))["optimizer"]
+
+    data = DataLoader(torch.rand(8, 4, 3, generator=torch.Generator().manual_seed(0)), None)
+    after = []
+    for optimizer in (plain, ours):
+        model = Line(optimizer)
+        trainer = Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            precision="bf16-mixed",
+            gradient_clip_val=1e-3,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, data)
+        after.append(model.layer.weight.detach())
+    torch.testing.assert_close(after[1], after[0])

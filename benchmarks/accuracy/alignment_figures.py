@@ -21,12 +21,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from auxhand.data.columns import encode_png
-from auxhand.evaluation.report import plot_pck, read_curve, read_rows
 from auxhand.geometry.pose25d import relative
 from auxhand.inference.latent import walk
 from auxhand.viz import draw_cloud, draw_hand, grid
 
 sys.path.append(str(Path(__file__).parents[1]))
+from figures import SHARES, draw_shares, errors, pck_figure
 from frame import file_name
 
 POSE_REACH, CLOUD_REACH = 2.7, 0.13  # reference lengths; metres
@@ -87,10 +87,9 @@ def drawings(run: Path, test: Path, out: Path) -> None:
 def plots(results: Path, out: Path) -> None:
     """PCK (Fig. 5.5) and validation curves, EPE against the share of labels (Fig. 5.8)."""
     curves = results.with_suffix("")
-    pck = {n: curves / f"pck_{file_name(n)}.csv" for n in STRATEGIES}
-    plot_pck(out / "alignment_pck.png", {n: read_curve(f) for n, f in pck.items() if f.is_file()})
+    pck_figure(results, STRATEGIES, out / "alignment_pck.png")
 
-    rows = {row.name: row.metrics["epe_mm"][0] for row in read_rows(results)}
+    rows = errors(results)
     figure = Figure(figsize=(14, 4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     *training, shares = figure.subplots(1, 3)
@@ -102,21 +101,17 @@ def plots(results: Path, out: Path) -> None:
                 axes.plot(images / 1000, epe, label=name, linewidth=1.2)
         axes.set(xlabel="RGB images seen, thousands", ylabel="validation EPE (mm)", ylim=(14, 60))
         axes.legend(loc="upper right", fontsize="x-small")
-    for kind in ("supervised {}%", "weak {}%", "weak {}% equal images"):
-        label = kind.replace(" {}%", "")
-        shares.plot(*zip(*_epe_by_share(kind, rows), strict=True), "o-", label=label)
-    shares.set(xlabel="labelled samples (%)", ylabel="test EPE (mm)", xscale="log", xlim=(4, 125))
-    shares.set_xticks([5, 10, 25, 50, 100], ["5", "10", "25", "50", "100"])
-    shares.minorticks_off()
-    shares.legend(fontsize="small")
-    for axes in (*training, shares):
+    kinds = ("supervised {}%", "weak {}%", "weak {}% equal images")
+    by_kind = {kind.replace(" {}%", ""): _epe_by_share(kind, rows) for kind in kinds}
+    draw_shares(shares, by_kind, "labelled samples")
+    for axes in training:
         axes.grid(alpha=0.3)
     figure.savefig(out / "alignment_curves.png")
 
 
 def _epe_by_share(kind: str, rows: dict[str, float]) -> list[tuple[int, float]]:
     """(percent of the labels, EPE) of the rows that are there; `kind` is their name but for it."""
-    names = {m: kind.format(m) for m in (5, 10, 25, 50)} | {100: "S4 RC2CHP"}
+    names = {m: kind.format(m) for m in SHARES[:-1]} | {100: "S4 RC2CHP"}
     return [(m, rows[name]) for m, name in names.items() if name in rows]
 
 

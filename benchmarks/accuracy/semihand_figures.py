@@ -19,19 +19,19 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from semihand import LABELS, SHARES, SOURCE_ONLY, TRAINED, of_share
+from semihand import LABELS, SOURCE_ONLY, TRAINED, of_share
 from torch.utils.data import Subset
 
 from auxhand.checkpoint import read_checkpoint
 from auxhand.data.columns import encode_png
 from auxhand.data.store import PreparedDataset
 from auxhand.evaluation.protocol import EvaluationCrops
-from auxhand.evaluation.report import plot_pck, read_curve, read_rows
 from auxhand.files import writing
 from auxhand.training import LAST, assemble
 from auxhand.viz import JOINT_COLOURS, draw_skeleton, grid
 
 sys.path.append(str(Path(__file__).parents[1]))
+from figures import SHARES, draw_shares, errors, pck_figure
 from frame import file_name
 
 HANDS = (3, 5, 8, 12)  # whichever they are: nothing is chosen
@@ -102,29 +102,16 @@ def _moved(picture: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.nda
 # ---- Fig. 6.6 to 6.8, 6.10 ----
 
 
-def pck(results: Path, out: Path) -> None:
-    curves = {name: results.with_suffix("") / f"pck_{file_name(name)}.csv" for name in CURVES}
-    there = {name: read_curve(file) for name, file in curves.items() if file.is_file()}
-    if there:
-        plot_pck(out / "semihand_pck.png", there)
-
-
 def shares(results: Path, out: Path) -> None:
     """EPE on the target's test set against the share of its training images."""
-    epe = {row.name: row.metrics["epe_mm"][0] for row in read_rows(results)}
+    epe = errors(results)
     figure = Figure(figsize=(5.5, 4), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for kind in ("SemiHand", *LABELS):
-        if points := by_share(kind, epe):
-            axes.plot(*zip(*points, strict=True), "o-", label=kind)
+    kinds = {kind: by_share(kind, epe) for kind in ("SemiHand", *LABELS)}
     if SOURCE_ONLY in epe:
         axes.axhline(epe[SOURCE_ONLY], color="0.4", linestyle="--", label=SOURCE_ONLY)
-    axes.set(xlabel="images of the target (%)", ylabel="test EPE (mm)", xscale="log", xlim=(4, 125))
-    axes.set_xticks(SHARES, [str(share) for share in SHARES])
-    axes.minorticks_off()
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    draw_shares(axes, kinds, "images of the target")
     with writing(out / "semihand_shares.png") as temporary:
         figure.savefig(temporary, format="png")
 
@@ -144,7 +131,7 @@ def main() -> None:
     options = parser.parse_args()
     if iterations(options.runs / f"{file_name('SemiHand')}_0"):
         arrows(options.runs, options.target, options.out)
-    pck(options.results, options.out)
+    pck_figure(options.results, CURVES, options.out / "semihand_pck.png")
     shares(options.results, options.out)
 
 

@@ -118,8 +118,10 @@ def adam(
 ) -> dict[str, Any]:
     """AdamW (Adam where `weight_decay` is 0) of parameters or groups (`Parts.groups`), with a
     schedule over `steps` optimiser steps, as Lightning takes them."""
-    # Not the fused one: Lightning refuses to clip gradients for it under mixed precision.
-    optimizer = AdamW(parameters, learning_rate, betas, weight_decay=weight_decay)
+    # On a CPU the fused one takes a quarter of the time.
+    optimizer = AdamW(parameters, learning_rate, betas, weight_decay=weight_decay, fused=True)
+    # That it takes gradients as half precision scaled them: Lightning would refuse to clip them.
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
     scheduler = schedule.scheduler(optimizer, steps)
     return {
         "optimizer": optimizer,

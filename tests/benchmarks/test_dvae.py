@@ -3,6 +3,7 @@
 from functools import partial
 
 import dvae
+import dvae_figures
 import frame
 import pytest
 import torch
@@ -74,15 +75,28 @@ def test_rows_are_trained_in_two_stages(monkeypatch, data, tmp_path):
     first, second, other, _, weak = (settings for *_, settings in asked)
     images = "data.init_args.images_per_epoch"
     assert second["start_from"].endswith("dVAE_0_disentangle")
-    assert [first[images], other[images]] == ["10016", "10016"]
+    assert [first[images], other[images]] == ["6016", "6016"]
     assert int(weak[images]) == 2 * (dvae.THIRD // 16)
     own = yaml.safe_load(dvae.POSES.read_text())["data"]["init_args"]
     assert yaml.safe_load(other["data.init_args.phases"]) == own["phases"]
+    half = [settings.get("trainer.precision") for settings in (first, second, other)]
+    assert half == [None, "bf16-mixed", "bf16-mixed"]
     metrics = rows(out)["dVAE"]["metrics"]
     assert {"epe_mm", "auc_20_50", "canonical_epe_mm", "viewpoint_deg", "consistency_mm"} <= {
         *metrics
     }
     assert (tmp_path / "dvae" / "pck_dVAE.csv").is_file()
+
+    call(monkeypatch, dvae_figures, "--results", out, "--out", tmp_path)
+    for name in ("dvae_pck.png", "dvae_shares.png"):
+        assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_shares_are_of_the_rows_of_one_kind():
+    epe = {"dVAE 5%": 4.0, "dVAE weak 5%": 3.0, "dVAE 100%": 1.0, "dVAE": 0.0}
+    assert dvae_figures.by_share("", epe) == [(5, 4.0), (100, 1.0)]
+    assert dvae_figures.by_share("weak", epe) == [(5, 3.0), (100, 1.0)]
+    assert dvae_figures.by_share("semi", epe) == [(100, 1.0)]
 
 
 def test_a_true_pose_has_no_error_and_a_turned_one_its_angle(data, monkeypatch):

@@ -36,6 +36,17 @@ def test_divergences_are_those_of_torch_distributions():
     assert torch.equal(kl_between(*one, *one), zeros)
 
 
+def test_divergences_are_exact_for_half_precision_too():
+    """exp(logvar) - 1 - logvar of eight bits would be a divergence of 0, or below it."""
+    mu, logvar = (0.05 * each.bfloat16() for each in gaussian(0))
+    zeros = torch.zeros_like(mu)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = kl_to_prior(mu, logvar), kl_between(mu, logvar, zeros, zeros)
+    for each in found:
+        assert_close(each, kl_to_prior(mu.double(), logvar.double()).float(), rtol=1e-3, atol=1e-7)
+    assert min(found[0].min(), found[1].min()) >= 0
+
+
 def test_divergences_have_their_gradients():
     one, other = gaussian(0), gaussian(1)
     for tensor in (*one, *other):

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from auxhand.geometry.precision import full_precision
+
 
 def elbo(log_likelihood: Tensor, divergence: Tensor, beta: float) -> Tensor:
     """E_z log p(y | z) - beta D_KL(q || p(z)) (Eq. 3.4, 5.1), of one z for each sample.
@@ -67,12 +69,14 @@ def log_gaussian(
     return -difference.square().flatten(1).sum(dim=1)
 
 
+@full_precision
 def kl_to_prior(mu: Tensor, logvar: Tensor) -> Tensor:
     """D_KL(N(mu, exp(logvar)) || N(0, I)) of each dimension: (..., D) -> (..., D), to be summed
     over D."""
     return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
 
 
+@full_precision
 def kl_between(mu: Tensor, logvar: Tensor, other_mu: Tensor, other_logvar: Tensor) -> Tensor:
     """D_KL(N(mu, exp(logvar)) || N(other_mu, exp(other_logvar))) of each dimension: (..., D) ->
     (..., D), to be summed over D (last term of Eq. 5.3)."""

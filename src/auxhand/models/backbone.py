@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from auxhand.imports import without_dynamo
-from auxhand.models.depthwise import with_fast_gradients
+from auxhand.models.small_maps import with_fast_gradients
 from auxhand.models.spec import recorded
 
 with without_dynamo():
