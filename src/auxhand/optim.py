@@ -121,7 +121,7 @@ def adam(
     # On a CPU the fused one takes a quarter of the time.
     optimizer = AdamW(parameters, learning_rate, betas, weight_decay=weight_decay, fused=True)
     # That it takes gradients as half precision scaled them: Lightning would refuse to clip them.
-    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    optimizer._step_supports_amp_scaling = False
     scheduler = schedule.scheduler(optimizer, steps)
     return {
         "optimizer": optimizer,

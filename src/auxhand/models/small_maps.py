@@ -58,7 +58,7 @@ class SmallMapConv2d(nn.Conv2d):
         output = self.weight.flatten(1) @ seen
         if self.bias is not None:
             output = output + self.bias[:, None]
-        return output.unflatten(2, (rows, columns))
+        return output.view(len(input), self.out_channels, rows, columns)
 
     def _result(self, *size: int) -> list[int]:
         """Rows and columns of the result from those of a map."""
