@@ -14,7 +14,8 @@
 Poses (Fig. 4.7), from RGB under `known_root_scale`: "dVAE" (Fig. 4.2c), "Zimmermann & Brox" (both
 of their losses), "S1 R2P" of chapter 5 and "Spurr x4" at four times the steps, since three of four
 of its steps are spent elsewhere; 96,256 RGB images of 64 px each (Spurr 385,024). What predicts a
-3D pose alone has the canonical pose and the viewpoint of that pose. "dVAE m%" (Fig. 4.9) trains on
+3D pose alone has the canonical pose and the viewpoint of that pose. The disentangling stage of
+poses sees no images; it has 192,512 poses in batches of 128. "dVAE m%" (Fig. 4.9) trains on
 the first m% of the samples; "semi" knows the poses of all others besides, without their images;
 "weak" their images and viewpoints. These have a third of the images, and semi and weak as many of
 the others in each step besides.
@@ -68,6 +69,9 @@ CONFIGS = Path("configs/laptop")
 POSES, IMAGES = CONFIGS / "dvae.yaml", CONFIGS / "dvae_synthesis.yaml"
 ALIGNMENT, LIFTING = CONFIGS / "alignment.yaml", CONFIGS / "representations" / "lifting.yaml"
 EPOCHS, SEEN, THIRD = 16, 96_256, 32_256
+POSES_SEEN, POSES_A_STEP = 192_512, 128
+"""Poses of a disentangling stage, which sees no image, and of each of its steps."""
+
 SAMPLES = 19_000  # of the training set, without those held out
 SHARES = (5, 10, 25, 50)
 READER = "S1 R2P"
@@ -144,20 +148,27 @@ def stages(
     config: Path, work: Work, images: int, told: Streams, settings: list[str], root: Path
 ) -> Path:
     """The bundle of both stages of a disentangled VAE."""
-    first, second = (work.folder.with_name(f"{work.folder.name}_{stage}") for stage in _STAGES)
-    restart = work.options.force
-    for folder, stage, given in ((first, "disentangle", told[0]), (second, "embed", told[1])):
-        own = [f"{_SET}stage={stage}", f"{_SET}seed={work.seed}", *settings]
-        own += [f"start_from={first}"] if stage == "embed" else []
-        own += [HALF] if stage == "embed" or config == IMAGES else []
+    owner = SHARED.get(work.name, work.name)
+    first = work.options.runs / f"{file_name(owner)}_{work.seed}_{_STAGES[0]}"
+    second = work.folder.with_name(f"{work.folder.name}_{_STAGES[1]}")
+    own = (work.name == owner, True)
+    for folder, stage, given, again in zip((first, second), _STAGES, told, own, strict=True):
+        chosen = [f"{_SET}stage={stage}", f"{_SET}seed={work.seed}", *settings]
+        sees_images = stage == "embed" or config == IMAGES
+        chosen += [HALF] if sees_images else [f"data.init_args.batch_size={POSES_A_STEP}"]
+        chosen += [f"start_from={first}"] if stage == "embed" else []
         # Other streams come beside the labelled images, not in their place.
         times = 2 if given and given.count("roots") == 2 else 1
-        own += [f"data.init_args.train={given or root}", *budget(times * images, EPOCHS)]
-        bundle = train(config, folder, work.seed, own, restart)
+        seen = times * (images if sees_images else POSES_SEEN)
+        chosen += [f"data.init_args.train={given or root}", *budget(seen, EPOCHS)]
+        bundle = train(config, folder, work.seed, chosen, again and work.options.force)
     return bundle
 
 
 _STAGES = ("disentangle", "embed")
+
+SHARED = {"dVAE 100%": "dVAE", **{f"dVAE weak {m}%": f"dVAE {m}%" for m in SHARES}}
+"""Rows whose first stage is that of another row: it learns from the same."""
 
 
 def trained(name: str, work: Work) -> Path:

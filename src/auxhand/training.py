@@ -201,6 +201,7 @@ def provide(needs: Contents, data: Any) -> None:
         depth=told.depth or needs.depth,
         cloud_points=told.cloud_points or needs.cloud_points,
         content=told.content or needs.content,
+        picture=told.picture and needs.picture,
     )
 
 

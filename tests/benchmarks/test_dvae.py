@@ -70,12 +70,13 @@ def test_rows_are_trained_in_two_stages(monkeypatch, data, tmp_path):
     call(monkeypatch, dvae, "--only", *names, "--data", data, "--out", out, "--runs", tmp_path)
     assert [name for _, name, _ in asked] == [
         *("dVAE_0_disentangle", "dVAE_0_embed", "S1_R2P_0"),
-        *("dVAE_weak_10_0_disentangle", "dVAE_weak_10_0_embed"),
+        *("dVAE_10_0_disentangle", "dVAE_weak_10_0_embed"),
     ]
     first, second, other, _, weak = (settings for *_, settings in asked)
     images = "data.init_args.images_per_epoch"
     assert second["start_from"].endswith("dVAE_0_disentangle")
-    assert [first[images], other[images]] == ["6016", "6016"]
+    assert [first[images], other[images]] == ["12032", "6016"]
+    assert [first.get("data.init_args.batch_size"), second[images]] == ["128", "6016"]
     assert int(weak[images]) == 2 * (dvae.THIRD // 16)
     own = yaml.safe_load(dvae.POSES.read_text())["data"]["init_args"]
     assert yaml.safe_load(other["data.init_args.phases"]) == own["phases"]
@@ -177,6 +178,6 @@ def test_a_miniature_of_the_table(monkeypatch, data, tmp_path):
     assert {"psnr_db", "ssim", "reader_epe_mm", "decoder_epe_mm", "content_moves"} <= {*images}
     made = {path.name for path in (tmp_path / "runs").iterdir()}
     assert made == {
-        *(f"{run}_0_{stage}" for run in ("dVAE_weak_50", "synthesis") for stage in dvae._STAGES),
-        "S1_R2P_0",
+        *("dVAE_50_0_disentangle", "dVAE_weak_50_0_embed"),
+        *("synthesis_0_disentangle", "synthesis_0_embed", "S1_R2P_0"),
     }

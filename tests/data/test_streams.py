@@ -1,8 +1,14 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
+import torch
 
-from auxhand.data.streams import Curriculum, Phase, Stream
+from auxhand.data.augment import Contents
+from auxhand.data.background import Backgrounds
+from auxhand.data.crops import CropRule
+from auxhand.data.sampler import Key
+from auxhand.data.store import PreparedDataset, shard_path, write_description, write_shard
+from auxhand.data.streams import Curriculum, Part, Phase, Stream, TrainingSet
 from auxhand.data.strengths import EASY, HARD
 
 
@@ -38,3 +44,31 @@ def test_a_phase_may_have_an_augmentation_of_its_own():
 def test_streams_that_cannot_be_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Stream("data", **options)
+
+
+def test_without_pictures_all_else_is_the_same(tmp_path, hand_row):
+    write_shard(shard_path(tmp_path, 0), [hand_row(i, 64) for i in range(3)])
+    write_description(tmp_path, 3)
+    curriculum = Curriculum([Phase(0, 48, augmentation=replace(EASY, absent_share=0.0))])
+    with_picture, without = (
+        TrainingSet(
+            Stream(str(tmp_path)),
+            [Part(PreparedDataset(tmp_path), range(3))],
+            curriculum,
+            Backgrounds(),
+            0,
+            Contents(crop=CropRule("mask", 0.8), picture=picture),
+        )
+        for picture in (True, False)
+    )
+    for number in range(3):
+        key = Key(0, 0, number)
+        whole, labels = with_picture[key], without[key]
+        assert whole.image is not None
+        assert labels.image is None
+        for name in {field.name for field in fields(whole)} - {"image", "mask", "crop"}:
+            expected, found = getattr(whole, name), getattr(labels, name)
+            if isinstance(expected, torch.Tensor):
+                assert torch.equal(found, expected)
+            else:
+                assert found == expected

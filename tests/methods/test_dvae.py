@@ -326,6 +326,16 @@ def test_unpaired_poses_teach_all_of_the_first_stage_but_images():
     assert not net.observe({"unpaired": data})["image"].valid.any()
 
 
+@pytest.mark.parametrize(("variant", "stage"), STAGES)
+def test_images_are_asked_for_where_they_are_learnt_from(variant, stage):
+    net = method(variant, stage)
+    seen = net.observe(batch(("image", "content"), ("image", "content")))
+    assert net.needs.picture == (
+        "RGB image" in net.teaching(seen) or "tag image" in net.teaching(seen)
+    )
+    assert net.needs.picture == ((variant, stage) != ("pose", "disentangle"))
+
+
 def test_training_ends_with_a_network_for_its_stage(tmp_path):
     torch.manual_seed(0)
     data = batch((), ())

@@ -2,7 +2,7 @@
 
 import torch
 
-from auxhand.models.mlp import Projection
+from auxhand.models.mlp import Projection, mlp
 
 
 def test_projections_are_unit_vectors_of_the_pooled_features():
@@ -25,3 +25,13 @@ def test_projections_are_exact_under_autocast():
         z = head(features)
     assert z.dtype == torch.float32
     torch.testing.assert_close(z, head(features))
+
+
+def test_layers_keep_the_scale_of_what_goes_through():
+    """He et al. (2015): the mean square after a ReLU is half of that before, and a layer doubles
+    it. PyTorch's own initialisation would leave (1 / 6)^6 of it after six layers."""
+    torch.manual_seed(0)
+    layers = mlp(512, *[512] * 6)
+    x = torch.randn(64, 512)
+    assert 0.5 < layers(x).square().mean() / (2 * x.square().mean()) < 2
+    assert not any(layer.bias.any() for layer in layers if isinstance(layer, torch.nn.Linear))

@@ -55,6 +55,7 @@ class Contents:
             (`PoseNet(side=True)`), instead of that they are none.
         content: a tag image, another picture of the same content (Ch. 4.3.3). Both are then taken
             as they are stored: a cut-out before a new background would share it with no other.
+        picture: an image; without it labels cost less time.
     """
 
     depth: bool | Literal["hand"] = False
@@ -62,6 +63,7 @@ class Contents:
     crop: CropRule = USUAL["joints"]
     sides: bool = False
     content: bool = False
+    picture: bool = True
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:

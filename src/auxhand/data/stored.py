@@ -73,6 +73,10 @@ class Stored:
         """The same without cut-out, so that its picture keeps its background."""
         return Stored(self.row | {"rgba": None}, self.where)
 
+    def without_picture(self) -> Stored:
+        """The same without image and cut-out."""
+        return Stored(self.row | {"image": None, "rgba": None}, self.where)
+
     @cached_property
     def image(self) -> Array | None:
         """(H, W, 3) uint8 RGB."""

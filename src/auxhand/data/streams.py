@@ -231,6 +231,8 @@ class TrainingSet(Dataset[HandSample | tuple[HandSample, HandSample]]):
         stored = dataset.stored(row)
         if self.contents.content:
             stored = stored.as_taken()
+        if not self.contents.picture:
+            stored = stored.without_picture()
         return stored if self.stream.use == "labelled" else stored.telling(self.stream.told)
 
     def _view(self, stored: Stored, row: int, key: Key, view: int) -> HandSample:

@@ -17,6 +17,9 @@ _POSE_LAYERS = 4
 def mlp(*sizes: int) -> nn.Sequential:
     """Linear layers between `sizes`, (..., sizes[0]) -> (..., sizes[-1]), with ReLU between them.
 
+    They begin as He et al. (2015) have it, which keeps the scale of what goes through. With
+    PyTorch's default each layer takes it down to four tenths, and six layers learn far slower.
+
     Raises:
         ValueError: fewer than two sizes.
     """
@@ -24,7 +27,10 @@ def mlp(*sizes: int) -> nn.Sequential:
         raise ValueError(f"a perceptron needs the sizes of its input and output, not {sizes}")
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True)]
+        layer = nn.Linear(inputs, outputs)
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+        layers += [layer, nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])
 
 

@@ -277,8 +277,10 @@ class DisentangledVAE(PoseModule):
 
     @property
     def needs(self) -> Contents:
-        """Tag images, where a factor is specified by them."""
-        return Contents(content="content" in self.variant.variables)
+        """Tag images, where a factor is specified by them; images, where they are learnt from."""
+        embedded = self.variant.embedded if self.stage == "embed" else ()
+        learnt = {self.variant.x, *self.variant.factors.values(), *embedded}
+        return Contents(content="content" in self.variant.variables, picture="image" in learnt)
 
     def on_fit_start(self) -> None:
         """Inner steps are steps of their own.
