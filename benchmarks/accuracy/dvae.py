@@ -15,7 +15,7 @@ Poses (Fig. 4.7), from RGB under `known_root_scale`: "dVAE" (Fig. 4.2c), "Zimmer
 of their losses), "S1 R2P" of chapter 5 and "Spurr x4" at four times the steps, since three of four
 of its steps are spent elsewhere; 96,256 RGB images of 64 px each (Spurr 385,024). What predicts a
 3D pose alone has the canonical pose and the viewpoint of that pose. The disentangling stage of
-poses sees no images; it has 192,512 poses in batches of 128. "dVAE m%" (Fig. 4.9) trains on
+poses sees no images; it has twice as many poses, in batches of 128. "dVAE m%" (Fig. 4.9) trains on
 the first m% of the samples; "semi" knows the poses of all others besides, without their images;
 "weak" their images and viewpoints. These have a third of the images, and semi and weak as many of
 the others in each step besides.
@@ -69,8 +69,9 @@ CONFIGS = Path("configs/laptop")
 POSES, IMAGES = CONFIGS / "dvae.yaml", CONFIGS / "dvae_synthesis.yaml"
 ALIGNMENT, LIFTING = CONFIGS / "alignment.yaml", CONFIGS / "representations" / "lifting.yaml"
 EPOCHS, SEEN, THIRD = 16, 96_256, 32_256
-POSES_SEEN, POSES_A_STEP = 192_512, 128
-"""Poses of a disentangling stage, which sees no image, and of each of its steps."""
+POSES_AN_IMAGE, POSES_A_STEP = 2, 128
+"""Poses of a disentangling stage, which sees no image, for each image of the other stage; and those
+of a step."""
 
 SAMPLES = 19_000  # of the training set, without those held out
 SHARES = (5, 10, 25, 50)
@@ -159,7 +160,7 @@ def stages(
         chosen += [f"start_from={first}"] if stage == "embed" else []
         # Other streams come beside the labelled images, not in their place.
         times = 2 if given and given.count("roots") == 2 else 1
-        seen = times * (images if sees_images else POSES_SEEN)
+        seen = times * images * (1 if sees_images else POSES_AN_IMAGE)
         chosen += [f"data.init_args.train={given or root}", *budget(seen, EPOCHS)]
         bundle = train(config, folder, work.seed, chosen, again and work.options.force)
     return bundle
