@@ -202,6 +202,14 @@ def test_real_rows_are_cropped_as_they_are(hand_row):
     assert unlabelled.mask is None
 
 
+def test_what_is_not_asked_for_is_not_decoded(hand_row):
+    stored = Stored(hand_row(3))
+    augmenting.augment(stored, 48, generator(0, 0, 3), BARE, PLAIN, Contents())
+    assert "depth" not in stored.__dict__
+    augmenting.augment(stored, 48, generator(0, 0, 3), BARE, PLAIN, Contents(depth=True))
+    assert "depth" in stored.__dict__
+
+
 def test_bad_rows_are_named(hand_row):
     row = dict(hand_row(5), rgba=b"no picture")
     with pytest.raises(ValueError, match="somewhere, row 5, column 'rgba'"):

@@ -216,9 +216,9 @@ def label(
     cloud = None
     if contents.cloud_points:
         cloud = random_surface(stored, contents.cloud_points, rng)
-    depth = stored.hand_depth if contents.depth == "hand" else stored.depth
-    if not contents.depth:
-        depth = None
+    depth = None
+    if contents.depth:
+        depth = stored.hand_depth if contents.depth == "hand" else stored.depth
     return replace(
         sample,
         presence=is_hand,

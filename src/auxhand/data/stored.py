@@ -128,7 +128,8 @@ class Stored:
     @cached_property
     def size(self) -> tuple[int, int] | None:
         """(height, width) of what the row has a picture of."""
-        for picture in (self.pixels, self.hand, self.depth):
+        for name in ("pixels", "hand", "depth"):
+            picture = getattr(self, name)  # decoded where it is asked for
             if picture is not None:
                 return picture.shape[0], picture.shape[1]
         return None
