@@ -99,13 +99,15 @@ def test_tables_are_made_of_the_results(page):
 
 
 def test_a_table_has_the_metrics_that_its_page_names(tmp_path):
-    write_rows(tmp_path / "some.json", [Row("a", {"epe_mm": [1.0, 3.0], "pck_05": [0.5, 0.5]})])
+    rows = [Row("a", {"epe_mm": [1.0, 3.0], "pck_05": [0.5, 0.5]}), Row("b", {"pck_05": [0.25]})]
+    write_rows(tmp_path / "some.json", rows)
     page = "before\n<!-- rows of some.json: epe_mm -->\nan older table\n<!-- end -->\nafter\n"
     made = with_tables(page, tmp_path)
     assert made.startswith("before\n<!-- rows of some.json: epe_mm -->\n|")
     assert made.endswith("|\n<!-- end -->\nafter\n")
     assert "2.0 ± 1.4" in made
     assert "PCK" not in made
+    assert "| b" not in made
     assert "older" not in made
     with pytest.raises(ValueError, match="has no rows"):
         with_tables(page.replace("some", "other"), tmp_path)

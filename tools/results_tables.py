@@ -2,7 +2,8 @@
 
     python tools/results_tables.py
 
-A table lies between the lines `<!-- rows of FILE.json: METRIC METRIC ... -->` and `<!-- end -->`.
+A table lies between the lines `<!-- rows of FILE.json: METRIC METRIC ... -->` and `<!-- end -->`. It has
+the rows that have one of these metrics.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ def with_tables(page: str, results: Path) -> str:
             replace(row, metrics={m: row.metrics[m] for m in metrics.split() if m in row.metrics})
             for row in read_rows(results / file)
         ]
+        rows = [row for row in rows if row.metrics]
         if not rows:
-            raise ValueError(f"{results / file} has no rows")
+            raise ValueError(f"{results / file} has no rows with {metrics}")
         return f"{start}{table(rows, markdown=True)}\n{end}"
 
     return _TABLE.sub(made, page)

@@ -27,11 +27,12 @@ def test_projections_are_exact_under_autocast():
     torch.testing.assert_close(z, head(features))
 
 
-def test_layers_keep_the_scale_of_what_goes_through():
+def test_deep_layers_keep_the_scale_of_what_goes_through():
     """He et al. (2015): the mean square after a ReLU is half of that before, and a layer doubles
     it. PyTorch's own initialisation would leave (1 / 6)^6 of it after six layers."""
     torch.manual_seed(0)
-    layers = mlp(512, *[512] * 6)
+    layers = mlp(512, *[512] * 6, deep=True)
     x = torch.randn(64, 512)
     assert 0.5 < layers(x).square().mean() / (2 * x.square().mean()) < 2
+    assert mlp(512, *[512] * 6)(x).square().mean() < 1e-2
     assert not any(layer.bias.any() for layer in layers if isinstance(layer, torch.nn.Linear))

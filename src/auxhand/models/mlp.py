@@ -14,11 +14,14 @@ from auxhand.models.spec import recorded
 _POSE_LAYERS = 4
 
 
-def mlp(*sizes: int) -> nn.Sequential:
+def mlp(*sizes: int, deep: bool = False) -> nn.Sequential:
     """Linear layers between `sizes`, (..., sizes[0]) -> (..., sizes[-1]), with ReLU between them.
 
-    They begin as He et al. (2015) have it, which keeps the scale of what goes through. With
-    PyTorch's default each layer takes it down to four tenths, and six layers learn far slower.
+    Args:
+        sizes: of the input, of each layer's output.
+        deep: begin as He et al. (2015) have it, which keeps the scale of what goes through. With
+            PyTorch's default each layer takes it down to four tenths, which is well for a few of
+            them, whose outputs then begin near 0, but lets six learn far slower.
 
     Raises:
         ValueError: fewer than two sizes.
@@ -28,8 +31,9 @@ def mlp(*sizes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
         layer = nn.Linear(inputs, outputs)
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        nn.init.zeros_(layer.bias)
+        if deep:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
         layers += [layer, nn.ReLU(inplace=True)]
     return nn.Sequential(*layers[:-1])
 
@@ -49,7 +53,8 @@ class PoseFeatures(nn.Module):
     def __init__(self, width: int = 128, layers: int = _POSE_LAYERS) -> None:
         super().__init__()
         self.features = width
-        self.layers = nn.Sequential(nn.Flatten(), mlp(NUM_JOINTS * 3, *[width] * layers), nn.ReLU())
+        perceptron = mlp(NUM_JOINTS * 3, *[width] * layers, deep=True)
+        self.layers = nn.Sequential(nn.Flatten(), perceptron, nn.ReLU())
 
     @full_precision
     def forward(self, pose: Tensor) -> Tensor:
@@ -72,7 +77,8 @@ class PoseDecoder(nn.Module):
     def __init__(self, latent: int = 64, width: int = 128, layers: int = _POSE_LAYERS) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            mlp(latent, *[width] * layers, NUM_JOINTS * 3), nn.Unflatten(1, (NUM_JOINTS, 3))
+            mlp(latent, *[width] * layers, NUM_JOINTS * 3, deep=True),
+            nn.Unflatten(1, (NUM_JOINTS, 3)),
         )
 
     @full_precision

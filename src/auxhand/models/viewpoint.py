@@ -25,7 +25,7 @@ class ViewpointFeatures(nn.Module):
     def __init__(self, width: int = 512, layers: int = 6) -> None:
         super().__init__()
         self.features = width
-        self.layers = nn.Sequential(nn.Flatten(), mlp(9, *[width] * layers), nn.ReLU())
+        self.layers = nn.Sequential(nn.Flatten(), mlp(9, *[width] * layers, deep=True), nn.ReLU())
 
     @full_precision
     def forward(self, R: Tensor) -> Tensor:
@@ -47,7 +47,9 @@ class ViewpointDecoder(nn.Module):
 
     def __init__(self, latent: int = 32, width: int = 512, layers: int = 6) -> None:
         super().__init__()
-        self.layers = nn.Sequential(mlp(latent, *[width] * layers, 6), nn.Unflatten(1, (3, 2)))
+        self.layers = nn.Sequential(
+            mlp(latent, *[width] * layers, 6, deep=True), nn.Unflatten(1, (3, 2))
+        )
 
     @full_precision
     def forward(self, z: Tensor) -> Tensor:
