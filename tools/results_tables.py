@@ -2,8 +2,8 @@
 
     python tools/results_tables.py
 
-A table lies between the lines `<!-- rows of FILE.json: METRIC METRIC ... -->` and `<!-- end -->`. It has
-the rows that have one of these metrics.
+A table lies between the lines `<!-- rows of FILE.json: METRIC METRIC ... -->` and `<!-- end -->`.
+It has the rows that have one of these metrics.
 """
 
 from __future__ import annotations
