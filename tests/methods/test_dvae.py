@@ -276,7 +276,8 @@ def test_a_palm_tells_the_viewpoint_and_no_pose():
 
 
 def test_weak_labels_train_the_viewpoint_of_images_alone():
-    """q_x^ with p_y2: nothing of the canonical pose is asked, nor drawn to its prior."""
+    """q_x^ with p_y2, weighed as an x: nothing of the canonical pose is asked, nor drawn to its
+    prior."""
     net = method(stage="embed", beta=0.3).eval()
     weak = batch(())
     seen = net.observe({"weak": weak})
@@ -287,8 +288,24 @@ def test_weak_labels_train_the_viewpoint_of_images_alone():
     R = canonical_pose(weak.joints_xyz)[1]
     viewpoint = type(q)(q.mu[:, 4:], q.logvar[:, 4:])
     decoded = net.network.decoders["viewpoint"](z[:, 4:])
-    expected = 0.01 * square(decoded, R) + 0.3 * kl(viewpoint)
+    expected = square(decoded, R) + 0.3 * kl(viewpoint)
     assert_close(net.objective(seen), expected.mean())
+
+
+def test_weak_labels_have_a_bound_of_their_own():
+    """Labelled and weak samples are not averaged: the objective is the sum of theirs."""
+    net = method(stage="embed").eval()
+    net.variant = replace(net.variant, embedded=("image",))
+    parts = {"labelled": batch((), ()), "weak": HandSample.collate([sample(5)])}
+    net.terms = {}
+    both = net.objective(net.observe(parts))
+    assert {"image2pose", "weak_image2viewpoint"} <= net.terms.keys()
+    assert not {"weak_image2pose", "weak_image2canonical"} & net.terms.keys()
+    terms = net.terms
+    whole = terms["image2pose"] + 0.01 * (terms["image2canonical"] + terms["image2viewpoint"])
+    kl_whole = terms["kl_image_canonical"] + terms["kl_image_viewpoint"]
+    weak = terms["weak_image2viewpoint"] - 0.01 * terms["kl_weak_image_viewpoint"]
+    assert_close(both, -(whole - 0.01 * kl_whole + weak))
 
 
 @pytest.mark.parametrize("stage", ["disentangle", "embed"])

@@ -185,19 +185,32 @@ class DisentangledVAE(PoseModule):
 
     def embedding(self, seen: Seen) -> Tensor:
         """Eq. 4.4 of x, and Eq. 4.8 of a further modality (Alg. 4.1, lines 9 to 12; Alg. 4.2, lines
-        15 to 18). Of a sample with weak labels, those factors count that its labels depend on."""
+        15 to 18); and beside them, of samples whose x is not known, the same bound of what is.
+
+        The latter is weak supervision, "the VAE with q_x^ and p_y2" (Ch. 4.3.3). Its y2 is what is
+        decoded, as x is in the others, so it has their lambda_x: with lambda_y = 0.01 the
+        divergence would weigh a hundred times more beside it, and draw z to the prior. Those
+        factors count that the weak labels depend on.
+        """
         total = torch.zeros((), device=self.device)
-        told = self.told(seen)
+        told, whole = self.told(seen), seen[self.variant.x].valid
         generator = noise(self.seed, self)
+        weak = dict.fromkeys(self.weights, self.weights[self.variant.x])
         for variable in self.variant.embedded:
             q, valid = self.embed(variable, seen)
             z = q.sample(generator)
-            known = dict.fromkeys(self.network.factors, valid)
-            likelihoods = self.log_likelihoods(z, known, seen, source=variable)
             mu, logvar = self.network.split(q.mu), self.network.split(q.logvar)
-            posteriors = {f: Posterior(Gaussian(mu[f], logvar[f]), valid & told[f]) for f in mu}
-            divergence = self.divergence(posteriors, source=variable)
-            total = total - weighted_elbo(likelihoods, self.weights, divergence, self.beta)
+            bounds = (variable, whole, self.weights), (f"weak_{variable}", ~whole, weak)
+            for source, rows, weights in bounds:
+                known = dict.fromkeys(self.network.factors, valid & rows)
+                likelihoods = self.log_likelihoods(z, known, seen, source=source)
+                if not likelihoods:
+                    continue
+                posteriors = {
+                    f: Posterior(Gaussian(mu[f], logvar[f]), known[f] & told[f]) for f in mu
+                }
+                divergence = self.divergence(posteriors, source=source)
+                total = total - weighted_elbo(likelihoods, weights, divergence, self.beta)
         return total
 
     # ---- their parts ----
