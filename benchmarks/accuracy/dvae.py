@@ -89,7 +89,9 @@ COMPARED: dict[str, tuple[Path, int, list[str]]] = {
             *(f"{_SET}weights.{term}=0" for term in ("xyz_squared", "mask_cross_entropy")),
             *(f"{_SET}weights.{term}=1" for term in ("canonical_squared", "viewpoint_squared")),
             f"{_SET}weights.presence=0",
+            *(f"{_SET}learning_rate=0.001", "trainer.gradient_clip_val=5.0"),  # as the others
             f"{_SET}network.init_args.body.init_args.backbone=resnet18",
+            f"{_SET}network.init_args.head.init_args.detached=true",
         ],
     ),
     READER: (ALIGNMENT, SEEN, [f"{_SET}strategy=S1", f"{_SET}pairs=R2P"]),

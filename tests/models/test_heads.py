@@ -131,6 +131,19 @@ def test_3d_poses_are_relative_to_the_root(cls):
     assert pose.xyz[:, 0].abs().max() == 0
 
 
+@pytest.mark.parametrize("detached", [False, True])
+def test_lifting_trains_the_body_unless_it_is_detached(detached):
+    torch.manual_seed(0)
+    map = torch.rand(2, 4, 16, 16, requires_grad=True)
+    head = Lifting(detached=detached).connect(4, 4)
+    pose = head(map, torch.rand(2, 4, 2, 2), (64, 64))
+    pose.xyz.square().sum().backward()
+    assert (map.grad is None) == detached
+    assert all(p.grad is not None for p in head.canonical.parameters())
+    head(map, torch.rand(2, 4, 2, 2), (64, 64)).heatmaps.square().sum().backward()
+    assert map.grad.any()
+
+
 def test_what_is_lifted_is_the_canonical_pose_turned():
     pose = Lifting().connect(4, 4)(torch.rand(2, 4, 16, 16), torch.rand(2, 4, 2, 2), (64, 64))
     R = pose.viewpoint.double()

@@ -228,11 +228,14 @@ class Lifting(Head):
 
     Args:
         root: joint that positions are relative to; xyz[root] is 0.
+        detached: losses of the 3D pose train these two networks alone, as in the paper, which
+            trains them apart from the one that sees the image.
     """
 
-    def __init__(self, root: int = ROOT) -> None:
+    def __init__(self, root: int = ROOT, detached: bool = False) -> None:
         super().__init__()
         self.root = root
+        self.detached = detached
         self.canonical = _lifter(NUM_JOINTS * 3)
         self.viewpoint = _lifter(3)
         self.detect = Heatmap()
@@ -244,7 +247,8 @@ class Lifting(Head):
     def decode(self, map: Tensor, context: Tensor, image_size: tuple[int, int]) -> HandPose:
         pose = self.detect.decode(map, context, image_size)
         assert pose.heatmaps is not None  # `Heatmap` always gives them
-        heatmaps = functional.interpolate(pose.heatmaps, _LIFTER_SIZE, mode="bilinear")
+        seen = pose.heatmaps.detach() if self.detached else pose.heatmaps
+        heatmaps = functional.interpolate(seen, _LIFTER_SIZE, mode="bilinear")
         canonical = self.canonical(heatmaps).unflatten(1, (NUM_JOINTS, 3))
         canonical = canonical - canonical[:, self.root, None]
         R = roma.rotvec_to_rotmat(self.viewpoint(heatmaps))
