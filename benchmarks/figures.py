@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from frame import file_name
+from frame import SHARES, file_name
 from matplotlib.axes import Axes
 
 from auxhand.evaluation.report import plot_pck, read_curve, read_rows
-
-SHARES = (5, 10, 25, 50, 100)
-"""Percent of the samples, as in Fig. 4.9, 5.8 and 6.10."""
 
 
 def pck_figure(results: Path, names: tuple[str, ...], file: Path) -> None:

@@ -32,6 +32,9 @@ APART = {"models", "only", "seed", "seeds", "out", "runs", "force"}
 """Options that choose among rows or say where things lie, and change no figure. (`--seed` is short
 for `--seeds`.)"""
 
+SHARES = (5, 10, 25, 50, 100)
+"""Percent of the samples, as in Fig. 4.9, 5.8 and 6.10."""
+
 WIDEST = 8
 """Columns of a table."""
 

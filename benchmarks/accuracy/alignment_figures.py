@@ -26,8 +26,8 @@ from auxhand.inference.latent import walk
 from auxhand.viz import draw_cloud, draw_hand, grid
 
 sys.path.append(str(Path(__file__).parents[1]))
-from figures import SHARES, draw_shares, errors, pck_figure
-from frame import file_name
+from figures import draw_shares, errors, pck_figure
+from frame import SHARES, file_name
 
 POSE_REACH, CLOUD_REACH = 2.7, 0.13  # reference lengths; metres
 HANDS = (3, 17, 40, 58, 71, 90, 112, 133)

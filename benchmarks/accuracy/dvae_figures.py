@@ -11,22 +11,25 @@ import argparse
 import sys
 from pathlib import Path
 
-from dvae import COMPARED
+from dvae import COMPARED, SCARCE
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from auxhand.files import writing
 
 sys.path.append(str(Path(__file__).parents[1]))
-from figures import SHARES, draw_shares, errors, pck_figure
+from figures import draw_shares, errors, pck_figure
 
 KINDS = {"": "supervised", "semi": "semi-supervised", "weak": "weakly supervised"}
 
 
 def by_share(kind: str, epe: dict[str, float]) -> list[tuple[int, float]]:
     """(percent of the labels, EPE) of the rows that are there; all have the last one."""
-    names = {m: f"dVAE {kind} {m}%".replace("  ", " ") for m in SHARES[:-1]} | {100: "dVAE 100%"}
-    return [(m, epe[name]) for m, name in names.items() if name in epe]
+    return [
+        (m, epe[name])
+        for name, (its_kind, m) in SCARCE.items()
+        if name in epe and (its_kind == kind or m == 100)
+    ]
 
 
 def main() -> None:

@@ -45,7 +45,17 @@ from auxhand.data.store import PreparedDataset
 from auxhand.evaluation.report import Row, read_rows, write_rows
 
 sys.path.append(str(Path(__file__).parents[1]))
-from frame import Work, add, budget, due, evaluate_bundle, file_name, train, training_arguments
+from frame import (
+    SHARES,
+    Work,
+    add,
+    budget,
+    due,
+    evaluate_bundle,
+    file_name,
+    train,
+    training_arguments,
+)
 
 CONFIGS = Path("configs/laptop")
 FIRST, SECOND, BATCH = 64_000, 46_080, 64
@@ -66,7 +76,6 @@ OTHER_IMAGES = {
     "SemiHand on target test": ("target-test",),
     "SemiHand on both": ("target", "target-test"),
 }
-SHARES = (5, 10, 25, 50, 100)
 TARGETS = 6_000  # images of the target that a share is of
 LABELS = {
     "strong": "use: labelled, told: []",

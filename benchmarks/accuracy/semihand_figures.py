@@ -31,8 +31,8 @@ from auxhand.training import LAST, assemble
 from auxhand.viz import JOINT_COLOURS, draw_skeleton, grid
 
 sys.path.append(str(Path(__file__).parents[1]))
-from figures import SHARES, draw_shares, errors, pck_figure
-from frame import file_name
+from figures import draw_shares, errors, pck_figure
+from frame import SHARES, file_name
 
 HANDS = (3, 5, 8, 12)  # whichever they are: nothing is chosen
 TILE = 192

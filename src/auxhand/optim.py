@@ -120,7 +120,8 @@ def adam(
     schedule over `steps` optimiser steps, as Lightning takes them."""
     # On a CPU the fused one takes a quarter of the time.
     optimizer = AdamW(parameters, learning_rate, betas, weight_decay=weight_decay, fused=True)
-    # That it takes gradients as half precision scaled them: Lightning would refuse to clip them.
+    # This says that it unscales gradients of half precision itself, and Lightning refuses to clip
+    # what is still scaled. Without it, they are unscaled before.
     optimizer._step_supports_amp_scaling = False
     scheduler = schedule.scheduler(optimizer, steps)
     return {
