@@ -13,12 +13,12 @@
 
 Poses (Fig. 4.7), from RGB under `known_root_scale`: "dVAE" (Fig. 4.2c), "Zimmermann & Brox" (both
 of their losses), "S1 R2P" of chapter 5 and "Spurr x4" at four times the steps, since three of four
-of its steps are spent elsewhere; 96,256 RGB images of 64 px each, in bfloat16 (Spurr 385,024).
-What predicts a 3D pose alone has the canonical pose and the viewpoint of that pose. The disentangling stage of
-poses sees no images; it has twice as many poses, in batches of 128. "dVAE m%" (Fig. 4.9) trains on
-the first m% of the samples; "semi" knows the poses of all others besides, without their images;
-"weak" their images and viewpoints. These have a third of the images, and semi and weak as many of
-the others in each step besides.
+of its steps are spent elsewhere; 96,256 RGB images of 64 px each, in bfloat16 (Spurr 385,024). What
+predicts a 3D pose alone has the canonical pose and the viewpoint of that pose. The disentangling
+stage of poses sees no images; it has twice as many poses, in batches of 128. "dVAE m%" (Fig. 4.9)
+trains on the first m% of the samples; "semi" knows the poses of all others besides, without their
+images; "weak" their images and viewpoints. These have a third of the images, and semi and weak as
+many of the others in each step besides.
 
 Images on 500 recombinations that nothing was trained on, against the render of the asked pose and
 content: "synthesis" (Fig. 4.2a) and "untagged" (Fig. 4.2b) beside "mean image", "nearest pose" (the
