@@ -114,6 +114,7 @@ def main() -> None:
         ("synth_modalities", modality_sheet),
         ("synth_source", lambda: domain_sheet("source", "raster")),
         ("synth_target", lambda: domain_sheet("target", "pathtrace")),
+        ("synth_person", lambda: domain_sheet("person", "raster")),
     ):
         bgr = cv2.cvtColor(sheet(), cv2.COLOR_RGB2BGR)
         cv2.imwrite(str(folder / f"{name}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])

@@ -5,7 +5,7 @@
     OMP_NUM_THREADS=1 python benchmarks/accuracy/alignment.py --only "S1 R2P"
     python tools/encoder_weights.py runs/alignment/S1_R2P_0 data/resnet18.safetensors
 
-Data as in benchmarks/accuracy/domains.py. ImageNet weights of a ResNet are out of reach here, so
+Data as in benchmarks/accuracy/semihand.py. ImageNet weights of a ResNet are out of reach here, so
 all encoders begin as the RGB encoder of S1 R2P (chapter 5, 160,256 images of the source), and
 beside L_s heatmaps learn from a cross-entropy, which the chapter has not. Table 7.2 (b) is the six
 pre-trainings, of configs/laptop/dual_modality_pretrain.yaml on 30,720 visits, whose two pictures
@@ -26,7 +26,7 @@ from auxhand.data.store import PreparedDataset
 sys.path.append(str(Path(__file__).parents[1]))
 from frame import Work, add, budget, due, evaluate_bundle, file_name, train, training_arguments
 
-CONFIGS = Path("configs/laptop")
+CONFIGS, TARGET = Path("configs/laptop"), "person"
 VARIANTS = ("none", "RGB only", "RGB & DM", "RGB & DM*", "w/out SG", "w/ SG")
 OBJECTIVES = {"+Ll": ["model.init_args.objective.distillation=0"], "+Lf": []}
 COMPARATORS = {"RegDA": "RegDA", "CC-SSL": "CCSSL", "AnimalDA": "AnimalDA"}
@@ -57,8 +57,8 @@ def model(work: Work) -> Path:
     settings = [
         *FINE_TUNING,
         f"data.init_args.train.source.roots={data / 'source'}",
-        f"data.init_args.train.target.roots={data / 'target'}",
-        f"data.init_args.val={data / 'target-val'}",
+        f"data.init_args.train.target.roots={data / TARGET}",
+        f"data.init_args.val={data / f'{TARGET}-val'}",
     ]
     if work.name in OBJECTIVES:
         config = "dual_modality.yaml"
@@ -84,7 +84,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = {name: [name, *ALSO.get(name, [])] for name in names}
     for work in due(parser, options, rows):
-        test = PreparedDataset(options.data / "target-test")
+        test = PreparedDataset(options.data / f"{TARGET}-test")
         metrics = evaluate_bundle(model(work), test)
         for row in rows[work.name]:
             add(work, row, metrics)

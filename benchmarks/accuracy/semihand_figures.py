@@ -124,7 +124,7 @@ def by_share(kind: str, epe: dict[str, float]) -> list[tuple[int, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--target", type=Path, default=Path("data/domains/target"))
+    parser.add_argument("--target", type=Path, default=Path("data/domains/person"))
     parser.add_argument("--runs", type=Path, default=Path("runs/semihand"))
     parser.add_argument("--results", type=Path, default=Path("results/semihand.json"))
     parser.add_argument("--out", type=Path, default=Path("docs/images"))

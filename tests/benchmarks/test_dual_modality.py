@@ -23,8 +23,8 @@ def trained(monkeypatch):
 
 
 def run(monkeypatch, hand_dataset, tmp_path, *only):
-    if not (tmp_path / "target-test").exists():
-        (tmp_path / "target-test").symlink_to(hand_dataset)
+    if not (tmp_path / "person-test").exists():
+        (tmp_path / "person-test").symlink_to(hand_dataset)
     out = tmp_path / "table.json"
     folders = ["--data", tmp_path, "--runs", tmp_path / "runs", "--out", out]
     call(monkeypatch, table, *folders, "--only", *only)
@@ -67,7 +67,7 @@ def test_what_is_compared_has_one_budget_and_one_start(
 @pytest.mark.slow
 def test_a_miniature_of_the_tables(monkeypatch, hand_dataset, tmp_path):
     """Rows of every kind are trained in one step each, and measured."""
-    for name in ("source", "target", "target-val"):
+    for name in ("source", "person", "person-val"):
         (tmp_path / name).symlink_to(hand_dataset)
     network = "model.init_args.network.init_args"
 

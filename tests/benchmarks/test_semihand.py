@@ -22,7 +22,7 @@ def data(tmp_path_factory, hand_row):
     root = tmp_path_factory.mktemp("domains")
     write_shard(shard_path(root, 0), [hand_row(i, 64, rgba=False) for i in range(COUNT)])
     write_description(root, COUNT)
-    for name in ("source", "target", "target-val", "target-test"):
+    for name in ("source", "person", "person-val", "person-test"):
         (root / name).symlink_to(root)
     return root
 
@@ -85,7 +85,7 @@ def test_a_row_is_told_what_it_says(name, told, count, parts, asked, monkeypatch
     assert len(cli.datamodule.training_sets["target"]) == count
     assert cli.datamodule.images_per_batch == 4, "of both domains together"
     assert cli.datamodule.streams["source"].batch_size == target.batch_size == 2
-    assert cli.datamodule.val_root == str(data / "target-val")
+    assert cli.datamodule.val_root == str(data / "person-val")
     assert cli.model.stage == ("finetune" if parts else "pretrain")
     # Labels are learnt from with the usual augmentation, in one view.
     assert target.views == (2 if parts else 1)
@@ -100,7 +100,10 @@ def test_rows_differ_in_what_they_say_and_have_one_budget(asked, monkeypatch, da
     for name, left_out in semihand.OBJECTIVES.items():
         settings = asked[f"{frame.file_name(name)}_0"][1]
         off = {f"model.init_args.objective.{part}=false" for part in left_out}
-        assert {entry for entry in settings if "objective" in entry} == off
+        given = name != semihand.OWN_TEMPLATE
+        exact = {"model.init_args.objective.tolerance=0"} if given else set()
+        assert {entry for entry in settings if "objective" in entry} == off | exact
+        assert any("template=[" in entry for entry in settings) == given
         assert left_out < ALL
     for share, count in zip(semihand.SHARES, (300, 600, 1500, 3000, 6000), strict=True):
         for kind, told in semihand.LABELS.items():
