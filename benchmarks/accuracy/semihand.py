@@ -6,7 +6,7 @@
 
     auxhand synth data/domains/source --count 20000 --seed 0 --config configs/synth/source.yaml \\
         --no-cutouts
-    auxhand synth data/domains/person --count 6000 --seed 100 --config configs/synth/person.yaml \\
+    auxhand synth data/domains/person --count 3000 --seed 100 --config configs/synth/person.yaml \\
         --no-cutouts
     auxhand synth data/domains/person-val --count 500 --seed 101 \\
         --config configs/synth/person.yaml configs/synth/person_val.yaml --no-cutouts
@@ -17,7 +17,7 @@ Crops of 64 px. The target is one person before six backgrounds, as STB is, and 
 person's bones are given, as in Ch. 6.4.2: the one label of the target that rows with registration
 have. The first stage begins with the shipped weights, which saw neither domain, and has 64,000
 images; beside L_sup its heatmaps learn from a cross-entropy, which the chapter has not. The second
-stage has 46,080 RGB images in ten iterations, in batches of 64.
+stage has 30,720 RGB images in ten iterations, in batches of 32.
 
 "pre-trained" is the first stage (configs/laptop/semihand_pretrain.yaml) on labels of the source.
 Others go on from it (configs/laptop/semihand.yaml): "source only" with more of the same; "vc",
@@ -68,7 +68,7 @@ from frame import (
 )
 
 CONFIGS = Path("configs/laptop")
-FIRST, SECOND, BATCH = 64_000, 46_080, 64
+FIRST, SECOND, BATCH = 64_000, 30_720, 32
 """RGB images of either stage, of both domains together, and of a step."""
 
 TRAINED, SOURCE_ONLY, BOUND = "pre-trained", "source only", "source+target (bound)"
@@ -84,7 +84,7 @@ OBJECTIVES = {
 """Rows of Table 6.1, and the parts of the objective that are left out; and one whose template is
 the median of its own predictions."""
 
-TARGET, TARGETS = "person", 6_000  # its folder, and the images of it that a share is of
+TARGET, TARGETS = "person", 3_000  # its folder, and the images of it that a share is of
 OTHER_IMAGES = {
     "SemiHand on target test": (f"{TARGET}-test",),
     "SemiHand on both": (TARGET, f"{TARGET}-test"),

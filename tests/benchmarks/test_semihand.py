@@ -105,7 +105,7 @@ def test_rows_differ_in_what_they_say_and_have_one_budget(asked, monkeypatch, da
         assert {entry for entry in settings if "objective" in entry} == off | exact
         assert any("template=[" in entry for entry in settings) == given
         assert left_out < ALL
-    for share, count in zip(semihand.SHARES, (300, 600, 1500, 3000, 6000), strict=True):
+    for share, count in zip(semihand.SHARES, (150, 300, 750, 1500, 3000), strict=True):
         for kind, told in semihand.LABELS.items():
             row = frame.file_name(semihand.of_share(kind, share))
             settings = " ".join(asked[f"{row}_0"][1])
