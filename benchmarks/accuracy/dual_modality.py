@@ -1,19 +1,21 @@
 """Tables 7.1 and 7.2: the dual-modality network from the source domain to the target, and others.
 
+    OMP_NUM_THREADS=1 python benchmarks/accuracy/dvae.py --only "S1 R2P"
+    python tools/encoder_weights.py runs/dvae/S1_R2P_0 data/resnet18.safetensors
     OMP_NUM_THREADS=1 python benchmarks/accuracy/dual_modality.py [--only none "w/ SG"]
 
-    OMP_NUM_THREADS=1 python benchmarks/accuracy/alignment.py --only "S1 R2P"
-    python tools/encoder_weights.py runs/alignment/S1_R2P_0 data/resnet18.safetensors
-
 Data as in benchmarks/accuracy/semihand.py. ImageNet weights of a ResNet are out of reach here, so
-all encoders begin as the RGB encoder of S1 R2P (chapter 5, 160,256 images of the source), and
-beside L_s heatmaps learn from a cross-entropy, which the chapter has not. Table 7.2 (b) is the six
-pre-trainings, of configs/laptop/dual_modality_pretrain.yaml on 30,720 visits, whose two pictures
-are 61,440 RGB images; `baseline` and `+Lc` are two of them. `+Ll` and `+Lf` fine-tune the full one
+encoders begin as the RGB encoder of S1 R2P (chapter 5 on the same source), as the first two
+commands make it. "base" is the RGB branch alone, with that encoder, on 96,000 labelled images of
+the source; every RGB branch and the decoder begin with it, and beside L_s heatmaps learn from a
+cross-entropy, which the chapter has not. Table 7.2 (b) is the six pre-trainings, of
+configs/laptop/dual_modality_pretrain.yaml on 30,720 visits, whose two pictures are 61,440 RGB
+images; `baseline` and `+Lc` are two of them. `+Ll` and `+Lf` fine-tune the full one
 (configs/laptop/dual_modality.yaml), and SemiHand, RegDA, CC-SSL and AnimalDA start from the
 baseline's RGB branch: all on 36,000 labelled and 36,000 unlabelled images, so on each of the
-target's 6,000 six times. One core; tested on the target's own test set under `known_root_scale`.
-Rows go to results/dual_modality.json; seeds that are there are kept (`--force` makes them anew).
+target's 3,000 twelve times. One core, bfloat16; tested on the target's own test set under
+`known_root_scale`. Rows go to results/dual_modality.json; seeds that are there are kept (`--force`
+makes them anew).
 """
 
 from __future__ import annotations
@@ -33,29 +35,53 @@ COMPARATORS = {"RegDA": "RegDA", "CC-SSL": "CCSSL", "AnimalDA": "AnimalDA"}
 ALSO = {"none": ["baseline"], "w/ SG": ["+Lc"]}
 """Names that Table 7.2 (a) has for rows of (b)."""
 
-BODY = "model.init_args.network.init_args.body"
-PRE_TRAINING, FINE_TUNING = budget(30_720, 6), budget(72_000, 6)
+BASE = "base"
+"""The row that all others begin with."""
+
+NETWORK = "model.init_args.network.init_args"
+BODY = f"{NETWORK}.body"
+PLAIN = [
+    *(f"{BODY}.class_path=auxhand.models.pose_resnet.PoseResNet",),
+    *(f"{BODY}.init_args.backbone=resnet18", f"{BODY}.init_args.width=64"),
+    f"{NETWORK}.head.class_path=auxhand.models.heads.Latent25D",
+]
+"""SemiHand's network as the RGB branch is."""
+
+ENCODER = Path("data/resnet18.safetensors")
+FIRST, PRE_TRAINING, FINE_TUNING = budget(96_000, 6), budget(30_720, 6), budget(72_000, 6)
+HALF = "trainer.precision=bf16-mixed"
+
+
+def base(work: Work) -> Path:
+    """Bundle of the RGB branch alone, trained on the source; made where it is not there."""
+    folder = work.options.runs / f"{BASE}_{work.seed}"
+    settings = [*FIRST, HALF, *PLAIN, f"{BODY}.init_args.pretrained={ENCODER}", "start_from=null"]
+    settings += [f"data.init_args.train={work.options.data / 'source'}"]
+    again = work.options.force and work.name == BASE
+    return train(CONFIGS / "semihand_pretrain.yaml", folder, work.seed, settings, again)
 
 
 def pretrained(work: Work, variant: str) -> Path:
     """Folder of a pre-training, which is made where it is not there."""
     folder = work.options.runs / f"{file_name(variant.replace('*', ' star'))}_{work.seed}"
-    settings = [f"model.init_args.objective.variant={variant}"]
+    settings = [*PRE_TRAINING, HALF, f"start_from={base(work)}"]
+    settings += [f"model.init_args.objective.variant={variant}"]
     settings += [f"data.init_args.train.source.roots={work.options.data / 'source'}"]
     again = work.options.force and work.name == variant
-    train(
-        CONFIGS / "dual_modality_pretrain.yaml", folder, work.seed, PRE_TRAINING + settings, again
-    )
+    train(CONFIGS / "dual_modality_pretrain.yaml", folder, work.seed, settings, again)
     return folder
 
 
 def model(work: Work) -> Path:
     """Bundle of a row."""
+    if work.name == BASE:
+        return base(work)
     if work.name in VARIANTS:
         return pretrained(work, work.name) / "bundle"
     data = work.options.data
     settings = [
         *FINE_TUNING,
+        HALF,
         f"data.init_args.train.source.roots={data / 'source'}",
         f"data.init_args.train.target.roots={data / TARGET}",
         f"data.init_args.val={data / f'{TARGET}-val'}",
@@ -67,9 +93,7 @@ def model(work: Work) -> Path:
         settings += [f"start_from={pretrained(work, 'none') / 'bundle'}"]
         if work.name == "SemiHand":  # on the same backbone
             config = "semihand.yaml"
-            settings += [f"{BODY}.class_path=auxhand.models.pose_resnet.PoseResNet"]
-            settings += [f"{BODY}.init_args.backbone=resnet18", f"{BODY}.init_args.width=64"]
-            settings += [f"{BODY}.init_args.pretrained=false"]
+            settings += [*PLAIN, f"{BODY}.init_args.pretrained=false"]
         else:
             config = "comparators.yaml"
             kind = f"auxhand.methods.comparators.{COMPARATORS[work.name]}"
@@ -78,7 +102,7 @@ def model(work: Work) -> Path:
 
 
 def main() -> None:
-    names = [*VARIANTS, *OBJECTIVES, "SemiHand", *COMPARATORS]
+    names = [BASE, *VARIANTS, *OBJECTIVES, "SemiHand", *COMPARATORS]
     parser = training_arguments(__doc__, "dual_modality", names)
     parser.add_argument("--data", type=Path, default=Path("data/domains"), help="their folder")
     options = parser.parse_args()

@@ -34,8 +34,10 @@ def run(monkeypatch, hand_dataset, tmp_path, *only):
 def test_pre_trainings_are_the_rows_of_table_7_2(trained, monkeypatch, hand_dataset, tmp_path):
     found = run(monkeypatch, hand_dataset, tmp_path, *table.VARIANTS)
     assert list(found) == ["none", "baseline", *table.VARIANTS[1:], "+Lc"]
-    assert len({folder for _, folder, _, _ in trained}) == 6
-    for (config, _, settings, _), variant in zip(trained, table.VARIANTS, strict=True):
+    assert {folder for _, folder, _, _ in trained[::2]} == {"base_0"}, "which each begins with"
+    assert len({folder for _, folder, _, _ in trained[1::2]}) == 6
+    for (config, _, settings, _), variant in zip(trained[1::2], table.VARIANTS, strict=True):
+        assert settings["start_from"] == str(tmp_path / "runs" / "base_0" / "bundle")
         assert config == "dual_modality_pretrain"
         assert settings["model.init_args.objective.variant"] == variant
         epochs, images = settings["trainer.max_epochs"], "data.init_args.images_per_epoch"
@@ -48,7 +50,7 @@ def test_what_is_compared_has_one_budget_and_one_start(
     names = ("+Ll", "+Lf", "SemiHand", "RegDA", "CC-SSL", "AnimalDA")
     found = run(monkeypatch, hand_dataset, tmp_path, *names)
     assert list(found) == list(names)
-    by_row = dict(zip(names, trained[1::2], strict=True))  # each after the one it starts from
+    by_row = dict(zip(names, trained[2::3], strict=True))  # each after the two it starts from
     for name, (_, _, settings, _) in by_row.items():
         images = int(settings["data.init_args.images_per_epoch"])
         assert int(settings["trainer.max_epochs"]) * images == 72_000
@@ -72,12 +74,15 @@ def test_a_miniature_of_the_tables(monkeypatch, hand_dataset, tmp_path):
     network = "model.init_args.network.init_args"
 
     def train(config, folder, seed, settings=(), restart=False):
-        dual, alone = config.stem.startswith("dual"), config.stem == "dual_modality_pretrain"
+        dual, alone = config.stem.startswith("dual"), config.stem.endswith("pretrain")
         within = network if dual else table.BODY + ".init_args"
         tiny = [f"{within}.backbone=test_resnet", f"{within}.width=8", "trainer.max_epochs=1"]
         tiny += [f"{within}.pretrained=false"] if alone else []
         streams = ("source",) if alone else ("source", "target")
-        tiny += [f"data.init_args.train.{stream}.batch_size=2" for stream in streams]
+        if config.stem == "semihand_pretrain":
+            tiny += ["data.init_args.batch_size=2"]
+        else:
+            tiny += [f"data.init_args.train.{stream}.batch_size=2" for stream in streams]
         tiny += ["data.init_args.images_per_epoch=4", "data.init_args.val_count=2"]
         tiny += ["trainer.enable_progress_bar=false"]
         return frame.train(config, folder, seed, [*settings, *tiny], restart)
@@ -90,7 +95,7 @@ def test_a_miniature_of_the_tables(monkeypatch, hand_dataset, tmp_path):
         assert row["metrics"]["epe_mm"][0] > 0
         assert {"pa_epe_mm", "auc_20_50", "pck_05"} <= {*row["metrics"]}
     folders = {path.name for path in (tmp_path / "runs").iterdir()}
-    assert folders == {"w_SG_0", "none_0", "Lf_0", "SemiHand_0", "RegDA_0"}
+    assert folders == {"base_0", "w_SG_0", "none_0", "Lf_0", "SemiHand_0", "RegDA_0"}
 
 
 def test_the_test_path_costs_what_a_plain_network_does(monkeypatch, tmp_path):
