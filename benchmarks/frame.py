@@ -35,6 +35,9 @@ for `--seeds`.)"""
 SHARES = (5, 10, 25, 50, 100)
 """Percent of the samples, as in Fig. 4.9, 5.8 and 6.10."""
 
+HALF = "trainer.precision=bf16-mixed"
+"""A setting: where a CPU has instructions for it, a ResNet trains in three quarters of the time."""
+
 WIDEST = 8
 """Columns of a table."""
 

@@ -26,7 +26,17 @@ from pathlib import Path
 from auxhand.data.store import PreparedDataset
 
 sys.path.append(str(Path(__file__).parents[1]))
-from frame import Work, add, budget, due, evaluate_bundle, file_name, train, training_arguments
+from frame import (
+    HALF,
+    Work,
+    add,
+    budget,
+    due,
+    evaluate_bundle,
+    file_name,
+    train,
+    training_arguments,
+)
 
 CONFIGS, TARGET = Path("configs/laptop"), "person"
 VARIANTS = ("none", "RGB only", "RGB & DM", "RGB & DM*", "w/out SG", "w/ SG")
@@ -41,15 +51,15 @@ BASE = "base"
 NETWORK = "model.init_args.network.init_args"
 BODY = f"{NETWORK}.body"
 PLAIN = [
-    *(f"{BODY}.class_path=auxhand.models.pose_resnet.PoseResNet",),
-    *(f"{BODY}.init_args.backbone=resnet18", f"{BODY}.init_args.width=64"),
+    f"{BODY}.class_path=auxhand.models.pose_resnet.PoseResNet",
+    f"{BODY}.init_args.backbone=resnet18",
+    f"{BODY}.init_args.width=64",
     f"{NETWORK}.head.class_path=auxhand.models.heads.Latent25D",
 ]
 """SemiHand's network as the RGB branch is."""
 
 ENCODER = Path("data/resnet18.safetensors")
 FIRST, PRE_TRAINING, FINE_TUNING = budget(96_000, 6), budget(30_720, 6), budget(72_000, 6)
-HALF = "trainer.precision=bf16-mixed"
 
 
 def base(work: Work) -> Path:

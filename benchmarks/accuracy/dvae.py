@@ -63,7 +63,7 @@ from auxhand.models.disentangled import DisentangledNet
 from auxhand.sample import HandBatch, HandPose
 
 sys.path.append(str(Path(__file__).parents[1]))
-from frame import SHARES, Work, add, budget, due, file_name, scores, train, training_arguments
+from frame import HALF, SHARES, Work, add, budget, due, file_name, scores, train, training_arguments
 
 CONFIGS = Path("configs/laptop")
 POSES, IMAGES = CONFIGS / "dvae.yaml", CONFIGS / "dvae_synthesis.yaml"
@@ -77,8 +77,6 @@ SAMPLES = 19_000  # of the training set, without those held out
 READER = "S1 R2P"
 BASELINES = ("mean image", "nearest pose", "tag image", "render")
 _SET = "model.init_args."
-HALF = "trainer.precision=bf16-mixed"
-"""What learns from images trains in this precision, which takes three quarters of the time."""
 
 COMPARED: dict[str, tuple[Path, int, list[str]]] = {
     "Zimmermann & Brox": (
