@@ -24,6 +24,7 @@ from auxhand.cli.main import main as auxhand
 from auxhand.data.store import PreparedDataset
 from auxhand.evaluation.protocol import EvaluationCrops, PoseMetrics, Predictor, evaluate
 from auxhand.evaluation.report import read_rows, record, table, write_curve
+from auxhand.hand.anatomy import bone_lengths
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.sample import HandBatch
 
@@ -37,6 +38,9 @@ SHARES = (5, 10, 25, 50, 100)
 
 HALF = "trainer.precision=bf16-mixed"
 """A setting: where a CPU has instructions for it, a ResNet trains in three quarters of the time."""
+
+EXACT = "model.init_args.objective.tolerance=0"
+"""A setting of SemiHand: bones are as long as the template says."""
 
 WIDEST = 8
 """Columns of a table."""
@@ -222,6 +226,12 @@ def budget(images: int, epochs: int, every: int | None = None) -> list[str]:
         f"data.init_args.images_per_epoch={images // epochs}",
         "data.init_args.workers=0",
     ]
+
+
+def template_of(target: Path) -> str:
+    """A setting: the lengths of the bones of a domain's one person."""
+    lengths = bone_lengths(PreparedDataset(target)[0].joints_xyz)
+    return f"model.init_args.template={lengths.tolist()}"
 
 
 def train(

@@ -13,9 +13,10 @@ configs/laptop/dual_modality_pretrain.yaml on 30,720 visits, whose two pictures 
 images; `baseline` and `+Lc` are two of them. `+Ll` and `+Lf` fine-tune the full one
 (configs/laptop/dual_modality.yaml), and SemiHand, RegDA, CC-SSL and AnimalDA start from the
 baseline's RGB branch: all on 36,000 labelled and 36,000 unlabelled images, so on each of the
-target's 3,000 twelve times. One core, bfloat16; tested on the target's own test set under
-`known_root_scale`. Rows go to results/dual_modality.json; seeds that are there are kept (`--force`
-makes them anew).
+target's 3,000 twelve times, and all with the same augmentations. The full method and SemiHand are
+given the lengths of the target person's bones, as in Ch. 7.4.2. One core, bfloat16; tested on the
+target's own test set under `known_root_scale`. Rows go to results/dual_modality.json; seeds that
+are there are kept (`--force` makes them anew).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from auxhand.data.store import PreparedDataset
 
 sys.path.append(str(Path(__file__).parents[1]))
 from frame import (
+    EXACT,
     HALF,
     Work,
     add,
@@ -34,6 +36,7 @@ from frame import (
     due,
     evaluate_bundle,
     file_name,
+    template_of,
     train,
     training_arguments,
 )
@@ -99,11 +102,13 @@ def model(work: Work) -> Path:
     if work.name in OBJECTIVES:
         config = "dual_modality.yaml"
         settings += [f"start_from={pretrained(work, 'w/ SG')}", *OBJECTIVES[work.name]]
+        settings += [template_of(data / TARGET)]
     else:
         settings += [f"start_from={pretrained(work, 'none') / 'bundle'}"]
         if work.name == "SemiHand":  # on the same backbone
             config = "semihand.yaml"
             settings += [*PLAIN, f"{BODY}.init_args.pretrained=false"]
+            settings += [template_of(data / TARGET), EXACT]
         else:
             config = "comparators.yaml"
             kind = f"auxhand.methods.comparators.{COMPARATORS[work.name]}"

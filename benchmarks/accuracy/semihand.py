@@ -52,10 +52,10 @@ from pathlib import Path
 
 from auxhand.data.store import PreparedDataset
 from auxhand.evaluation.report import Row, read_rows, write_rows
-from auxhand.hand.anatomy import bone_lengths
 
 sys.path.append(str(Path(__file__).parents[1]))
 from frame import (
+    EXACT,
     SHARES,
     Work,
     add,
@@ -63,6 +63,7 @@ from frame import (
     due,
     evaluate_bundle,
     file_name,
+    template_of,
     train,
     training_arguments,
 )
@@ -138,12 +139,6 @@ def half_of_each(data: Path, target: str) -> list[str]:
     return [f"{_TRAIN}={{{streams}}}", joined, f"{_MODEL}stage=pretrain"]
 
 
-def given_template(target: Path) -> list[str]:
-    """The lengths of the bones of the target's one person, exactly."""
-    lengths = bone_lengths(PreparedDataset(target)[0].joints_xyz)
-    return [f"{_MODEL}template={lengths.tolist()}", f"{_MODEL}objective.tolerance=0"]
-
-
 def pretrained(work: Work) -> Path:
     """Folder of the first stage, which is made where it is not there."""
     folder = work.options.runs / f"{file_name(TRAINED)}_{work.seed}"
@@ -169,7 +164,7 @@ def second_stage(work: Work) -> list[str]:
         f"{_TRAIN}.target.roots=[{images}]",
         *(f"{_TRAIN}.{stream}.batch_size={BATCH // 2}" for stream in ("source", "target")),
         *([f"{_TRAIN}.target.count={count}"] if share < 100 else []),
-        *([] if kind == OWN_TEMPLATE else given_template(data / TARGET)),
+        *([] if kind == OWN_TEMPLATE else [template_of(data / TARGET), EXACT]),
         *(f"{_MODEL}objective.{part}=false" for part in sorted(OBJECTIVES.get(kind, ()))),
         *([EVERY_EPOCH] if (name, work.seed) == ("SemiHand", 0) else []),
     ]

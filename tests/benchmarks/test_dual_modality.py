@@ -2,6 +2,7 @@
 
 import frame
 import pytest
+import yaml
 from scripts import call, load, rows
 
 table, speed = load("accuracy/dual_modality.py"), load("speed/dual_modality.py")
@@ -23,8 +24,9 @@ def trained(monkeypatch):
 
 
 def run(monkeypatch, hand_dataset, tmp_path, *only):
-    if not (tmp_path / "person-test").exists():
-        (tmp_path / "person-test").symlink_to(hand_dataset)
+    for name in ("person", "person-test"):
+        if not (tmp_path / name).exists():
+            (tmp_path / name).symlink_to(hand_dataset)
     out = tmp_path / "table.json"
     folders = ["--data", tmp_path, "--runs", tmp_path / "runs", "--out", out]
     call(monkeypatch, table, *folders, "--only", *only)
@@ -56,6 +58,8 @@ def test_what_is_compared_has_one_budget_and_one_start(
         assert int(settings["trainer.max_epochs"]) * images == 72_000
         start = "w_SG_0" if name.startswith("+") else "none_0/bundle"
         assert settings["start_from"] == str(tmp_path / "runs" / start)
+        told = name in ("+Ll", "+Lf", "SemiHand")
+        assert ("model.init_args.template" in settings) == told, "as in Ch. 7.4.2"
     assert [config for config, _, _, _ in by_row.values()] == [
         *["dual_modality"] * 2,
         "semihand",
@@ -63,13 +67,25 @@ def test_what_is_compared_has_one_budget_and_one_start(
     ]
     assert by_row["+Ll"][2]["model.init_args.objective.distillation"] == "0"
     assert by_row["RegDA"][2]["model.class_path"] == "auxhand.methods.comparators.RegDA"
+    assert by_row["SemiHand"][2]["model.init_args.objective.tolerance"] == "0"
     assert by_row["SemiHand"][2][f"{table.BODY}.init_args.backbone"] == "resnet18"
+
+
+def test_what_is_compared_is_augmented_alike():
+    """SemiHand's labelled images and the strong views of all as those of the full method."""
+    wanted, *others = (
+        yaml.safe_load((table.CONFIGS / f"{name}.yaml").read_text())["data"]["init_args"]
+        for name in ("dual_modality", "semihand", "comparators")
+    )
+    for data in others:
+        assert data["phases"] == wanted["phases"]
+        assert data["train"]["target"]["phases"] == wanted["train"]["target"]["phases"]
 
 
 @pytest.mark.slow
 def test_a_miniature_of_the_tables(monkeypatch, hand_dataset, tmp_path):
     """Rows of every kind are trained in one step each, and measured."""
-    for name in ("source", "person", "person-val"):
+    for name in ("source", "person-val"):
         (tmp_path / name).symlink_to(hand_dataset)
     network = "model.init_args.network.init_args"
 
