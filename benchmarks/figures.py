@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
+import numpy as np
 from frame import SHARES, file_name
 from matplotlib.axes import Axes
+from torch import Tensor
 
 from auxhand.evaluation.report import plot_pck, read_curve, read_rows
+
+TILE = 192
+"""Side of a picture in a sheet, before the sheet scales it."""
+
+
+def picture(image: Tensor) -> np.ndarray:
+    """(3, S, S) in [0, 1] -> (TILE, TILE, 3) uint8."""
+    pixels = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    return cv2.resize(pixels, (TILE, TILE), interpolation=cv2.INTER_CUBIC)
 
 
 def pck_figure(results: Path, names: tuple[str, ...], file: Path) -> None:

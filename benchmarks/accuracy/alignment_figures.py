@@ -13,7 +13,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from alignment import trained
@@ -26,7 +25,7 @@ from auxhand.inference.latent import walk
 from auxhand.viz import draw_cloud, draw_hand, grid
 
 sys.path.append(str(Path(__file__).parents[1]))
-from figures import draw_shares, errors, pck_figure
+from figures import draw_shares, errors, pck_figure, picture
 from frame import SHARES, file_name
 
 POSE_REACH, CLOUD_REACH = 2.7, 0.13  # reference lengths; metres
@@ -37,12 +36,6 @@ STRATEGIES = (
     *("S4 RC2CHP", "S1 R2P no vc", "Spurr RP2RP"),
 )
 LONGER = ("S1 R2P", "S4 RC2CHP", "S1 R2P x5", "S4 RC2CHP x5")
-
-
-def picture(image: torch.Tensor) -> np.ndarray:
-    """(3, S, S) in [0, 1] -> (192, 192, 3) uint8."""
-    pixels = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    return cv2.resize(pixels, (192, 192), interpolation=cv2.INTER_CUBIC)
 
 
 @torch.inference_mode()

@@ -11,12 +11,13 @@ the source; every RGB branch and the decoder begin with it, and beside L_s heatm
 cross-entropy, which the chapter has not. Table 7.2 (b) is the six pre-trainings, of
 configs/laptop/dual_modality_pretrain.yaml on 30,720 visits, whose two pictures are 61,440 RGB
 images; `baseline` and `+Lc` are two of them. `+Ll` and `+Lf` fine-tune the full one
-(configs/laptop/dual_modality.yaml), and SemiHand, RegDA, CC-SSL and AnimalDA start from the
-baseline's RGB branch: all on 36,000 labelled and 36,000 unlabelled images, so on each of the
-target's 3,000 twelve times, and all with the same augmentations. The full method and SemiHand are
-given the lengths of the target person's bones, as in Ch. 7.4.2. One core, bfloat16; tested on the
-target's own test set under `known_root_scale`. Rows go to results/dual_modality.json; seeds that
-are there are kept (`--force` makes them anew).
+(configs/laptop/dual_modality.yaml; "fusion detached": L_f moves the RGB branch alone), and
+SemiHand, RegDA, CC-SSL and AnimalDA start from the baseline's RGB branch: all on 36,000 labelled
+and 36,000 unlabelled images, so on each of the target's 3,000 twelve times, and all with the same
+augmentations. The full method and SemiHand are given the lengths of the target person's bones, as
+in Ch. 7.4.2. One core, bfloat16; tested on the target's own test set under `known_root_scale`. Rows
+go to results/dual_modality.json; seeds that are there are kept (`--force` makes them anew).
+Pictures: dual_modality_figures.py.
 """
 
 from __future__ import annotations
@@ -43,7 +44,11 @@ from frame import (
 
 CONFIGS, TARGET = Path("configs/laptop"), "person"
 VARIANTS = ("none", "RGB only", "RGB & DM", "RGB & DM*", "w/out SG", "w/ SG")
-OBJECTIVES = {"+Ll": ["model.init_args.objective.distillation=0"], "+Lf": []}
+OBJECTIVES = {
+    "+Ll": ["model.init_args.objective.distillation=0"],
+    "+Lf": [],
+    "+Lf, fusion detached": ["model.init_args.objective.detached=fusion"],
+}
 COMPARATORS = {"RegDA": "RegDA", "CC-SSL": "CCSSL", "AnimalDA": "AnimalDA"}
 ALSO = {"none": ["baseline"], "w/ SG": ["+Lc"]}
 """Names that Table 7.2 (a) has for rows of (b)."""

@@ -31,11 +31,10 @@ from auxhand.training import LAST, assemble
 from auxhand.viz import JOINT_COLOURS, draw_skeleton, grid
 
 sys.path.append(str(Path(__file__).parents[1]))
-from figures import draw_shares, errors, pck_figure
+from figures import TILE, draw_shares, errors, pck_figure, picture
 from frame import SHARES, file_name
 
 HANDS = (3, 5, 8, 12)  # whichever they are: nothing is chosen
-TILE = 192
 CURVES = (
     *(SOURCE_ONLY, "vc+cc", "pseudo-labels", "SemiHand"),
     *("target only", "source+target (bound)"),
@@ -72,7 +71,7 @@ def arrows(runs: Path, target: Path, out: Path) -> None:
     moves = ((torch.stack([*poses, batch.joints_uv]) + 0.5) * scale - 0.5).numpy()
     tiles = []
     for hand, image in enumerate(batch.image):
-        seen, own = _picture(image), moves[:, hand]
+        seen, own = picture(image), moves[:, hand]
         tiles += [
             draw_skeleton(seen, own[0]),
             *(_moved(seen, before, after) for before, after in pairwise(own[:-1])),
@@ -82,12 +81,6 @@ def arrows(runs: Path, target: Path, out: Path) -> None:
     sheet = grid(tiles, len(labels), 128, labels * len(HANDS))
     with writing(out / "semihand_arrows.png") as temporary:
         temporary.write_bytes(encode_png(sheet))
-
-
-def _picture(image: torch.Tensor) -> np.ndarray:
-    """(3, S, S) in [0, 1] -> (TILE, TILE, 3) uint8."""
-    pixels = (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    return cv2.resize(pixels, (TILE, TILE), interpolation=cv2.INTER_CUBIC)
 
 
 def _moved(picture: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

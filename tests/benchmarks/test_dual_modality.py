@@ -3,9 +3,11 @@
 import frame
 import pytest
 import yaml
+from PIL import Image
 from scripts import call, load, rows
 
 table, speed = load("accuracy/dual_modality.py"), load("speed/dual_modality.py")
+figures = load("accuracy/dual_modality_figures.py")
 
 
 @pytest.fixture
@@ -112,6 +114,12 @@ def test_a_miniature_of_the_tables(monkeypatch, hand_dataset, tmp_path):
         assert {"pa_epe_mm", "auc_20_50", "pck_05"} <= {*row["metrics"]}
     folders = {path.name for path in (tmp_path / "runs").iterdir()}
     assert folders == {"base_0", "w_SG_0", "none_0", "Lf_0", "SemiHand_0", "RegDA_0"}
+
+    arguments = ["--runs", tmp_path / "runs", "--test", tmp_path / "person-test"]
+    call(monkeypatch, figures, *arguments, "--out", tmp_path)
+    for name, size in (("attention", (796, 1204)), ("poses", (824, 732))):
+        file = tmp_path / f"dual_modality_{name}.png"
+        assert Image.open(file).size == size
 
 
 def test_the_test_path_costs_what_a_plain_network_does(monkeypatch, tmp_path):

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from auxhand.models import dual_branch
+from auxhand.models.attention import attention
 from auxhand.models.dual_branch import DualBranch
 from auxhand.models.heads import Latent25D
 from auxhand.models.pose_net import PoseNet
@@ -168,3 +170,23 @@ def test_half_precision_keeps_the_poses_in_single():
 def test_networks_without_five_maps_are_refused():
     with pytest.raises(ValueError, match="take a ResNet"):
         network("convnext_atto")
+
+
+def test_attention_is_where_the_fusion_branch_gets_it(monkeypatch):
+    """The maps that are shown are those that `fuse` multiplies with."""
+    dual = network("resnet18").eval()
+    image, depth = crops()
+    seen = []
+
+    def attend(rgb, depth, stop_gradient=True):
+        seen.append(attention(depth))
+        return original(rgb, depth, stop_gradient)
+
+    original = dual_branch.attend
+    shown = dual.attentions(depth, (64, 64))
+    monkeypatch.setattr(dual_branch, "attend", attend)
+    dual.fuse(image, depth)
+    assert [tuple(map.shape) for map in shown] == [(2, 1, s, s) for s in (32, 16, 8, 4, 2)]
+    for map, used in zip(shown, seen, strict=True):
+        torch.testing.assert_close(map, used)
+        torch.testing.assert_close(map.mean(dim=(1, 2, 3)), torch.ones(2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from auxhand.models.attention import attend
+from auxhand.models.attention import attend, attention
 from auxhand.models.backbone import Backbone, Features
 from auxhand.models.heads import Latent25D
 from auxhand.models.pose_net import PoseNet
@@ -110,7 +111,7 @@ class DualBranch(nn.Module):
                 true or predicted. Where its size is another than the image's, it is resized.
         """
         rgb = self.body.backbone.normalise(image)
-        depth = functional.interpolate(depth[:, None], image.shape[-2:], mode="bilinear")
+        depth = _resized(depth, image.shape[-2:])
         layers = zip(self.fusion_encoder.items(), self.depth_encoder.values(), strict=True)  # type: ignore[operator]
         for (name, rgb_layer), depth_layer in layers:
             rgb, depth = rgb_layer(rgb), depth_layer(depth)
@@ -118,12 +119,35 @@ class DualBranch(nn.Module):
                 rgb, depth = attend(rgb, depth, self.stop_gradient)
         return self._decode(depth, image), self._decode(rgb, image)
 
+    def attentions(self, depth: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
+        """Att(f_DM) where it acts, the shallowest first (Fig. 7.6): it hangs on the depth alone.
+
+        Args:
+            depth: as of `fuse`.
+            size: (H, W) of the images.
+
+        Returns:
+            Five maps (B, 1, H / 2^i, W / 2^i), i = 1 to 5; each averages 1.
+        """
+        features, maps = _resized(depth, size), []
+        for name, layer in self.depth_encoder.items():  # type: ignore[operator]
+            features = layer(features)
+            if name in self._places:
+                maps.append(attention(features))
+                _, features = attend(features, features)
+        return tuple(maps)
+
     def _decode(self, context: Tensor, image: Tensor) -> Branch:
         map = self.body.deconvolutions(context)
         pose = self.rgb.decode(Features((map,), context), image)
         with torch.autocast(image.device.type, enabled=False):
             depth = self.depth_map(map.float()).squeeze(1)
         return Branch(replace(pose, depth=depth), context)
+
+
+def _resized(depth: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, h, w) -> (B, 1, H, W)."""
+    return functional.interpolate(depth[:, None], tuple(size), mode="bilinear")
 
 
 def _with_own_batch_norms(network: nn.Module) -> nn.Module:
