@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from auxhand.inference.bundle import ONNX, Bundle, load_bundle, save_bundle
-from auxhand.inference.finder import Finder
+from auxhand.inference.finder import Finder, FoundHand
 from auxhand.inference.runtime import run_with_onnx, run_with_torch, write_onnx
 from auxhand.models.backbone import ImageFeatures
 from auxhand.models.detections import STRIDE
@@ -88,6 +88,24 @@ def test_where_more_hands_are_asked_for_the_looks_join(finder):
     assert len(boxes) == 1 + len(overlaps) > 1
     assert max(overlaps) <= 0.4
     assert len(finder.find(photo, count=2)) == 2
+
+
+def test_a_hand_stays_as_it_was_found_however_many_are_asked_for(finder, monkeypatch):
+    """A further look is surer of the same hand, by another box, and sees a second one."""
+    same, surer = (
+        FoundHand((10.0, 10.0, 20.0, 20.0), 0.6, 1.0),
+        FoundHand((11.0, 10.0, 20.0, 20.0), 0.9, 1.0),
+    )
+    second, again = (
+        FoundHand((60.0, 10.0, 20.0, 20.0), 0.8, 0.0),
+        FoundHand((61.0, 10.0, 20.0, 20.0), 0.7, 0.0),
+    )
+    looks = {0.0: [same], 0.25: [surer, again, second], 0.5: []}
+    monkeypatch.setattr(finder, "_look", lambda image, margin, threshold: looks[margin])
+    photo = np.zeros((100, 100, 3), np.uint8)
+    assert finder.find(photo) == [same]
+    assert finder.find(photo, count=2) == [second, same], "the most certain first"
+    assert finder.find(photo, count=None) == [second, same]
 
 
 def test_boxes_lie_in_the_photo(finder):

@@ -18,7 +18,8 @@ from auxhand.models.detections import DETECTOR, DetectionMaps, decode
 
 MARGINS = (0.0, 0.25, 0.5)
 """Grey around the photo at each look (`letterbox`): it makes a hand that fills the photo smaller. A
-further look is taken only while fewer hands are found than are asked for."""
+further look is taken only while fewer hands are found than are asked for, and adds to these: hands
+that are found stay as they are, however many are asked for."""
 
 OVERLAP = 0.4
 """Intersection over union from which two looks' boxes are one hand's."""
@@ -90,10 +91,10 @@ class Finder:
         least = self.threshold if threshold is None else threshold
         found: list[FoundHand] = []
         for margin in MARGINS:
-            found = _once(found + self._look(image, margin, least))
+            found = _with_others(found, self._look(image, margin, least))
             if count is not None and len(found) >= count:
                 break
-        return found
+        return sorted(found, key=lambda hand: -hand.presence)
 
     def _look(self, image: Array, margin: float, threshold: float) -> list[FoundHand]:
         square, place = letterbox(image, self.size, margin)
@@ -112,10 +113,13 @@ class Finder:
         ]
 
 
-def _once(hands: list[FoundHand]) -> list[FoundHand]:
-    """Each hand once, by its most certain box; the most certain first."""
+def _with_others(found: list[FoundHand], more: list[FoundHand]) -> list[FoundHand]:
+    """What is found, and of another look the hands that are none of these, each by its most certain
+    box."""
+    hands = found + more
     if not hands:
         return []
     corners = torch.tensor([(x, y, x + w, y + h) for (x, y, w, h), _, _ in hands])
-    kept = nms(corners, torch.tensor([hand.presence for hand in hands]), OVERLAP)
-    return [hands[i] for i in kept.tolist()]
+    first = [1.0] * len(found) + [0.0] * len(more)  # more than any presence
+    rank = torch.tensor(first) + torch.tensor([hand.presence for hand in hands])
+    return [hands[i] for i in nms(corners, rank, OVERLAP).tolist()]
