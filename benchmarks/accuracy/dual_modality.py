@@ -12,8 +12,8 @@ cross-entropy, which the chapter has not. Table 7.2 (b) is the six pre-trainings
 configs/laptop/dual_modality_pretrain.yaml on 30,720 visits, whose two pictures are 61,440 RGB
 images; `baseline` and `+Lc` are two of them. `+Ll` and `+Lf` fine-tune the full one
 (configs/laptop/dual_modality.yaml; "fusion detached": L_f moves the RGB branch alone), and
-SemiHand, RegDA, CC-SSL and AnimalDA start from the baseline's RGB branch: all on 36,000 labelled
-and 36,000 unlabelled images, so on each of the target's 3,000 twelve times, and all with the same
+SemiHand, RegDA, CC-SSL and AnimalDA start from the baseline's RGB branch: all on 18,000 labelled
+and 18,000 unlabelled images, six epochs of the target as in Ch. 7.4.2, and all with the same
 augmentations. The full method and SemiHand are given the lengths of the target person's bones, as
 in Ch. 7.4.2. One core, bfloat16; tested on the target's own test set under `known_root_scale`. Rows
 go to results/dual_modality.json; seeds that are there are kept (`--force` makes them anew).
@@ -67,7 +67,7 @@ PLAIN = [
 """SemiHand's network as the RGB branch is."""
 
 ENCODER = Path("data/resnet18.safetensors")
-FIRST, PRE_TRAINING, FINE_TUNING = budget(96_000, 6), budget(30_720, 6), budget(72_000, 6)
+FIRST, PRE_TRAINING, FINE_TUNING = budget(96_000, 6), budget(30_720, 6), budget(36_000, 6)
 
 
 def base(work: Work) -> Path:

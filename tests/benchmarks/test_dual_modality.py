@@ -57,7 +57,7 @@ def test_what_is_compared_has_one_budget_and_one_start(
     by_row = dict(zip(names, trained[2::3], strict=True))  # each after the two it starts from
     for name, (_, _, settings, _) in by_row.items():
         images = int(settings["data.init_args.images_per_epoch"])
-        assert int(settings["trainer.max_epochs"]) * images == 72_000
+        assert int(settings["trainer.max_epochs"]) * images == 36_000
         start = "w_SG_0" if name.startswith("+") else "none_0/bundle"
         assert settings["start_from"] == str(tmp_path / "runs" / start)
         told = name in ("+Ll", "+Lf", "SemiHand")
