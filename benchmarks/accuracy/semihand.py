@@ -153,7 +153,8 @@ def second_stage(work: Work) -> list[str]:
     """Settings of a row that goes on from the first stage."""
     name, data = work.name, work.options.data
     if name == SOURCE_ONLY:
-        return [f"{_TRAIN}={data / 'source'}", f"{_MODEL}stage=pretrain"]
+        batch = f"data.init_args.batch_size={BATCH}"
+        return [f"{_TRAIN}={data / 'source'}", batch, f"{_MODEL}stage=pretrain"]
     kind, share = KINDS.get(name, (name, 100))
     count = TARGETS * share // 100
     if kind in LABELS:

@@ -49,6 +49,9 @@ class PoseModule(LightningModule):
     def estimator(self) -> Module:
         """The RGB-only test path, as a bundle holds it."""
 
+    def on_estimator_loaded(self) -> None:
+        """For what else begins as the test path, once a bundle has given that its weights."""
+
     def forward(self, image: Tensor) -> HandPose:
         """(B, 3, H, W) RGB in [0, 1], crops of right hands -> their poses."""
         pose: HandPose = self.estimator()(image)

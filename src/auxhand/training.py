@@ -30,6 +30,7 @@ from auxhand.evaluation.report import commit
 from auxhand.files import locked, sweep, writing
 from auxhand.inference.bundle import DESCRIPTION, bundle_folder, load_bundle, save_bundle
 from auxhand.monitor import Monitor
+from auxhand.pose_module import PoseModule
 
 CONFIG = "config.yaml"
 """The settings of a run, in its folder."""
@@ -246,6 +247,8 @@ def start_from(source: Path, model: Any) -> None:
     if not fitting:
         raise ValueError(f"no weights of {source} fit this network: compare the names and sizes")
     target.load_state_dict(fitting, strict=False)
+    if target is not model and isinstance(model, PoseModule):
+        model.on_estimator_loaded()
     print(f"starting from {source}: {len(fitting)} of {len(own)} tensors")
     for what, names in (
         ("not there, as initialised", own.keys() - fitting.keys()),

@@ -70,6 +70,7 @@ def test_what_is_compared_has_one_budget_and_one_start(
     assert by_row["+Ll"][2]["model.init_args.objective.distillation"] == "0"
     assert by_row["RegDA"][2]["model.class_path"] == "auxhand.methods.comparators.RegDA"
     assert by_row["SemiHand"][2]["model.init_args.objective.tolerance"] == "0"
+    assert by_row["SemiHand"][2]["data.init_args.train.target.batch_size"] == "16"
     assert by_row["SemiHand"][2][f"{table.BODY}.init_args.backbone"] == "resnet18"
 
 

@@ -219,6 +219,18 @@ def test_a_template_for_ranges_gives_its_lengths():
     torch.testing.assert_close(ratios, template.expand(5, -1), atol=2e-5, rtol=0)
 
 
+def test_a_unit_that_is_given_takes_the_place_of_the_reference_bone():
+    """A hand whose reference bone alone is too long keeps its other bones."""
+    unit = float((REST[10] - REST[9]).norm())
+    assert torch.equal(correct(REST, unit=unit), correct(REST))
+    xyz = REST.clone()
+    xyz[10:13] += 0.3 * (REST[10] - REST[9])
+    found, expected = bone_lengths(correct(xyz, unit=unit)), bone_lengths(REST)
+    torch.testing.assert_close(found[:10], expected[:10])  # and from there to where joint 11 was
+    torch.testing.assert_close(found[11:], expected[11:])
+    assert bone_lengths(correct(xyz))[0] == pytest.approx(float(bone_lengths(REST)[0]), abs=0.03)
+
+
 def test_correction_moves_turns_and_grows_with_the_pose():
     xyz, _ = hands(2, 4)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)).double()).Q

@@ -7,7 +7,8 @@ from scipy.optimize import minimize
 
 from auxhand.geometry.camera import project
 from auxhand.geometry.pose25d import lift_closed_form, lift_to_bones, to_25d
-from auxhand.hand.anatomy import bone_lengths, feasible
+from auxhand.hand.anatomy import BONE_RANGES, bone_lengths, feasible
+from auxhand.hand.registration import register
 from auxhand.hand.skeleton import BONES
 from auxhand.hand.surface import HandSurface
 from auxhand.losses.consistency import pose_distance
@@ -23,6 +24,8 @@ from auxhand.losses.pseudo_labels import (
 REST = HandSurface("right").rest_joints.double()
 K = torch.tensor([[300.0, 0, 63.5], [0, 300, 63.5], [0, 0, 1]]).double()
 UNIT = 2.0
+MIDDLES = BONE_RANGES.double().mean(-1)
+"""Lengths of bones in reference lengths, in the middle of what hands have."""
 
 
 def hands(count, seed=0):
@@ -98,7 +101,8 @@ def test_where_the_hand_points_at_the_camera_nothing_is_corrected():
 
 
 def test_a_rectified_pose_is_feasible_and_a_feasible_one_stays():
-    uv, d = pose_of(hands(6))
+    """One whose bones have the lengths that are taken to lift it."""
+    uv, d = pose_of(register(hands(6), MIDDLES * 0.03))
     assert feasible(lift_closed_form(uv, d, K).xyz).all()
     found = rectified(uv, d, K)
     assert found.valid.all()
@@ -111,7 +115,7 @@ def test_a_rectified_pose_is_feasible_and_a_feasible_one_stays():
 
 
 def test_half_precision_does_not_correct_what_is_right():
-    uv, d = (value.float() for value in pose_of(hands(6)))
+    uv, d = (value.float() for value in pose_of(register(hands(6), MIDDLES * 0.03)))
     with torch.autocast("cpu", torch.bfloat16):
         found = rectified(uv, d, K.float())
     torch.testing.assert_close(found.uv, uv, rtol=0, atol=1e-3)

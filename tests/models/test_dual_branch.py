@@ -85,6 +85,32 @@ def test_the_fusion_branch_shares_all_but_batch_norms_with_the_rgb_encoder(backb
     assert encoders.isdisjoint(id(p) for p in dual.depth_encoder.parameters())
 
 
+def test_the_decoder_is_one_but_for_the_statistics_of_its_batch_norms():
+    dual = network()
+    decoders = (dual.body.deconvolutions, dual.depth_decoder, dual.fusion_decoder)
+    weights = [list(decoder.parameters()) for decoder in decoders]
+    assert len(weights[0]) == 9
+    for one, *others in zip(*weights, strict=True):
+        assert all(one is other for other in others)
+    statistics = [id(buffer) for decoder in decoders for buffer in decoder.buffers()]
+    assert len(set(statistics)) == 3 * 9
+
+
+def test_a_prediction_is_what_was_trained():
+    """Once statistics have settled, the RGB branch says the same in evaluation as in training:
+    those of the other branches are no part of them."""
+    dual = network("resnet18").train()
+    image, depth = crops(16)
+    with torch.no_grad():
+        for _ in range(60):
+            trained = dual.see(image).pose
+            dual.fuse(image, depth)
+        said = dual.eval().see(image).pose
+    # Batch norms divide by n - 1 in evaluation, by n in training: 1/64 of 16 maps of 2 x 2 cells.
+    assert (said.uv - trained.uv).abs().max() < 0.5
+    assert trained.uv.std(dim=0).max() > 0.5
+
+
 def test_sharing_outlives_copies_casts_and_checkpoints(tmp_path):
     dual = network()
     torch.save(dual.state_dict(), tmp_path / "weights.pt")
@@ -108,6 +134,9 @@ def test_batch_norms_learn_from_their_own_branch():
         "rgb": dual.body.backbone.network,
         "fusion": dual.fusion_encoder,
         "depth": dual.depth_encoder,
+        "rgb decoder": dual.body.deconvolutions,
+        "fusion decoder": dual.fusion_decoder,
+        "depth decoder": dual.depth_decoder,
     }
     before = {name: copy.deepcopy(module.state_dict()) for name, module in buffers.items()}
 
@@ -116,10 +145,11 @@ def test_batch_norms_learn_from_their_own_branch():
         return any(not torch.equal(now[key], old) for key, old in before[name].items())
 
     dual.see(image)
-    assert [name for name in buffers if changed(name)] == ["rgb"]
-    before["rgb"] = copy.deepcopy(buffers["rgb"].state_dict())
+    assert [name for name in buffers if changed(name)] == ["rgb", "rgb decoder"]
+    before |= {name: copy.deepcopy(buffers[name].state_dict()) for name in ("rgb", "rgb decoder")}
     dual.fuse(image, depth)
-    assert [name for name in buffers if changed(name)] == ["fusion", "depth"]
+    others = ["fusion", "depth", "fusion decoder", "depth decoder"]
+    assert [name for name in buffers if changed(name)] == others
 
 
 def test_attention_is_applied_at_five_places(monkeypatch):

@@ -74,14 +74,14 @@ def register(xyz: Tensor, lengths: Tensor) -> Tensor:
     return torch.stack([registered[joint] for joint in range(NUM_JOINTS)], dim=-2)
 
 
-def correct(xyz: Tensor, ranges: Tensor = BONE_RANGES) -> Tensor:
+def correct(xyz: Tensor, ranges: Tensor = BONE_RANGES, unit: float | None = None) -> Tensor:
     """The pose with all bone lengths and joint angles in their limits (Ch. 7.3.5.1).
 
-    The root and the length of the reference bone are kept. Bone by bone from there, a length
-    outside its range becomes the nearest inside. So does a finger joint's flexion or abduction,
-    read in the local frame that the bones before have after their correction (`hand.anatomy`). A
-    feasible pose stays as it is, a corrected one is `anatomy.feasible`. For predictions, never for
-    labels: the limits are no measurement.
+    The root is kept, and the length of the reference bone where no other is given. Bone by bone
+    from there, a length outside its range becomes the nearest inside. So does a finger joint's
+    flexion or abduction, read in the local frame that the bones before have after their correction
+    (`hand.anatomy`). A feasible pose stays as it is, a corrected one is `anatomy.feasible`. For
+    predictions, never for labels: the limits are no measurement.
 
     Args:
         xyz: (..., 21, 3) estimated joints of a right hand, in any unit and frame. Undefined where
@@ -89,6 +89,7 @@ def correct(xyz: Tensor, ranges: Tensor = BONE_RANGES) -> Tensor:
             finger's MCP lie on one line.
         ranges: (..., 20, 2) least and greatest length of `skeleton.BONES` in reference lengths; of
             a hand that is known, twice the template's.
+        unit: the reference length, where the pose's own reference bone is no good measure of it.
 
     Returns:
         (..., 21, 3) corrected joints, differentiable: where a limit holds a length or an angle, no
@@ -105,15 +106,17 @@ def correct(xyz: Tensor, ranges: Tensor = BONE_RANGES) -> Tensor:
     root = xyz[..., ROOT, None, :]
     relative = xyz - root
     start, end = REFERENCE_BONE
-    unit = torch.linalg.vector_norm(xyz[..., end, :] - xyz[..., start, :], dim=-1)
-    bounds = ranges.to(xyz) * unit[..., None, None]
+    size = torch.linalg.vector_norm(xyz[..., end, :] - xyz[..., start, :], dim=-1)
+    if unit is not None:
+        size = torch.full_like(size, unit)
+    bounds = ranges.to(xyz) * size[..., None, None]
     # Joint numbers of the five fingers' first, second, third joints and tips.
     rows = [[first + step for first in FIRST] for step in range(4)]
 
     length, way = _length_and_way(relative[..., WRIST, :])
-    wrist = _held(length, bounds[..., _bone(ROOT, WRIST), :], unit)[..., None] * way
+    wrist = _held(length, bounds[..., _bone(ROOT, WRIST), :], size)[..., None] * way
     length, way = _length_and_way(relative[..., rows[0], :] - wrist[..., None, :])
-    length = _held(length, bounds[..., [j - 1 for j in rows[0]], :], unit[..., None])
+    length = _held(length, bounds[..., [j - 1 for j in rows[0]], :], size[..., None])
     firsts = wrist[..., None, :] + length[..., None] * way
     is_root = torch.tensor(FIRST, device=xyz.device)[:, None] == ROOT
     joints = [torch.where(is_root, 0.0, firsts)]  # the root is where it was, to the last bit
@@ -123,7 +126,7 @@ def correct(xyz: Tensor, ranges: Tensor = BONE_RANGES) -> Tensor:
     limits, sign = ANGLE_LIMITS.to(xyz), ABDUCTION_SIGN.to(xyz)
     for step in range(1, 4):
         length, way = _length_and_way(relative[..., rows[step], :] - joints[-1], frame[..., 2])
-        length = _held(length, bounds[..., [j - 1 for j in rows[step]], :], unit[..., None])
+        length = _held(length, bounds[..., [j - 1 for j in rows[step]], :], size[..., None])
         allowed = limits[step - 1 :: 3]
         flexion, abduction = bend(frame, way)
         flexion = _held(_around(flexion, allowed[:, 0].mean(dim=-1)), allowed[:, 0])

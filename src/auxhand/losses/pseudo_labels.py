@@ -66,8 +66,10 @@ def corrected(
 def rectified(uv: Tensor, d: Tensor, K: Tensor, ranges: Tensor = BONE_RANGES) -> Corrected:
     """The pose with all bone lengths and joint angles in their limits (Ch. 7.3.5.1).
 
-    Lifted by the closed form on the reference bone, whose length ranges are relative to, corrected
-    (`hand.registration.correct`) and projected back.
+    Lifted by the closed form on all bones, as if their lengths were the middles of the ranges, and
+    corrected (`hand.registration.correct`) in reference lengths, as d is, and projected back. Were
+    the reference bone alone the measure, of lifting or of correction, then the error of its two
+    ends would scale the whole hand (see `corrected`).
 
     Args:
         uv, d, K: as of `corrected`.
@@ -78,8 +80,8 @@ def rectified(uv: Tensor, d: Tensor, K: Tensor, ranges: Tensor = BONE_RANGES) ->
         The corrected pose; where the closed form has no solution, the given one, marked as not
         valid.
     """
-    lifted = lift_closed_form(uv, d, K, REFERENCE_BONE)
-    return _corrected(uv, d, K, lifted, correct(lifted.xyz, ranges))
+    lifted = lift_to_bones(uv, d, K, BONES, ranges.mean(dim=-1))
+    return _corrected(uv, d, K, lifted, correct(lifted.xyz, ranges, unit=1.0))
 
 
 def _corrected(uv: Tensor, d: Tensor, K: Tensor, lifted: ClosedForm, xyz: Tensor) -> Corrected:

@@ -49,8 +49,11 @@ class DualBranch(nn.Module):
 
     The depth branch attends to itself and to the fusion branch, which sees the RGB image with the
     RGB encoder's weights, except that its batch norms are its own. For the depth, depth and fusion
-    branch are one pass, with one set of batch norms. The RGB branch is a plain `PoseNet`, which
-    depends on neither of them: `estimator` hands it out.
+    branch are one pass, with one set of batch norms. All weights of the decoder are shared, but its
+    batch norms keep statistics of each branch: training normalises each branch by itself, so that a
+    prediction by a mixture of their statistics would be made of other maps than were learnt from.
+    The RGB branch is a plain `PoseNet`, which depends on neither of the others: `estimator` hands
+    it out.
 
     Args:
         backbone: a timm ResNet, for both encoders.
@@ -74,7 +77,9 @@ class DualBranch(nn.Module):
         body = PoseResNet(backbone, width, pretrained)
         self.rgb = PoseNet(body, Latent25D(), presence=False)
         self.depth_encoder = Backbone(backbone, pretrained, strides=(32,), channels=1).network
-        self.fusion_encoder = _with_own_batch_norms(body.backbone.network)
+        self.fusion_encoder = _sharing(body.backbone.network, but=_BatchNorm)
+        self.depth_decoder = _sharing(body.deconvolutions)
+        self.fusion_decoder = _sharing(body.deconvolutions)
         self.depth_map = nn.Conv2d(width, 1, 1)
         self._places: tuple[str, ...] = tuple(self.depth_encoder.return_layers)  # type: ignore[arg-type]
         if len(self._places) != PLACES:
@@ -84,10 +89,20 @@ class DualBranch(nn.Module):
 
     @property
     def body(self) -> PoseResNet:
-        """The RGB encoder and the deconvolutions of all branches."""
+        """The RGB encoder and the deconvolutions, whose weights all branches share."""
         body = self.rgb.body
         assert isinstance(body, PoseResNet)
         return body
+
+    def follow(self) -> None:
+        """Let the fusion encoder's batch norms and the statistics of all decoders be what the RGB
+        branch's are, which was loaded alone."""
+        for leader, followers in (
+            (self.body.backbone.network, [self.fusion_encoder]),
+            (self.body.deconvolutions, [self.depth_decoder, self.fusion_decoder]),
+        ):
+            for follower in followers:
+                follower.load_state_dict(leader.state_dict())
 
     def estimator(self) -> PoseNet:
         """The RGB branch, all that a prediction needs: one encoder and the decoder."""
@@ -100,7 +115,7 @@ class DualBranch(nn.Module):
     def see(self, image: Tensor) -> Branch:
         """The RGB branch: (B, 3, H, W) RGB in [0, 1]."""
         (context,) = self.body.backbone(image)
-        return self._decode(context, image)
+        return self._decode(context, image, self.body.deconvolutions)
 
     def fuse(self, image: Tensor, depth: Tensor) -> tuple[Branch, Branch]:
         """The depth branch and the fusion branch.
@@ -117,7 +132,10 @@ class DualBranch(nn.Module):
             rgb, depth = rgb_layer(rgb), depth_layer(depth)
             if name in self._places:
                 rgb, depth = attend(rgb, depth, self.stop_gradient)
-        return self._decode(depth, image), self._decode(rgb, image)
+        return (
+            self._decode(depth, image, self.depth_decoder),
+            self._decode(rgb, image, self.fusion_decoder),
+        )
 
     def attentions(self, depth: Tensor, size: tuple[int, int]) -> tuple[Tensor, ...]:
         """Att(f_DM) where it acts, the shallowest first (Fig. 7.6): it hangs on the depth alone.
@@ -137,8 +155,8 @@ class DualBranch(nn.Module):
                 _, features = attend(features, features)
         return tuple(maps)
 
-    def _decode(self, context: Tensor, image: Tensor) -> Branch:
-        map = self.body.deconvolutions(context)
+    def _decode(self, context: Tensor, image: Tensor, deconvolutions: nn.Module) -> Branch:
+        map = deconvolutions(context)
         pose = self.rgb.decode(Features((map,), context), image)
         with torch.autocast(image.device.type, enabled=False):
             depth = self.depth_map(map.float()).squeeze(1)
@@ -150,12 +168,12 @@ def _resized(depth: Tensor, size: Sequence[int]) -> Tensor:
     return functional.interpolate(depth[:, None], tuple(size), mode="bilinear")
 
 
-def _with_own_batch_norms(network: nn.Module) -> nn.Module:
-    """A copy that shares all parameters with a network but those of batch norms, whose statistics
-    are its own too."""
+def _sharing(network: nn.Module, but: type[nn.Module] | tuple[()] = ()) -> nn.Module:
+    """A copy that shares all parameters with a network `but` those of modules of that class; its
+    buffers, among them the statistics of batch norms, are its own."""
     copy = deepcopy(network)
     for original, module in zip(network.modules(), copy.modules(), strict=True):
-        if not isinstance(module, _BatchNorm):
+        if not isinstance(module, but):
             for name, parameter in original.named_parameters(recurse=False):
                 setattr(module, name, parameter)
     return copy

@@ -127,7 +127,7 @@ def test_a_pose_that_cannot_be_corrected_is_no_label(told):
     d = (xyz[..., 2] - xyz[:, 9:10, 2]) / (xyz[:, 10] - xyz[:, 9]).norm(dim=-1)[:, None]
     maps = torch.zeros(2, 4, 4)
     uv = batch.joints_uv.clone()
-    uv[1, 10], d[1, 10] = uv[1, 9], 1.0  # the reference bone points at the camera
+    uv[1], d[1] = uv[1, 9], torch.linspace(-2, 2, 21)  # all of it along the optical axis
     y = MultiModal(uv, d, maps, maps)
     variance = made.pseudo_label([y, y], batch.cameras, SIZE).variance
     assert variance.isfinite().tolist() == [True, False]

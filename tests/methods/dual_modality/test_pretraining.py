@@ -15,12 +15,14 @@ from auxhand.data.photometric import Photometric
 from auxhand.data.streams import Phase, Stream
 from auxhand.data.strengths import Augmentation
 from auxhand.geometry.pose25d import relative
+from auxhand.inference.bundle import save_bundle
 from auxhand.losses.contrastive import VARIANTS
 from auxhand.losses.supervision import TERMS
 from auxhand.methods.dual_modality.module import DualModality
 from auxhand.methods.dual_modality.objective import Objective
 from auxhand.models.dual_branch import DualBranch
 from auxhand.sample import HandBatch
+from auxhand.training import start_from
 
 UNTOUCHED = DepthTexture(erase_share=0.0, noise=0.0)
 PLACED = Augmentation(any_rotation_share=1.0, smallest=0.72, largest=0.9, translation=0.08)
@@ -214,3 +216,23 @@ def test_synchronised_batch_norms_keep_what_branches_share():
             assert one.weight is other.weight
             convolutions += 1
     assert min(norms, convolutions) > 4
+
+
+def test_all_branches_begin_as_a_bundle_of_the_rgb_branch(tmp_path):
+    """Its weights, and the batch norms and statistics that branches have of their own."""
+    rgb = method().estimator()
+    for value in rgb.state_dict().values():
+        if value.is_floating_point():
+            value.uniform_(0.5, 1.5)
+    save_bundle(tmp_path / "bundle", rgb, SIZE, {})
+    made = method()
+    start_from(tmp_path / "bundle", made)
+    network, body = made.network, rgb.body
+    for own, expected in (
+        (network.body.backbone.network, body.backbone.network),
+        (network.fusion_encoder, body.backbone.network),
+        (network.depth_decoder, body.deconvolutions),
+        (network.fusion_decoder, body.deconvolutions),
+    ):
+        for name, value in expected.state_dict().items():
+            assert torch.equal(own.state_dict()[name], value), name

@@ -40,7 +40,8 @@ class RegDA(Adaptation):
     """See the module.
 
     Args:
-        network: with a head of latent heatmaps, of which the adversarial one is a copy.
+        network: with a head of latent heatmaps. The adversarial head has its shape, and other
+            weights where the network's are loaded.
         weights, learning_rate, schedule, seed: of `Adaptation`.
         margin: weight of the disparity on labelled crops.
         trade_off: weight of all disparities.

@@ -111,6 +111,10 @@ class DualModality(PoseModule):
         """The RGB branch: the RGB-only test path, as a bundle holds it."""
         return self.network.estimator()
 
+    def on_estimator_loaded(self) -> None:
+        """The other branches begin with the batch norms of the RGB branch too."""
+        self.network.follow()
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Eq. 7.7 or 7.10.
 

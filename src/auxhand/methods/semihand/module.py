@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 
 from auxhand.data.perturbation import Perturbation
+from auxhand.geometry.crop import inverse
+from auxhand.geometry.heatmap import pixels_to_cells
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
 from auxhand.hand.skeleton import BONES
@@ -33,7 +35,7 @@ from auxhand.losses.consistency import (
     pose_distance,
     view_consistency,
 )
-from auxhand.losses.pose import coordinate_loss, mask_loss
+from auxhand.losses.pose import coordinate_loss, heatmap_cross_entropy, mask_loss
 from auxhand.losses.pseudo_labels import confidence, corrected, renewed, typical_lengths
 from auxhand.losses.supervision import TERMS, labelled_joints, relative_pose
 from auxhand.methods.semihand.labels import Labels, PseudoLabels
@@ -57,9 +59,12 @@ class Objective:
         mask: lambda_w of Eq. 6.3.
         consistency: lambda_c of Eq. 6.1.
         tau: most C(p^) of a trusted pseudo-label, Eq. 6.6.
-        trusted_share: instead of a tau that is given: the one that this share of the first
-            pseudo-labels has at most. It stays, so the share grows with what is learnt.
+        trusted_share: instead of a tau that is given: in each iteration the one that this share of
+            the pseudo-labels has at most. A network that learns from itself agrees with itself ever
+            more, so that under one tau ever more labels are trusted, which are no better.
         draws: perturbations that C(p^) is a mean over.
+        averaged: p' is the mean of f(x) and of what is said of the perturbed images, carried back,
+            from which Fig. 6.1 makes a pseudo-label too; without, f(x), as Algorithm 6.1 has it.
         correction: weight of l(r, p) in Eq. 6.6.
         view: with L_vc.
         cross_modal: with L_cc.
@@ -73,6 +78,8 @@ class Objective:
             that a model which finds hands does not forget it; the chapter's network says neither.
         heatmap_cross_entropy: weight of a term that the chapter does not have either, beside uv in
             L_sup: with few images a small network learns several times faster where each joint is.
+        label_cross_entropy: weight of the same term beside l(p, p^), for a network that reads uv at
+            the heatmaps' peaks, which l alone does not teach.
     """
 
     depth: float = DEPTH_WEIGHT
@@ -81,6 +88,7 @@ class Objective:
     tau: float = 1.5
     trusted_share: float | None = None
     draws: int = 1
+    averaged: bool = False
     correction: float = 1.0
     view: bool = True
     cross_modal: bool = True
@@ -92,6 +100,7 @@ class Objective:
     presence: float = 0.0
     side: float = 0.0
     heatmap_cross_entropy: float = 0.0
+    label_cross_entropy: float = 0.0
 
 
 class Predicted(NamedTuple):
@@ -99,7 +108,7 @@ class Predicted(NamedTuple):
 
     Attributes:
         numbers: (B,) of the samples.
-        pose: p' = f(x).
+        pose: p' = f(x), or a mean with the perturbed ones (`Objective.averaged`).
         K: (B, 3, 3) intrinsics.
         perturbed: f(T x) of each perturbation that is drawn.
         T: their similarities of the pixels, (B, 3, 3) each.
@@ -112,6 +121,18 @@ class Predicted(NamedTuple):
     perturbed: list[UVD]
     T: list[Tensor]
     size: int
+
+
+class Shown(NamedTuple):
+    """What the network says of images of unlabelled samples.
+
+    Attributes:
+        pose: of N of them.
+        A: (B, 3, 3) similarities from the pixels of the plain crops to those of these images.
+    """
+
+    pose: HandPose
+    A: Tensor
 
 
 class SemiHand(PoseModule):
@@ -184,29 +205,39 @@ class SemiHand(PoseModule):
         return self.logged(torch.stack(list(terms.values())).sum(), terms, len(source))
 
     def mixed(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
-        """The weighted terms of Eq. 6.1; f(x) of both streams is one pass. Crops that are known to
-        show no hand have no pose that could be consistent."""
-        weights, count = self.objective, len(source)
-        image = torch.cat([source.image, target.first.image])
-        size = image.shape[-1]
+        """The weighted terms of Eq. 6.1; f(x) of both streams and of the trusted samples' diverse
+        images is one pass, so that batch norms see both domains, as those of a prediction have.
+        Crops that are known to show no hand have no pose that could be consistent."""
+        weights, count, plain = self.objective, len(source), target.first
+        size, labels = source.image.shape[-1], None
+        diverse = target.second.image[:0]
+        if weights.pseudo_labels:
+            labels = self.labels.read(plain.index, size)
+            if weights.difficulties:
+                diverse = target.second.image[labels.trusted(self.tau)]
+        image = torch.cat([source.image, plain.image, diverse])
         stages = self.network.stages(image)
         empty = source.valid["presence"] & (source.presence == 0)
-        hand = torch.cat([~empty, torch.ones_like(target.first.valid["image"])])
-        image = image[hand]
-        seen = PoseAndMask(*(value[hand] for value in _pose_and_mask(stages[-1])))
-        terms = {"supervised": self.supervised([_first(s, count) for s in stages], source)}
+        hand = torch.cat([~empty, torch.ones_like(plain.valid["image"])])
+        image = image[: len(hand)][hand]
+        both = _rows(stages[-1], slice(len(hand)))
+        seen = PoseAndMask(*(value[hand] for value in _pose_and_mask(both)))
+        known = [_rows(stage, slice(count)) for stage in stages]
+        terms = {"supervised": self.supervised(known, source)}
         T = self.perturbation.draw(len(image), size, noise(self.seed, self, "cpu")).to(image)
-        moved = self._read(warp_image(image, T, (size, size), padding="border"))
+        said = self.network(warp_image(image, T, (size, size), padding="border"))
         if weights.view:
+            moved = _pose_and_mask(said)
             view = view_consistency(moved, seen, T, size, weights.depth, detached=weights.detached)
             terms["view"] = weights.consistency * view
         if weights.cross_modal:
             cross = cross_modal_consistency(seen.uv, seen.mask, size).mean()
             terms["cross_modal"] = weights.consistency * cross
-        if weights.pseudo_labels:
-            perturbed = PoseAndMask(*(value[-len(target.first) :] for value in moved))
-            pseudo = self._unsupervised(target, perturbed, T[-len(target.first) :])
-            terms["pseudo_labels"] = pseudo
+        if labels is not None:
+            perturbed = Shown(_rows(said, slice(-len(plain), None)), T[-len(plain) :])
+            A = target.transform.A.to(T)
+            strong = Shown(_rows(stages[-1], slice(len(hand), None)), A)
+            terms["pseudo_labels"] = self._unsupervised(labels, perturbed, strong, size)
         return terms
 
     def supervised(self, stages: Iterable[HandPose], batch: HandBatch) -> Tensor:
@@ -226,31 +257,40 @@ class SemiHand(PoseModule):
             losses.append(loss)
         return torch.stack(losses).mean()
 
-    def _unsupervised(self, target: Views, perturbed: PoseAndMask, T: Tensor) -> Tensor:
-        """L_unsup = 1(C(p^) <= tau) l(p, p^) + l(r, p) (Eq. 6.6), mean over samples."""
-        plain, diverse = target
-        size, depth = plain.image.shape[-1], self.objective.depth
-        labels = self.labels.read(plain.index, size)
+    def _unsupervised(self, labels: Labels, perturbed: Shown, diverse: Shown, size: int) -> Tensor:
+        """L_unsup = 1(C(p^) <= tau) l(p, p^) + l(r, p) (Eq. 6.6), mean over samples.
+
+        Args:
+            labels: of all unlabelled samples of the batch.
+            perturbed: what is said of all of them.
+            diverse: what is said of the trusted ones, if these are shown so; A of all.
+            size: of the crops.
+        """
+        depth, count = self.objective.depth, len(labels.cost)
         trusted = labels.trusted(self.tau)
-        self.log("train/trusted", trusted.float().mean(), batch_size=len(plain))
-        self.log("train/uncorrected", (~labels.valid).float().mean(), batch_size=len(plain))
-        uv, d, A = perturbed.uv, perturbed.d, T
-        if self.objective.difficulties and bool(trusted.any()):
-            chosen = trusted.clone()
-            if int(trusted.sum()) == 1:  # batch norms of a map of one cell need two
-                chosen[(int(trusted.nonzero()) + 1) % len(trusted)] = True
-            shown, own = self._read(diverse.image[chosen]), trusted[chosen]
-            uv = uv.clone()
-            d = d.clone()
-            uv[trusted], d[trusted] = shown.uv[own], shown.d[own]
-            A = torch.where(trusted[:, None, None], target.transform.A.to(T), T)
+        self.log("train/trusted", trusted.float().mean(), batch_size=count)
+        self.log("train/uncorrected", (~labels.valid).float().mean(), batch_size=count)
+        uv, d, A = (value.clone() for value in (*_uv_and_d(perturbed.pose), perturbed.A))
+        maps = perturbed.pose.heatmaps
+        if self.objective.difficulties:
+            uv[trusted], d[trusted] = _uv_and_d(diverse.pose)
+            A[trusted], maps = diverse.A[trusted], diverse.pose.heatmaps
+        elif maps is not None:
+            maps = maps[trusted]
         p = uv, d
         label = move_uv(A, labels.pose[0]), labels.pose[1]
         correction = move_uv(A, labels.correction[0]), labels.correction[1]
         unit = size / OUTPUT_CELLS
         to_label = trusted * pose_distance(p, label, unit, depth)
         to_correction = labels.valid * pose_distance(correction, p, unit, depth)
-        return (to_label + self.objective.correction * to_correction).mean()
+        loss = (to_label + self.objective.correction * to_correction).mean()
+        if self.objective.label_cross_entropy and bool(trusted.any()):
+            if maps is None:
+                raise ValueError("label_cross_entropy needs a head with heatmaps")
+            cells = pixels_to_cells(label[0][trusted], size / maps.shape[-1])
+            peaks = heatmap_cross_entropy(maps, cells, torch.ones_like(cells[..., 0]).bool())
+            loss = loss + self.objective.label_cross_entropy * trusted.float().mean() * peaks
+        return loss
 
     def on_train_start(self) -> None:
         """The data must be what the stage learns from.
@@ -289,7 +329,7 @@ class SemiHand(PoseModule):
             if not first:
                 pose = renewed(pose, self.labels.read(seen.numbers, seen.size).correction)
             self.labels.write(seen.numbers, self.judged(pose, seen), seen.size)
-        if first and self.objective.trusted_share is not None:
+        if self.objective.trusted_share is not None:
             costs = torch.cat([self.labels.cost[seen.numbers] for seen in found])
             self.tau = float(costs.quantile(self.objective.trusted_share))
 
@@ -305,6 +345,10 @@ class SemiHand(PoseModule):
         pose, *perturbed = (
             (p.uv.float().cpu(), p.d.float().cpu()) for p in map(self._read, (image, *moved))
         )
+        if self.objective.averaged:
+            back = [move_uv(inverse(A), uv) for A, (uv, _) in zip(T, perturbed, strict=True)]
+            depths = [pose[1], *(d for _, d in perturbed)]
+            pose = torch.stack([pose[0], *back]).mean(dim=0), torch.stack(depths).mean(dim=0)
         return Predicted(batch.index.cpu(), pose, batch.cameras.cpu(), perturbed, T, size)
 
     def judged(self, pose: UVD, seen: Predicted) -> Labels:
@@ -355,5 +399,9 @@ def _pose_and_mask(pose: HandPose) -> PoseAndMask:
     return PoseAndMask(pose.uv, pose.d, pose.mask)
 
 
-def _first(pose: HandPose, count: int) -> HandPose:
-    return HandPose(**{name: value[:count] for name, value in pose.items()})
+def _uv_and_d(pose: HandPose) -> UVD:
+    return _pose_and_mask(pose)[:2]
+
+
+def _rows(pose: HandPose, rows: slice) -> HandPose:
+    return HandPose(**{name: value[rows] for name, value in pose.items()})
