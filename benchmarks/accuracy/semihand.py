@@ -17,7 +17,7 @@ Crops of 64 px. The target is one person before six backgrounds, as STB is, and 
 person's bones are given, as in Ch. 6.4.2: the one label of the target that rows with registration
 have. The first stage begins with the shipped weights, which saw neither domain, and has 64,000
 images; beside L_sup its heatmaps learn from a cross-entropy, which the chapter has not. The second
-stage has 30,720 RGB images in ten iterations, in batches of 32.
+stage has 30,720 RGB images in ten iterations, in batches of 32; the rate drops after eight of them.
 
 "pre-trained" is the first stage (configs/laptop/semihand_pretrain.yaml) on labels of the source.
 Others go on from it (configs/laptop/semihand.yaml): "source only" with more of the same; "vc",
