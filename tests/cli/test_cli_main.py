@@ -46,6 +46,36 @@ def test_no_command_is_a_usage_error(capsys):
     assert "usage" in capsys.readouterr().out
 
 
+class Begun(Exception):
+    """A process that would have begun anew."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc alone")
+def test_training_begins_anew_with_large_pages_once(monkeypatch):
+    def begin(file, argv):
+        raise Begun(file, argv, os.environ[cli.TUNABLES])
+
+    monkeypatch.setattr(os, "execv", begin)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "auxhand.cli.main", "train", "--help"])
+    monkeypatch.setattr(sys, "argv", ["auxhand", "train", "--help"])
+    monkeypatch.setenv(cli.TUNABLES, "")
+    monkeypatch.delenv(cli.TUNABLES)
+    with pytest.raises(Begun) as begun:
+        cli.console()
+    argv = [sys.executable, "-m", "auxhand.cli.main", "train", "--help"]
+    assert begun.value.args == (sys.executable, argv, "glibc.malloc.hugetlb=1")
+    with pytest.raises(SystemExit, match="0"):  # the variable is there now: --help of argparse
+        cli.console()
+
+
+def test_other_commands_keep_their_process(monkeypatch, capsys):
+    monkeypatch.setattr(os, "execv", None)
+    monkeypatch.setattr(sys, "argv", ["auxhand", "--version"])
+    monkeypatch.delenv(cli.TUNABLES, raising=False)
+    assert cli.console() == 0
+    assert cli.TUNABLES not in os.environ
+
+
 def test_version(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("auxhand 0.")
