@@ -23,8 +23,9 @@ $(TOOLS): $(PACKAGE)
 demo: $(PACKAGE)
 	$(VENV)/bin/auxhand predict src/auxhand/assets/photos --out demo
 
-# a process per core, each of one thread; a file's tests share what its fixtures make
-PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# a process per core, each of one thread, with large pages (docs/results/speed.md); a file's tests share what its
+# fixtures make
+PYTEST = OMP_NUM_THREADS=1 GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(PY) -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 # all but the few dozen that take a third of the time
 test: $(TOOLS)
