@@ -107,6 +107,7 @@ def test_the_backbone_is_there_with_imagenets_weights():
 def test_the_defaults_are_the_chapters():
     w = Objective()
     assert (w.depth, w.mask, w.depth_map, w.contrastive) == (50, 100, 50, 0.1)
+    assert w.contrastive_batch == 140
     assert (w.distillation, w.pseudo_labels, w.epsilon, w.temperature) == (0.2, 1.0, 1.5, 0.5)
     assert (w.variant, w.form, TEMPERATURE) == ("w/ SG", "printed", 0.5)
     assert list(VARIANTS) == ["none", "RGB only", "RGB & DM", "RGB & DM*", "w/out SG", "w/ SG"]

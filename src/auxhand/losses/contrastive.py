@@ -1,11 +1,12 @@
 """Contrastive losses between projections of samples (Ch. 3.4.2, 7.3.4.1).
 
 Every loss is a MEAN over the samples that are compared, in nats, where Eq. 7.3 prints a sum over
-the batch: so L_c does not grow with the batch, and lambda_c = 0.1 weighs the same at any batch
-size. What it then weighs: where nothing is learnt yet and all projections are alike, the printed
-loss of a pair is log(2 B - 2) for a batch of B (5.6 for the paper's 140), and it stays within
-2 / temperature of that. The four pairs of L_c together begin near 22, and 0.1 L_c near 2.2, beside
-a pose loss in squared pixels of a 64 x 64 output. As a sum, 0.1 would weigh 140 times as much.
+the batch, whose weight would change with the size of the batch. Who wants what the paper's
+lambda_c = 0.1 weighs multiplies by the paper's batch of 140 (`Objective.contrastive_batch`): where
+nothing is learnt yet and all projections are alike, the printed loss of a sample is log(2 B - 2)
+for a batch of B (5.6 for 140), and it stays within 2 / temperature of that; the four pairs of L_c
+begin near 22 a sample, and 0.1 L_c near 300. As means 0.1 L_c would be near 2, beside an L_s of
+hundreds.
 """
 
 from __future__ import annotations

