@@ -58,7 +58,7 @@ def test_training_begins_anew_with_large_pages_once(monkeypatch):
     monkeypatch.setattr(os, "execv", begin)
     monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "auxhand.cli.main", "train", "--help"])
     monkeypatch.setattr(sys, "argv", ["auxhand", "train", "--help"])
-    monkeypatch.setenv(cli.TUNABLES, "")
+    monkeypatch.setenv(cli.TUNABLES, "")  # so that what `console` sets is undone
     monkeypatch.delenv(cli.TUNABLES)
     with pytest.raises(Begun) as begun:
         cli.console()
