@@ -7,10 +7,13 @@
 Data as in benchmarks/accuracy/semihand.py. ImageNet weights of a ResNet are out of reach here, so
 encoders begin as the RGB encoder of S1 R2P (chapter 5 on the same source), as the first two
 commands make it. "base" is the RGB branch alone, with that encoder, on 384,000 labelled images of
-the source, once for all seeds; all branches but the depth encoder begin with it, and beside L_s
-heatmaps learn from a cross-entropy, which the chapter has not. Table 7.2 (b) is the six
-pre-trainings, of configs/laptop/dual_modality_pretrain.yaml on 30,720 visits, whose two pictures
-are 61,440 RGB images, at the chapter's rate; `baseline` and `+Lc` are two of them. `+Ll` and `+Lf`
+the source, once for all seeds. "base, three branches" goes on from it with the depth branch and the
+fusion branch on 122,880 RGB images (61,440 visits of two pictures each), contrasting nothing: in a
+pre-training alone the depth branch, which has no ImageNet weights, stays far behind the RGB branch,
+and the fusion with it. All other rows begin with these. Beside L_s heatmaps learn from a
+cross-entropy, which the chapter has not. Table 7.2 (b) is the six pre-trainings, of
+configs/laptop/dual_modality_pretrain.yaml on 61,440 RGB images more, at the chapter's rate;
+`baseline` and `+Lc` are two of them. `+Ll` and `+Lf`
 fine-tune the full one (configs/laptop/dual_modality.yaml; "fusion detached": L_f moves the RGB
 branch alone; "+Lc, longer": as many steps of L_s alone), and SemiHand, RegDA, CC-SSL and AnimalDA
 start from the baseline's RGB branch: all on 18,000 labelled and 18,000 unlabelled images, six
@@ -25,6 +28,7 @@ Pictures: dual_modality_figures.py.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from auxhand.data.store import PreparedDataset
@@ -58,8 +62,8 @@ COMPARATORS = {"RegDA": "RegDA", "CC-SSL": "CCSSL", "AnimalDA": "AnimalDA"}
 ALSO = {"none": ["baseline"], "w/ SG": ["+Lc"]}
 """Names that Table 7.2 (a) has for rows of (b)."""
 
-BASE = "base"
-"""The row that all others begin with."""
+BASE, BRANCHES = "base", "base, three branches"
+"""The rows that all others begin with, the second with the first."""
 
 NETWORK = "model.init_args.network.init_args"
 BODY = f"{NETWORK}.body"
@@ -76,27 +80,39 @@ BATCH = [f"data.init_args.train.{stream}.batch_size=16" for stream in ("source",
 
 ENCODER = Path("data/resnet18.safetensors")
 FIRST = budget(384_000, 24, every=4)
+SECOND = budget(61_440, 12, every=4)
 PRE_TRAINING, FINE_TUNING = budget(30_720, 6), budget(36_000, 6)
-RATE = "model.init_args.learning_rate={}"
+FAST, CHAPTERS = (f"model.init_args.learning_rate={rate}" for rate in (1e-3, 2.5e-4))
 
 
 def base(work: Work) -> Path:
     """Bundle of the RGB branch alone, trained on the source; made where it is not there."""
     folder = work.options.runs / f"{BASE}_0"
     settings = [*FIRST, HALF, *PLAIN, f"{BODY}.init_args.pretrained={ENCODER}", "start_from=null"]
-    settings += [RATE.format(1e-3), f"data.init_args.train={work.options.data / 'source'}"]
+    settings += [FAST, f"data.init_args.train={work.options.data / 'source'}"]
     again = work.options.force and work.name == BASE
     return train(CONFIGS / "semihand_pretrain.yaml", folder, 0, settings, again)
 
 
+def branches(work: Work) -> Path:
+    """Folder of the three branches, from `base`; made where it is not there."""
+    settings = [*SECOND, f"start_from={base(work)}", FAST]
+    return three_branches(work, BRANCHES, "none", 0, settings)
+
+
 def pretrained(work: Work, variant: str) -> Path:
     """Folder of a pre-training, which is made where it is not there."""
-    folder = work.options.runs / f"{file_name(variant.replace('*', ' star'))}_{work.seed}"
-    settings = [*PRE_TRAINING, HALF, f"start_from={base(work)}", RATE.format(2.5e-4)]
-    settings += [f"model.init_args.objective.variant={variant}"]
+    settings = [*PRE_TRAINING, f"start_from={branches(work)}", CHAPTERS]
+    return three_branches(work, variant, variant, work.seed, settings)
+
+
+def three_branches(work: Work, row: str, variant: str, seed: int, settings: Sequence[str]) -> Path:
+    """Folder of a training of all branches on labels of the source."""
+    folder = work.options.runs / f"{file_name(row.replace('*', ' star'))}_{seed}"
+    settings = [*settings, HALF, f"model.init_args.objective.variant={variant}"]
     settings += [f"data.init_args.train.source.roots={work.options.data / 'source'}"]
-    again = work.options.force and work.name == variant
-    train(CONFIGS / "dual_modality_pretrain.yaml", folder, work.seed, settings, again)
+    again = work.options.force and work.name == row
+    train(CONFIGS / "dual_modality_pretrain.yaml", folder, seed, settings, again)
     return folder
 
 
@@ -104,6 +120,8 @@ def model(work: Work) -> Path:
     """Bundle of a row."""
     if work.name == BASE:
         return base(work)
+    if work.name == BRANCHES:
+        return branches(work) / "bundle"
     if work.name in VARIANTS:
         return pretrained(work, work.name) / "bundle"
     data = work.options.data
@@ -132,7 +150,7 @@ def model(work: Work) -> Path:
 
 
 def main() -> None:
-    names = [BASE, *VARIANTS, *OBJECTIVES, "SemiHand", *COMPARATORS]
+    names = [BASE, BRANCHES, *VARIANTS, *OBJECTIVES, "SemiHand", *COMPARATORS]
     parser = training_arguments(__doc__, "dual_modality", names)
     parser.add_argument("--data", type=Path, default=Path("data/domains"), help="their folder")
     options = parser.parse_args()

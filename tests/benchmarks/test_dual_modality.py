@@ -38,10 +38,14 @@ def run(monkeypatch, hand_dataset, tmp_path, *only):
 def test_pre_trainings_are_the_rows_of_table_7_2(trained, monkeypatch, hand_dataset, tmp_path):
     found = run(monkeypatch, hand_dataset, tmp_path, *table.VARIANTS)
     assert list(found) == ["none", "baseline", *table.VARIANTS[1:], "+Lc"]
-    assert {folder for _, folder, _, _ in trained[::2]} == {"base_0"}, "which each begins with"
-    assert len({folder for _, folder, _, _ in trained[1::2]}) == 6
-    for (config, _, settings, _), variant in zip(trained[1::2], table.VARIANTS, strict=True):
-        assert settings["start_from"] == str(tmp_path / "runs" / "base_0" / "bundle")
+    first, second, own = (trained[i::3] for i in range(3))
+    assert {folder for _, folder, _, _ in first} == {"base_0"}, "which each begins with"
+    assert {folder for _, folder, _, _ in second} == {"base_three_branches_0"}
+    assert second[0][2]["start_from"] == str(tmp_path / "runs" / "base_0" / "bundle")
+    assert second[0][2]["model.init_args.objective.variant"] == "none"
+    assert len({folder for _, folder, _, _ in own}) == 6
+    for (config, _, settings, _), variant in zip(own, table.VARIANTS, strict=True):
+        assert settings["start_from"] == str(tmp_path / "runs" / "base_three_branches_0")
         assert config == "dual_modality_pretrain"
         assert settings["model.init_args.objective.variant"] == variant
         epochs, images = settings["trainer.max_epochs"], "data.init_args.images_per_epoch"
@@ -54,7 +58,7 @@ def test_what_is_compared_has_one_budget_and_one_start(
     names = ("+Ll", "+Lf", "SemiHand", "RegDA", "CC-SSL", "AnimalDA")
     found = run(monkeypatch, hand_dataset, tmp_path, *names)
     assert list(found) == list(names)
-    by_row = dict(zip(names, trained[2::3], strict=True))  # each after the two it starts from
+    by_row = dict(zip(names, trained[3::4], strict=True))  # each after the three it starts from
     for name, (_, _, settings, _) in by_row.items():
         images = int(settings["data.init_args.images_per_epoch"])
         assert int(settings["trainer.max_epochs"]) * images == 36_000
@@ -114,7 +118,8 @@ def test_a_miniature_of_the_tables(monkeypatch, hand_dataset, tmp_path):
         assert row["metrics"]["epe_mm"][0] > 0
         assert {"pa_epe_mm", "auc_20_50", "pck_05"} <= {*row["metrics"]}
     folders = {path.name for path in (tmp_path / "runs").iterdir()}
-    assert folders == {"base_0", "w_SG_0", "none_0", "Lf_0", "SemiHand_0", "RegDA_0"}
+    bases = {"base_0", "base_three_branches_0"}
+    assert folders == bases | {"w_SG_0", "none_0", "Lf_0", "SemiHand_0", "RegDA_0"}
 
     arguments = ["--runs", tmp_path / "runs", "--test", tmp_path / "person-test"]
     call(monkeypatch, figures, *arguments, "--out", tmp_path)

@@ -11,8 +11,8 @@ from auxhand.data.perturbation import Perturbation
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
 from auxhand.hand.anatomy import BONE_RANGES
-from auxhand.losses.consistency import MultiModal, multimodal_distance
-from auxhand.losses.pseudo_labels import rectified
+from auxhand.losses.consistency import OUTPUT_CELLS, MultiModal, multimodal_distance
+from auxhand.losses.pseudo_labels import Averaged, rectified
 from auxhand.losses.supervision import TERMS, multimodal_loss, relative_depth
 from auxhand.methods.dual_modality.module import DualModality
 from auxhand.methods.dual_modality.objective import Objective
@@ -106,8 +106,24 @@ def test_the_terms_of_eq_7_10_are_those_composed_by_hand(pair):
     lower, upper = sorted(variance.tolist())
     kept = int(variance.argmin())
     one = sum(l_by_hand((y.uv, y.d), carried)[kept] / 2 for y in seen["strong"])
-    made.objective = Objective(true_depth=1.0, epsilon=(lower + upper) / 2)
-    assert_close(made.finetuning(source, target)["pseudo_labels"], one, rtol=1e-2, atol=0)
+    for surer in ({"epsilon": (lower + upper) / 2}, {"kept_share": 0.5}, {"kept_share": 0.0}):
+        made.objective = Objective(true_depth=1.0, **surer)
+        assert_close(made.finetuning(source, target)["pseudo_labels"], one, rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.0, 1), (0.4, 2), (0.75, 4), (1.0, 4)])
+def test_a_share_of_a_batch_is_kept_the_surest_first(share, kept):
+    made, told = method(kept_share=share), {}
+    made.log = lambda name, value, **_: told.update({name: float(value)})
+    variance = torch.tensor([4.0, torch.inf, 9.0, 1.0, 7.0])
+    uv = torch.ones(5, 21, 2) * torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])[:, None, None]
+    maps = torch.zeros(5, 4, 4)
+    y = MultiModal(torch.zeros(5, 21, 2), torch.zeros(5, 21), maps, maps)
+    label = Averaged(uv, torch.zeros(5, 21), variance)
+    found = made.pseudo_labelling([y, y, y], label, OUTPUT_CELLS)
+    assert told["train/kept"] == pytest.approx(kept / 5), "never what could not be corrected"
+    squared = torch.tensor([4.0, 1.0, 5.0, 3.0]).square() * 2  # the surest first
+    assert_close(found, 3 * squared[:kept].sum() / 5)
 
 
 def test_a_label_is_carried_to_where_its_joints_are(told):

@@ -183,6 +183,8 @@ def test_variants_and_shares_that_do_not_exist_are_refused():
         Objective(variant="RGB")
     with pytest.raises(ValueError, match="true_depth lies in"):
         Objective(true_depth=1.5)
+    with pytest.raises(ValueError, match="kept_share lies in"):
+        Objective(kept_share=-0.1)
 
 
 @pytest.mark.parametrize(

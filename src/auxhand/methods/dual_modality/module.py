@@ -267,14 +267,19 @@ class DualModality(PoseModule):
             label: r carried into these crops, and C(r).
             size: of these crops in pixels.
         """
-        w, unit = self.objective, size / OUTPUT_CELLS
-        kept, count = label.variance <= w.epsilon, len(label.variance)
+        w, unit, count = self.objective, size / OUTPUT_CELLS, len(label.variance)
+        epsilon = w.epsilon
+        if w.kept_share is not None:
+            found = label.variance.quantile(w.kept_share, interpolation="lower")
+            # What could not be corrected is infinite, and is no label, whatever the share.
+            epsilon = min(float(found), torch.finfo(found.dtype).max)
+        kept = label.variance <= epsilon
         self.log("train/kept", kept.float().mean(), batch_size=count)
         uncorrected = label.variance.isinf().float().mean()
         self.log("train/uncorrected", uncorrected, batch_size=count)
         r = label.uv, label.d
         losses = [
-            pseudo_label_loss(y.p, r, label.variance, unit, w.epsilon, w.depth) for y in branches
+            pseudo_label_loss(y.p, r, label.variance, unit, epsilon, w.depth) for y in branches
         ]
         return torch.stack(losses).sum()
 

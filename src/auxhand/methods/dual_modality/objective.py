@@ -29,6 +29,8 @@ class Objective:
         detached: the side of L_f (Eq. 7.9) without a gradient.
         pseudo_labels: lambda_l of Eq. 7.10; 0: without L_l.
         epsilon: most C(r) of a pseudo-label that is learnt from (Eq. 7.8).
+        kept_share: instead of an epsilon that is given: the one that this share of the labels of
+            each batch passes, for networks whose branches differ more than the chapter's.
         heatmap_cross_entropy: weight of a term that the chapter does not have, beside L_s: with few
             images a small network learns several times faster where each joint is.
 
@@ -49,11 +51,14 @@ class Objective:
     detached: Literal["neither", "rgb", "fusion"] = "neither"
     pseudo_labels: float = 1.0
     epsilon: float = 1.5
+    kept_share: float | None = None
     heatmap_cross_entropy: float = 0.0
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             names = ", ".join(map(repr, VARIANTS))
             raise ValueError(f"objective.variant is one of {names}; got {self.variant!r}")
-        if not 0 <= self.true_depth <= 1:
-            raise ValueError(f"objective.true_depth lies in [0, 1]; got {self.true_depth}")
+        for name in ("true_depth", "kept_share"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise ValueError(f"objective.{name} lies in [0, 1]; got {share}")
