@@ -33,7 +33,7 @@ CROSS_ENTROPY = 10.0
 """Weight of `Objective.heatmap_cross_entropy`."""
 
 KEPT = 0.5
-"""Of chapter 7's labels in each batch, the surest: none has the C(r) of 1.5 that it asks for."""
+"""Share of chapter 7's labels that teach, as in `configs/laptop/dual_modality.yaml`."""
 
 ADAPTED = "adapted_epochs"
 """What a bundle says of its training where its network is adapted: after how many epochs."""
