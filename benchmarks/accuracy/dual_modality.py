@@ -13,10 +13,10 @@ pre-training alone the depth branch, which has no ImageNet weights, stays far be
 and the fusion with it. All other rows begin with these. Beside L_s heatmaps learn from a
 cross-entropy, which the chapter has not. Table 7.2 (b) is the six pre-trainings, of
 configs/laptop/dual_modality_pretrain.yaml on 61,440 RGB images more, at the chapter's rate;
-`baseline` and `+Lc` are two of them. `+Ll` and `+Lf`
-fine-tune the full one (configs/laptop/dual_modality.yaml; "fusion detached": L_f moves the RGB
-branch alone; "+Lc, longer": as many steps of L_s alone), and SemiHand, RegDA, CC-SSL and AnimalDA
-start from the baseline's RGB branch: all on 18,000 labelled and 18,000 unlabelled images, six
+`baseline` and `+Lc` are two of them. `+Ll` and `+Lf` fine-tune the full one
+(configs/laptop/dual_modality.yaml; "fusion detached": L_f moves the RGB branch alone;
+"+Lc, longer": as many steps of L_s alone), and SemiHand, RegDA, CC-SSL and AnimalDA start from the
+baseline's RGB branch: all on 18,000 labelled and 18,000 unlabelled images, six
 epochs of the target as in Ch. 7.4.2, in as many steps, and all with the same augmentations;
 SemiHand's rate is its own. The full method and SemiHand are given the lengths of the target
 person's bones, as in Ch. 7.4.2. One core, bfloat16; tested on the target's own test set under

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from auxhand.models.dual_branch import DualBranch
 from auxhand.models.heads import Peak25D
 from auxhand.models.pose_net import PoseNet
 
+LAPTOP = Path(__file__).parents[2] / "configs" / "laptop" / "dual_modality.yaml"
 TINY = {"backbone": "test_resnet", "width": 8}
 
 pytestmark = pytest.mark.usefixtures("hands_everywhere")
@@ -136,6 +138,11 @@ def test_a_run_becomes_a_bundle_and_a_report(
     assert (said["settings"]["method"], said["settings"]["start"]) == ("dual_modality", str(run))
     page = (out / "report.html").read_text()
     assert f"By fine-tuning of the dual-modality network (chapter 7) from {run}." in page
+
+    trained = yaml.safe_load((out / "work" / "adapt.yaml").read_text())["model"]["init_args"]
+    laptop = yaml.safe_load(LAPTOP.read_text())
+    objective = laptop["model"]["init_args"]["objective"]
+    assert trained["objective"] == {"kept_share": objective["kept_share"]}
 
     kept, learnt = load_bundle(out), load_bundle(out / "work" / "run" / "bundle")
     assert same(kept, learnt)
