@@ -8,8 +8,11 @@ the predictions of a mean teacher weigh more and more.
 
 Left out or changed: the refinement block with its two heads, and so the inner loop in which its
 output teaches the coarse one; mixing of images of both domains; the first labels' consistency
-check (as in `cc_ssl`). Poses are compared by l of Eq. 6.2 instead of heatmaps by their squared
-differences, beside which the classifiers' published weight of 0.0005 would be nothing.
+check (as in `cc_ssl`). The paper's one convolutional classifier sees the refinement block's maps
+of several scales side by side; here each of the encoder's last four maps has a classifier of its
+own, two layers on its average, and their losses are averaged. Poses are compared by l of Eq. 6.2
+instead of heatmaps by their squared differences, beside which the classifiers' published weight of
+0.0005 would be nothing.
 """
 
 from __future__ import annotations
@@ -41,9 +44,9 @@ from auxhand.sample import HandBatch, Views
 LEAST_JOINTS = 10
 """Half of them: the paper keeps 9 of 18."""
 
-MINED, RAMP_DOWN, RAMP_UP = 0.15, 0.19, 0.13
-"""Shares of the training: until as many joints as ever are left out (2 + 9 of 80 epochs), until the
-first labels weigh least (15), until the teacher weighs most (10)."""
+ALL_TEACH, MINED, RAMP_DOWN, RAMP_UP = 2 / 80, 11 / 80, 15 / 80, 10 / 80
+"""Shares of the training's 80 epochs: until a joint is left out, until as many as ever are, until
+the first labels weigh least, until the teacher weighs most."""
 
 
 class AnimalDA(Adaptation):
@@ -115,7 +118,8 @@ class AnimalDA(Adaptation):
     def mined(self, losses: Tensor) -> Tensor:
         """Mean of each image's joints (B, 21) of the least losses."""
         joints = losses.shape[1]
-        gone = round((joints - LEAST_JOINTS) * min(self.progress / MINED, 1.0))
+        mining = (self.progress - ALL_TEACH) / (MINED - ALL_TEACH)
+        gone = round((joints - LEAST_JOINTS) * min(max(mining, 0.0), 1.0))
         return losses.topk(joints - gone, dim=1, largest=False).values.mean()
 
     def domains(self, layers: list[Tensor], count: int) -> Tensor:

@@ -7,7 +7,9 @@ the joint all the same ("ground truth"): features on which no head can be far of
 Left out or changed: the three steps of the paper, with an optimiser each, are one: each term
 reaches the parts that its step would change, and those alone. Labelled crops teach the main head by
 Eq. 6.3 instead of heatmaps by their divergence; the latent heatmaps of the head are what is
-compared. Adam instead of SGD with a rate for each part.
+compared, and a joint is where their expectation is, not their maximum. The main head is that of all
+methods here, one layer; the adversarial one has the paper's two. Adam instead of SGD with a rate
+for each part.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import math
 from copy import deepcopy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from auxhand.geometry.heatmap import gaussian_heatmap, pixels_to_cells
@@ -32,16 +34,17 @@ SIGMA = 2.0
 
 EPSILON = 1e-7
 
-SETTLING = 1000.0
-"""Steps in which about half of the adversary's strength is reached."""
+SETTLING = 1 / 35
+"""Share of the training in which about half of the adversary's strength is reached: 1,000 of the
+paper's 35,000 steps."""
 
 
 class RegDA(Adaptation):
     """See the module.
 
     Args:
-        network: with a head of latent heatmaps. The adversarial head has its shape, and other
-            weights where the network's are loaded.
+        network: with a head of latent heatmaps. The adversarial head ends with one of the same
+            kind, and has weights of its own.
         weights, learning_rate, schedule, seed: of `Adaptation`.
         margin: weight of the disparity on labelled crops.
         trade_off: weight of all disparities.
@@ -60,12 +63,12 @@ class RegDA(Adaptation):
         super().__init__(network, weights, learning_rate, schedule, seed)
         self.margin = margin
         self.trade_off = trade_off
-        self.adversary = deepcopy(network.heads[-1])
+        self.adversary = Adversary(network)
 
     @property
     def strength(self) -> float:
         """Of the adversary's gradients at the features: from 0 towards 0.1, slowly."""
-        return 0.1 * (2 / (1 + math.exp(-self.global_step / SETTLING)) - 1)
+        return 0.1 * (2 / (1 + math.exp(-self.progress / SETTLING)) - 1)
 
     def terms(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
         """The losses of labelled crops, and the disparities between the heads."""
@@ -96,6 +99,29 @@ class RegDA(Adaptation):
             "ground_false": self.trade_off * fooled,
             "ground_truth": self.trade_off * found,
         }
+
+
+class Adversary(nn.Module):
+    """A second head: a layer of its own on the map, and the network's kind of head.
+
+    Args:
+        network: whose last head it is beside.
+    """
+
+    def __init__(self, network: PoseNet) -> None:
+        super().__init__()
+        channels = network.body.channels
+        self.layer = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        )
+        self.head = deepcopy(network.heads[-1])
+
+    def forward(self, map: Tensor, context: Tensor, image_size: tuple[int, int]) -> HandPose:
+        """As `Head`'s."""
+        pose: HandPose = self.head(self.layer(map), context, image_size)
+        return pose
 
 
 def places(uv: Tensor, size: int, cells: int) -> Tensor:
