@@ -80,6 +80,22 @@ def test_a_killed_run_resumes_to_the_weights_of_one_that_was_not(
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
 
 
+def test_a_run_whose_folder_was_moved_has_one_last_checkpoint(tmp_path, write_config, kill, whole):
+    kill(2, 0)
+    with pytest.raises(Killed):
+        main(["train", str(write_config("run"))])
+    kill()
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert main(["train", str(write_config("moved"))]) == 0
+    folder = tmp_path / "moved"
+    assert [file.name for file in folder.rglob("last*")] == ["last.ckpt"]
+    saved = read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
+    shipped = load_file(folder / "bundle" / "model.safetensors")
+    for name, value in whole.items():
+        torch.testing.assert_close(shipped[name], value, rtol=0, atol=0)
+        torch.testing.assert_close(saved[f"network.{name}"], value, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(("workers", "threads"), [(0, 6), (2, 4), (9, 1)])
 def test_the_network_leaves_cores_to_the_workers(monkeypatch, workers, threads):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)

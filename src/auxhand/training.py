@@ -20,6 +20,7 @@ import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -65,7 +66,13 @@ class Run(LightningCLI):
         logger = TensorBoardLogger(settings.default_root_dir, name="", version="")
         plugins = self.config_init.trainer.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
-        return super().instantiate_trainer(logger=logger, plugins=plugins, **kwargs)
+        trainer = super().instantiate_trainer(logger=logger, plugins=plugins, **kwargs)
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint):
+                # Of a run whose folder was moved, or is spelled otherwise, Lightning does not know
+                # `last.ckpt` as its own: it would leave it as it is and write `last-v1.ckpt`.
+                callback._enable_version_counter = False
+        return trainer
 
     def _add_instantiators(self) -> None:
         """None: they write the settings out for `save_hyperparameters`, which no method calls."""
@@ -157,6 +164,7 @@ def _quieten() -> None:
         ".*does not have many workers",  # a worker a core: see `leave_cores`
         ".*is smaller than the logging interval",
         "Checkpoint directory .* exists and is not empty",  # a run is resumed
+        "The dirpath has changed",  # and its folder was moved
     ):
         warnings.filterwarnings("ignore", message=message)
 

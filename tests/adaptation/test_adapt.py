@@ -8,9 +8,9 @@ import torch
 import yaml
 
 from auxhand.adaptation.adapt import Settings, adapt
-from auxhand.adaptation.fit import ADAPTED, ship
 from auxhand.adaptation.hands import HANDS
 from auxhand.adaptation.judge import Verdict
+from auxhand.adaptation.kept import ADAPTED, ship
 from auxhand.adaptation.plan import EPOCHS, PASSES, VISITS, plan, suitable
 from auxhand.cli.main import main
 from auxhand.data.store import shard_path, write_description, write_shard
@@ -174,6 +174,16 @@ def test_what_is_damaged_is_named(command, tmp_path, monkeypatch, capsys, name, 
     capsys.readouterr()
     assert main(command) == 2
     assert says in capsys.readouterr().err
+
+
+def test_whoever_interrupts_the_search_has_the_original_weights(
+    command, model, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("auxhand.adaptation.adapt.find", interrupt)
+    assert main(command) == 130
+    assert f"the best model so far is {tmp_path / 'out'}" in capsys.readouterr().err
+    kept, original = (load_bundle(f).network.state_dict() for f in (tmp_path / "out", model()))
+    assert all(torch.equal(kept[name], value) for name, value in original.items())
 
 
 def test_few_photos_cost_one_line_and_leave_nothing(photos, model, hand_dataset, tmp_path, capsys):

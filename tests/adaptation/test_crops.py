@@ -184,6 +184,13 @@ def test_of_photos_every_fifth_is_held_of_a_video_its_end():
     assert len(held_out([""] * 5000)) == 200
 
 
+def test_of_many_short_videos_as_many_crops_are_held_as_of_a_long_one():
+    names = [f"{i}.mp4" for i in range(40)]
+    assert len(held_out(names)) == 13
+    assert len(held_out([name for name in names for _ in range(5)])) == 40
+    assert len(held_out([*names, *[""] * 60])) == 24
+
+
 def test_what_is_named_is_found_once(folder):
     files = files_of([str(folder), str(folder / "*.png")])
     assert [file.name for file in files] == [

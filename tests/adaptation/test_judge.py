@@ -1,5 +1,6 @@
 """The rule in both directions, on stand-ins whose mistakes are known."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,26 @@ def test_the_truth_has_neither_residual_nor_inconsistency(images, template):
     assert truth.inconsistency.max() < 1e-3
     assert truth.residual[truth.valid].max() < 0.05
     assert truth.bone_variation < 0.02
+
+
+def test_what_varies_of_bones_is_what_noise_makes_of_them(images, template):
+    """Not the scale of the whole hand, which the reference bone's two ends would make vary: a bone
+    of length L whose ends err by s in each direction varies by about sqrt(2) s / L."""
+    s = 0.3
+    found = said(Named(s), images, template)
+    bones = template / template[BONES.index((9, 10))]
+    pixel = 40 * 2 * math.tan(math.radians(CROP_FOV / 2)) / SIZE  # in reference lengths
+    across = math.sqrt(2) * s * pixel / bones
+    assert found.bone_variation == pytest.approx(float(across.mean()), rel=0.35)
+    assert said(Named(2 * s), images, template).bone_variation > 1.5 * found.bone_variation
+
+
+def test_a_pose_s_cost_is_both_terms_of_eq_6_8(images, template):
+    truth, rough = (said(Named(error), images, template) for error in (0.0, 0.5))
+    assert (truth.cost, truth.trusted) == (pytest.approx(0, abs=0.01), 1.0)
+    stability = 2 * (2 * 0.5**2 + 50 * 0.05**2 * 2 * 20 / 21)
+    assert rough.cost > stability
+    assert rough.cost == pytest.approx(stability + float(rough.residual.square().median()), rel=0.2)
 
 
 def test_the_template_is_the_median_of_labelled_hands(hand_dataset, hand_row, tmp_path):

@@ -17,7 +17,7 @@ def measures(count, spread, registered=True):
     ones = torch.ones(count)
     valid = torch.full((count,), registered)
     valid[0] = False
-    return Measures(uv, uv[..., 0] * 0, 2 * ones, ones, valid, 0.25, spread, 0.031, 1.5)
+    return Measures(uv, uv[..., 0] * 0, 2 * ones, ones, valid, 6.5, 0.25, spread, 0.031, 1.5)
 
 
 def test_the_page_shows_what_the_numbers_say(tmp_path):
@@ -45,6 +45,7 @@ def test_the_page_shows_what_the_numbers_say(tmp_path):
     assert "31 learnt from, 30 held out" in page
     assert "<td>7</td><td>1.00</td><td>2.00</td><td>3.00</td><td>0.50</td><td>yes</td>" in page
     assert "<td>4.00</td><td>3.50</td>" in page  # the spread
+    assert "(trusted up to 1.5), 64ths squared</td><td>6.5</td>" in page
     assert "<td>97</td><td>0</td>" in page  # registered, per cent
     assert "<td>3.1</td><td>3.1</td>" in page  # variation of bone lengths, per cent
     pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)

@@ -18,13 +18,21 @@ from torch import Tensor
 from auxhand.adaptation import report
 from auxhand.adaptation.crops import LEAST, find, images_of, split
 from auxhand.adaptation.judge import Verdict, decide, measure, template_of
+from auxhand.adaptation.kept import ship
 from auxhand.adaptation.pictures import Pictures, digest, files_of
 from auxhand.adaptation.plan import MethodName, Plan, plan, suitable
 from auxhand.adaptation.start import Start, of_bundle, of_run
 from auxhand.data.store import PreparedDataset, read_description
 from auxhand.evaluation.report import commit
 from auxhand.files import locked, writing
-from auxhand.inference.bundle import DEFAULT, Bundle, load_bundle, save_bundle
+from auxhand.inference.bundle import (
+    DEFAULT,
+    DESCRIPTION,
+    WEIGHTS,
+    Bundle,
+    load_bundle,
+    save_bundle,
+)
 from auxhand.inference.estimator import HandPoseEstimator
 
 if TYPE_CHECKING:
@@ -120,8 +128,8 @@ class Outcome:
 def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
     """Fit a model to pictures without labels, or go on where an earlier call was interrupted.
 
-    `out` becomes a bundle: from the beginning of training on the original weights, then the best
-    network so far. Beside it lie `report.html`, `report.json` and `work`, which may be deleted.
+    `out` becomes a bundle: at once of the original weights, then of the best network so far. Beside
+    it lie `report.html`, `report.json` and `work`, which may be deleted.
 
     Args:
         settings: what to do.
@@ -147,14 +155,16 @@ def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
     with locked(work):
         if (out / report.NUMBERS).is_file():
             return _finished(out)
+        bundle = _original(start, work)
+        if not (out / DESCRIPTION).is_file():
+            ship(bundle, bundle.network, out, {})
         pictures = Pictures(files)
         counts = find(pictures, estimator, work / "found", progress)
         train, held = split(work / "found", work / "train", work / "held", work / LABELLED)
         if train + held < LEAST:
             _forget(out)
             raise ValueError(_too_few(train + held, counts, pictures.unread))
-        source = _synthetic(settings, start.bundle.input_size, work, progress)
-        bundle = _original(start, work)
+        source = _synthetic(settings, bundle.input_size, work, progress)
         return _fit(settings, out, bundle, source, (counts, pictures.unread), started)
 
 
@@ -200,6 +210,8 @@ def _claim(out: Path, wanted: dict[str, Any]) -> None:
 def _forget(out: Path) -> None:
     """Leave nothing behind."""
     shutil.rmtree(out / WORK, ignore_errors=True)
+    for name in (DESCRIPTION, WEIGHTS):
+        (out / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         out.rmdir()
 
@@ -245,7 +257,6 @@ def _fit(
         known_batches,
         prepared,
         semihand,
-        ship,
         trained,
     )
 
@@ -267,8 +278,6 @@ def _fit(
     run = prepared(told, work / "adapt.yaml")
     known = known_batches(run)
     before = measure(network, images, template, known)
-    if not (out / "bundle.json").is_file():
-        ship(bundle, network, out, {})
     deadline = started + 60 * settings.minutes
     keep = KeepBest(bundle, images, template, known, before, out, deadline)
     provenance = {"commit": commit(), "adapted_from": settings.start or settings.model}

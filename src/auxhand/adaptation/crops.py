@@ -236,9 +236,12 @@ def held_out(films: Sequence[str]) -> set[int]:
     count = len(films)
     share = min(max(count // 5, min(SHOWN, count // 3)), MOST_HELD) / max(count, 1)
     chosen: set[int] = set()
+    seen = 0
     for film in dict.fromkeys(films):
         own = [i for i, name in enumerate(films) if name == film]
-        wanted = round(share * len(own))
+        seen += len(own)
+        # Of what has been seen so far, so that many short videos have their share too.
+        wanted = round(share * seen) - len(chosen)
         if film:
             chosen.update(own[len(own) - wanted :])
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +9,15 @@ from typing import Any, NamedTuple
 
 import yaml
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
 from auxhand.adaptation.judge import Measures, Verdict, decide, measure
+from auxhand.adaptation.kept import ADAPTED, adapted_epochs, ship
 from auxhand.adaptation.plan import BATCH, Plan, suitable
 from auxhand.adaptation.start import branches_of
 from auxhand.data.store import PreparedDataset
 from auxhand.files import writing
-from auxhand.inference.bundle import DESCRIPTION, WEIGHTS, Bundle, load_bundle, save_bundle
+from auxhand.inference.bundle import Bundle
 from auxhand.models.spec import specification
 from auxhand.pose_module import SOURCE, TARGET
 from auxhand.sample import HandBatch
@@ -34,9 +34,6 @@ CROSS_ENTROPY = 10.0
 
 KEPT = 0.5
 """Share of chapter 7's labels that teach, as in `configs/laptop/dual_modality.yaml`."""
-
-ADAPTED = "adapted_epochs"
-"""What a bundle says of its training where its network is adapted: after how many epochs."""
 
 KNOWN = 160
 """Rendered hands that are kept from training."""
@@ -278,7 +275,7 @@ class KeepBest(Callback):
         """Where the bundle that is there is not the best one that a resumed run knows of (somebody
         deleted it, or the run was killed before its checkpoint), begin again with the original."""
         kept = [line["epoch"] for line in self.history if line["kept"]]
-        if _adapted_epochs(self.out) == (kept[-1] if kept else None):
+        if adapted_epochs(self.out) == (kept[-1] if kept else None):
             return
         self.best = None
         self.history = [{**line, "kept": False} for line in self.history]
@@ -318,35 +315,6 @@ class KeepBest(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from it."""
         self.history, self.best = state_dict["history"], state_dict["best"]
-
-
-def _adapted_epochs(out: Path) -> int | None:
-    """Of the network in a folder; None of the original one, -1 where there is none."""
-    try:
-        bundle = load_bundle(out)
-        _ = bundle.network  # the weights too are whole
-    except (OSError, ValueError):
-        return -1
-    epochs: int | None = bundle.metadata.get(ADAPTED)
-    return epochs
-
-
-def ship(bundle: Bundle, network: nn.Module, out: Path, told: dict[str, Any]) -> None:
-    """Write a network as the bundle of a folder that holds other things too.
-
-    Args:
-        bundle: what the network was before: its input, crops and origin are taken over.
-        network: of the same class.
-        out: the folder; at no time does it hold a bundle that is half of one and half of another.
-        told: added to what the bundle says of its training.
-    """
-    new = out / "work" / "bundle"
-    metadata = {**bundle.metadata, **told}
-    save_bundle(new, network, bundle.input_size, metadata, bundle.crop, bundle.presence_threshold)
-    (out / DESCRIPTION).unlink(missing_ok=True)
-    os.replace(new / WEIGHTS, out / WEIGHTS)
-    os.replace(new / DESCRIPTION, out / DESCRIPTION)
-    new.rmdir()
 
 
 def known_batches(run: Run) -> list[HandBatch]:

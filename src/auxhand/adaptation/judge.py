@@ -17,7 +17,7 @@ from torch import Tensor
 from auxhand.data.perturbation import Perturbation
 from auxhand.data.store import PreparedDataset
 from auxhand.geometry.camera import CROP_FOV, intrinsics_from_fov
-from auxhand.geometry.pose25d import lift_closed_form
+from auxhand.geometry.pose25d import lift_to_bones
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
 from auxhand.hand.anatomy import bone_lengths
@@ -54,7 +54,8 @@ class Measures:
         inconsistency: (N,) distance of T(f(x)) and f(T(x)), mean over perturbations T.
         residual: (N,) distance of p and P(p) (pose registration).
         valid: (N,) bool, poses that could be registered.
-        trusted: share with C(p) <= tau (Eq. 6.8).
+        cost: C(p) of Eq. 6.8, the middle one.
+        trusted: share with C(p) <= tau.
         spread: deviation over crops of joints relative to the root.
         bone_variation: deviation of a bone's length over crops by its mean, mean over bones.
         known_error: mean distance of joints to the true ones in rendered crops, in 64ths.
@@ -65,6 +66,7 @@ class Measures:
     inconsistency: Tensor
     residual: Tensor
     valid: Tensor
+    cost: float
     trusted: float
     spread: float
     bone_variation: float
@@ -77,6 +79,7 @@ class Measures:
             "registration_residual": _mean(self.residual[self.valid]),
             "registered": float(self.valid.float().mean()),
             "bone_length_variation": self.bone_variation,
+            "cost": self.cost,
             "trusted": self.trusted,
             "spread": self.spread,
             "error_on_rendered_hands": self.known_error,
@@ -130,7 +133,8 @@ def measure(
     r = corrected(uv, d, far, template)
     residual = pose_distance((uv, d), (r.uv, r.d), unit)
     cost = torch.stack(moved).mean(dim=0) + residual
-    lifted = lift_closed_form(uv, d, far, REFERENCE_BONE)
+    # As `corrected` lifts: on one bone its error would scale the whole hand.
+    lifted = lift_to_bones(uv, d, far, BONES, template)
     relative = (uv - uv[:, ROOT, None]) / unit
     variance = relative.var(dim=0).sum(-1) + DEPTH_WEIGHT * d.var(dim=0)
     return Measures(
@@ -139,6 +143,7 @@ def measure(
         torch.stack(moved).sqrt().mean(dim=0),
         residual.sqrt(),
         r.valid,
+        _median(cost[r.valid]),
         float((r.valid & (cost <= tau)).float().mean()),
         float(variance.mean().sqrt()),
         _variation(bone_lengths(lifted.xyz)[lifted.valid]),
@@ -199,15 +204,18 @@ def _poses(network: Network, images: Tensor, T: Tensor | None = None) -> tuple[T
 
 
 def _variation(lengths: Tensor) -> float:
-    """Of (N, 20) lengths in reference lengths."""
+    """Of (N, 20) lengths."""
     if len(lengths) < 2:
         return float("nan")
-    other = [i for i, bone in enumerate(BONES) if bone != REFERENCE_BONE]
-    return float((lengths.std(dim=0) / lengths.mean(dim=0))[other].mean())
+    return float((lengths.std(dim=0) / lengths.mean(dim=0)).mean())
 
 
 def _mean(values: Tensor) -> float:
     return float(values.mean()) if len(values) else float("nan")
+
+
+def _median(values: Tensor) -> float:
+    return float(values.median()) if len(values) else float("nan")
 
 
 def decide(before: Measures, after: Measures) -> Verdict:

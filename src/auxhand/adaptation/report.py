@@ -37,6 +37,7 @@ NAMES: Mapping[str, tuple[str, str, int]] = {
     "registration_residual": ("distance to the nearest hand of these proportions", "64ths", 2),
     "registered": ("poses that can be a hand's at all", "%", 0),
     "bone_length_variation": ("variation of bone lengths between pictures", "%", 1),
+    "cost": ("C of Eq. 6.8, the middle one (trusted up to 1.5)", "64ths squared", 1),
     "trusted": ("predictions trusted as labels", "%", 0),
     "spread": ("spread of poses (must not shrink)", "64ths", 2),
     "error_on_rendered_hands": ("error on rendered hands (must not grow much)", "64ths", 2),

@@ -97,6 +97,23 @@ def _corrected(uv: Tensor, d: Tensor, K: Tensor, lifted: ClosedForm, xyz: Tensor
     )
 
 
+def checked_template(lengths: Sequence[float]) -> Tensor:
+    """(20,) the lengths of a hand's bones that somebody gives.
+
+    Args:
+        lengths: of `skeleton.BONES`, in any unit.
+
+    Raises:
+        ValueError: another number of them, or one that no bone has.
+    """
+    template = torch.tensor(lengths)
+    if template.shape != (len(BONES),):
+        raise ValueError(f"a template has {len(BONES)} lengths of bones, not {len(lengths)}")
+    if not (template.isfinite() & (template > 0)).all():
+        raise ValueError(f"a template's lengths are positive numbers, got {list(lengths)}")
+    return template
+
+
 def typical_lengths(poses: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """(20,) median lengths of `skeleton.BONES`, in reference lengths, of the poses that can be
     lifted: a template of hands whose proportions nobody has measured.

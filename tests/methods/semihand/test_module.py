@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import multiprocessing
 from torch.testing import assert_close
 from two_streams import SIZE, first_batch, streams, write_target
 
 from auxhand.cli.main import main
 from auxhand.data.augment import Contents
 from auxhand.data.crops import CropRule
+from auxhand.data.perturbation import Perturbation
 from auxhand.geometry.pose25d import relative
 from auxhand.geometry.similarity import move_uv
 from auxhand.geometry.warp import warp_image
@@ -18,7 +20,7 @@ from auxhand.losses.consistency import PoseAndMask, cross_modal_consistency, vie
 from auxhand.losses.pose import heatmap_cross_entropy
 from auxhand.losses.pseudo_labels import corrected, typical_lengths
 from auxhand.losses.supervision import TERMS
-from auxhand.methods.semihand.module import Objective, SemiHand
+from auxhand.methods.semihand.module import Objective, Predicted, SemiHand
 from auxhand.models.cpn import FeaturePyramid
 from auxhand.models.heads import Latent25D
 from auxhand.models.pose_net import PoseNet
@@ -254,13 +256,14 @@ def test_heatmaps_may_be_taught_beside_uv(pair):
 
 
 @torch.no_grad()
-def test_labels_of_the_target_are_not_read(pair, hand_row, hand_dataset, tmp_path):
+@pytest.mark.parametrize("told", [(), ("side",), ("K", "side")])
+def test_labels_of_the_target_are_not_read(pair, hand_row, hand_dataset, tmp_path, told):
     """Poisoned ones change no loss."""
     losses = []
     for name in ("whole", "poisoned"):
         rows = [hand_row(20 + i, rgba=False) for i in range(4)]
         root = write_target(tmp_path / name, rows, poisoned=name == "poisoned")
-        data, method = streams(hand_dataset, root), semihand(tau=1e9)
+        data, method = streams(hand_dataset, root, told), semihand(tau=1e9)
         method.renew(data.in_order("target"))
         losses.append(method.mixed(*first_batch(data)))
     for name, value in losses[0].items():
@@ -330,9 +333,86 @@ def test_crops_that_turn_the_camera_are_refused(hand_dataset):
         semihand().renew(data.in_order("target"))
 
 
-def test_a_template_has_a_length_for_every_bone():
-    with pytest.raises(ValueError, match="20 lengths of bones, not 3"):
-        SemiHand(semihand().network, template=[1.0, 2.0, 3.0])
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ([1.0, 2.0, 3.0], "20 lengths of bones, not 3"),
+        ([1.0] * 19 + [0.0], "lengths are positive numbers"),
+        ([1.0] * 19 + [float("nan")], "lengths are positive numbers"),
+    ],
+)
+def test_a_template_has_a_length_for_every_bone(template, says):
+    with pytest.raises(ValueError, match=says):
+        SemiHand(semihand().network, template=template)
+
+
+def test_a_template_of_its_own_is_of_confident_predictions(pair):
+    """Of the half that says the same of perturbed images; the other half's bones are wrong."""
+    _, batch, _ = pair
+    method, count = semihand(), len(batch)
+    true = relative(batch.joints_xyz)[..., 2]
+    K, T, names = batch.cameras, torch.eye(3).expand(count, 3, 3), batch.source
+    pose = batch.joints_uv, true
+    wrong = batch.joints_uv.flip(1), true.flip(1)
+    sure = Predicted(torch.arange(count), pose, K, names, [pose], [T], SIZE)
+    moved = wrong[0] + 5, wrong[1]
+    unsure = Predicted(torch.arange(count, 2 * count), wrong, K, names, [moved], [T], SIZE)
+    expected = typical_lengths([(*pose, K)])
+    assert_close(method._own_template([sure, unsure]), expected)
+    assert_close(method._own_template([unsure, sure]), expected)
+    assert not torch.allclose(typical_lengths([(*pose, K), (*wrong, K)]), expected)
+
+
+def expect_labels(found, expected, tolerance):
+    """What two checkpoints say of the pseudo-labels."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        if name == "images":
+            assert found[name] == value != ""
+        else:
+            assert_close(found[name], value, rtol=tolerance, atol=tolerance)
+
+
+def _renew_a_share(rank, folder, batches):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
+    )
+    method = semihand(trusted_share=0.5)
+    method.perturbation = Perturbation(shift=0.0, turn=0.0, quarters=False)
+    method.renew(batches[rank::2])
+    checkpoint = {}
+    method.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint["pseudo_labels"], f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_have_the_labels_of_both(pair, tmp_path):
+    data, _, _ = pair
+    batches = list(data.in_order("target"))
+    arguments = str(tmp_path), batches
+    multiprocessing.start_processes(_renew_a_share, arguments, 2, start_method="fork")
+    alone = semihand(trusted_share=0.5)
+    alone.perturbation = Perturbation(shift=0.0, turn=0.0, quarters=False)
+    alone.renew(batches)
+    checkpoint = {}
+    alone.on_save_checkpoint(checkpoint)
+    for rank in range(2):
+        expect_labels(torch.load(tmp_path / f"{rank}.pt"), checkpoint["pseudo_labels"], 1e-4)
+
+
+def test_labels_of_other_images_are_not_gone_on_with(pair, hand_dataset):
+    data, _, _ = pair
+    method, again = semihand(), semihand()
+    batches = list(data.in_order("target"))
+    method.renew(batches)
+    checkpoint = {}
+    method.on_save_checkpoint(checkpoint)
+    again.on_load_checkpoint(checkpoint)
+    again.renew(batches)
+    for other in (batches[:-1], [replace(batches[0], source=("a", "b")), *batches[1:]]):
+        with pytest.raises(ValueError, match="not those that the run's pseudo-labels are of"):
+            again.renew(other)
 
 
 def test_pseudo_labels_survive_a_checkpoint(pair):
@@ -411,6 +491,22 @@ def test_pre_training_then_fine_tuning_by_the_command(hand_dataset, tmp_path, ca
     assert state["cost"].isfinite().all()
     # The same command finds a run that is finished, labels and all.
     assert main(["train", str(path)]) == 0
+
+
+@pytest.mark.slow
+def test_a_run_that_is_resumed_has_the_weights_and_labels_of_one_that_was_not(
+    hand_dataset, tmp_path
+):
+    found = []
+    for name, sittings in (("whole", (2,)), ("resumed", (1, 2))):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(CONFIG.format(root=tmp_path / name, data=hand_dataset))
+        for epochs in sittings:
+            assert main(["train", str(path), "--set", f"trainer.max_epochs={epochs}"]) == 0
+        found.append(read_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt"))
+    whole, resumed = found
+    assert_close(resumed["state_dict"], whole["state_dict"], rtol=0, atol=0, equal_nan=True)
+    expect_labels(resumed["pseudo_labels"], whole["pseudo_labels"], 0)
 
 
 def test_fine_tuning_without_two_views_costs_one_line(hand_dataset, tmp_path, capsys):

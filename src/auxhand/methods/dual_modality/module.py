@@ -27,7 +27,6 @@ from auxhand.geometry.crop import inverse
 from auxhand.geometry.similarity import compose, move_uv
 from auxhand.geometry.warp import warp_image
 from auxhand.hand.anatomy import BONE_RANGES
-from auxhand.hand.skeleton import BONES
 from auxhand.losses.consistency import OUTPUT_CELLS, MultiModal, self_distillation
 from auxhand.losses.contrastive import (
     VARIANTS,
@@ -39,6 +38,7 @@ from auxhand.losses.pseudo_labels import (
     REFERENCE,
     Averaged,
     averaged,
+    checked_template,
     pseudo_label_loss,
     rectified,
 )
@@ -71,7 +71,7 @@ class DualModality(PoseModule):
         seed: of depths, their textures and weak augmentations.
 
     Raises:
-        ValueError: a template of another number of bones.
+        ValueError: a template that is no hand's.
     """
 
     def __init__(
@@ -88,8 +88,6 @@ class DualModality(PoseModule):
         seed: int = 0,
     ) -> None:
         super().__init__(learning_rate, schedule)
-        if template is not None and len(template) != len(BONES):
-            raise ValueError(f"a template has {len(BONES)} lengths of bones, not {len(template)}")
         self.objective = objective or Objective()
         self.network = network.to(memory_format=torch.channels_last)
         self.network.stop_gradient = VARIANTS[self.objective.variant].stop_gradient
@@ -311,7 +309,7 @@ def _lessons(batch: HandBatch) -> dict[str, Tensor]:
 
 def _of_one_hand(template: Sequence[float]) -> Tensor:
     """(20, 2) ranges in reference lengths that hold one hand's bone lengths alone."""
-    lengths = torch.tensor(template)
+    lengths = checked_template(template)
     return (lengths / lengths[REFERENCE])[:, None].repeat(1, 2)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -36,7 +37,13 @@ from auxhand.losses.consistency import (
     view_consistency,
 )
 from auxhand.losses.pose import coordinate_loss, heatmap_cross_entropy, mask_loss
-from auxhand.losses.pseudo_labels import confidence, corrected, renewed, typical_lengths
+from auxhand.losses.pseudo_labels import (
+    checked_template,
+    confidence,
+    corrected,
+    renewed,
+    typical_lengths,
+)
 from auxhand.losses.supervision import TERMS, labelled_joints, relative_pose
 from auxhand.methods.semihand.labels import Labels, PseudoLabels
 from auxhand.models.pose_net import PoseNet
@@ -110,6 +117,7 @@ class Predicted(NamedTuple):
         numbers: (B,) of the samples.
         pose: p' = f(x), or a mean with the perturbed ones (`Objective.averaged`).
         K: (B, 3, 3) intrinsics.
+        names: where the samples come from.
         perturbed: f(T x) of each perturbation that is drawn.
         T: their similarities of the pixels, (B, 3, 3) each.
         size: of the crops.
@@ -118,6 +126,7 @@ class Predicted(NamedTuple):
     numbers: Tensor
     pose: UVD
     K: Tensor
+    names: tuple[str, ...]
     perturbed: list[UVD]
     T: list[Tensor]
     size: int
@@ -144,13 +153,14 @@ class SemiHand(PoseModule):
         objective: weights and parts.
         perturbation: T of Eq. 6.8 and 6.10.
         template: lengths of the 20 `skeleton.BONES` of the target's hand, in any unit: a label of
-            the target. None: the median of what the pre-trained network predicts on it.
+            the target. None: the median of what the pre-trained network predicts on it, of the
+            half that changes least when the image is moved.
         learning_rate, weight_decay, schedule: of AdamW (Adam without decay).
         seed: of the perturbations.
 
     Raises:
-        ValueError: a template of another number of bones, a share that is none, no draws, or a
-            negative tolerance.
+        ValueError: a template that is no hand's, a share that is none, no draws, or a negative
+            tolerance.
     """
 
     def __init__(
@@ -166,8 +176,6 @@ class SemiHand(PoseModule):
         seed: int = 0,
     ) -> None:
         super().__init__(learning_rate, schedule)
-        if template is not None and len(template) != len(BONES):
-            raise ValueError(f"a template has {len(BONES)} lengths of bones, not {len(template)}")
         self.network = network.to(memory_format=torch.channels_last)
         self.stage: Stage = stage
         self.objective = objective or Objective()
@@ -183,8 +191,9 @@ class SemiHand(PoseModule):
         self.seed = seed
         self.given = template is not None
         self.labels = PseudoLabels()
+        self.labelled_images = ""
         self.tau = self.objective.tau
-        self.template = torch.tensor(template or [0.0] * len(BONES))
+        self.template = torch.zeros(len(BONES)) if template is None else checked_template(template)
 
     def estimator(self) -> PoseNet:
         """The RGB-only test path, as a bundle holds it."""
@@ -313,17 +322,25 @@ class SemiHand(PoseModule):
         several processes each brings its share.
 
         Raises:
-            ValueError: crops that turn the camera, or predictions that tell no proportions.
+            ValueError: crops that turn the camera, predictions that tell no proportions, or other
+                samples than the pseudo-labels are of.
         """
         training, first = self.network.training, len(self.labels) == 0
         self.network.eval()
         rng = noise(self.seed, self, "cpu")
         found = _of_all_processes([self._predicted(batch, rng) for batch in batches])
         self.network.train(training)
+        images = _digest(found)
+        if self.labelled_images not in ("", images):
+            raise ValueError(
+                "the unlabelled images are not those that the run's pseudo-labels are of: give it "
+                "these again, or begin anew with --restart or another trainer.default_root_dir"
+            )
+        self.labelled_images = images
         if first:
             self.labels = PseudoLabels(1 + max(int(seen.numbers.max()) for seen in found))
             if not self.given:
-                self.template = typical_lengths([(*seen.pose, seen.K) for seen in found])
+                self.template = self._own_template(found)
         for seen in found:
             pose = seen.pose
             if not first:
@@ -332,6 +349,25 @@ class SemiHand(PoseModule):
         if self.objective.trusted_share is not None:
             costs = torch.cat([self.labels.cost[seen.numbers] for seen in found])
             self.tau = float(costs.quantile(self.objective.trusted_share))
+
+    def _own_template(self, found: Sequence[Predicted]) -> Tensor:
+        """(20,) typical lengths of the confident predictions: the half with the least first term of
+        Eq. 6.8; the second one needs a template."""
+        stability = torch.cat([self._instability(seen, seen.pose) for seen in found])
+        sure = stability <= stability.median()
+        uv, d, K = (
+            torch.cat(values) for values in zip(*((*s.pose, s.K) for s in found), strict=True)
+        )
+        return typical_lengths([(uv[sure], d[sure], K[sure])])
+
+    def _instability(self, seen: Predicted, pose: UVD) -> Tensor:
+        """(B,) l(T p, f(T x)) of Eq. 6.8, mean over the perturbations that were drawn."""
+        unit, depth = seen.size / OUTPUT_CELLS, self.objective.depth
+        distances = [
+            pose_distance((move_uv(T, pose[0]), pose[1]), said, unit, depth)
+            for T, said in zip(seen.T, seen.perturbed, strict=True)
+        ]
+        return torch.stack(distances).mean(dim=0)
 
     def _predicted(self, batch: HandBatch, rng: torch.Generator) -> Predicted:
         if batch.turned.any():
@@ -349,7 +385,8 @@ class SemiHand(PoseModule):
             back = [move_uv(inverse(A), uv) for A, (uv, _) in zip(T, perturbed, strict=True)]
             depths = [pose[1], *(d for _, d in perturbed)]
             pose = torch.stack([pose[0], *back]).mean(dim=0), torch.stack(depths).mean(dim=0)
-        return Predicted(batch.index.cpu(), pose, batch.cameras.cpu(), perturbed, T, size)
+        numbers, K = batch.index.cpu(), batch.cameras.cpu()
+        return Predicted(numbers, pose, K, batch.source, perturbed, T, size)
 
     def judged(self, pose: UVD, seen: Predicted) -> Labels:
         """p^ with r = P(p^) and C(p^) (Eq. 6.5, 6.8)."""
@@ -371,12 +408,14 @@ class SemiHand(PoseModule):
             **self.labels.state_dict(),
             "template": self.template,
             "tau": self.tau,
+            "images": self.labelled_images,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from the checkpoint's pseudo-labels."""
         state = dict(checkpoint["pseudo_labels"])
         self.template, self.tau = state.pop("template"), state.pop("tau")
+        self.labelled_images = state.pop("images", "")
         self.labels.load_state_dict(state)
 
     def configure_optimizers(self) -> Any:
@@ -391,6 +430,12 @@ def _of_all_processes(own: list[Predicted]) -> list[Predicted]:
     shares: list[list[Predicted]] = [[] for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather_object(shares, own)
     return [seen for share in shares for seen in share]
+
+
+def _digest(found: Iterable[Predicted]) -> str:
+    """What tells samples from others: their numbers and where they come from."""
+    told = {pair for seen in found for pair in zip(seen.numbers.tolist(), seen.names, strict=True)}
+    return sha256(repr(sorted(told)).encode()).hexdigest()
 
 
 def _pose_and_mask(pose: HandPose) -> PoseAndMask:
