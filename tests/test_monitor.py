@@ -72,13 +72,19 @@ def test_weights_that_break_end_the_training():
         Monitor().on_train_batch_end(SimpleNamespace(global_step=3), net, None, None, 0)
 
 
-def test_noise_is_a_function_of_seed_step_and_process():
-    def drawn(seed, step, rank=0):
-        module = SimpleNamespace(global_step=step, global_rank=rank, device="cpu")
+def test_noise_is_a_function_of_seed_step_process_and_batch():
+    def drawn(seed, step, rank, batch=None, together=1):
+        loop = SimpleNamespace(batch_idx=batch)
+        trainer = SimpleNamespace(fit_loop=loop, accumulate_grad_batches=together)
+        where = {"global_step": step, "global_rank": rank, "device": "cpu"}
+        module = SimpleNamespace(**where, _trainer=None if batch is None else trainer)
         return torch.rand(4, generator=noise(seed, module)).tolist()
 
-    assert drawn(1, 5) == drawn(1, 5)
-    assert len({tuple(drawn(*place)) for place in ((1, 5), (2, 5), (1, 6), (1, 5, 1))}) == 4
+    one = drawn(0, 5, 0)
+    assert drawn(0, 5, 0) == drawn(0, 5, 0, batch=35) == drawn(0, 5, 0, batch=35, together=7) == one
+    others = [drawn(1, 5, 0), drawn(0, 6, 0), drawn(0, 5, 1)]
+    others += [drawn(0, 5, 0, batch=batch, together=7) for batch in range(36, 42)]
+    assert len({*map(tuple, (one, *others))}) == 10
 
 
 def test_what_no_sample_teaches_is_named_after_the_first_batches():

@@ -5,7 +5,7 @@ import torch
 from lightning import Trainer
 from torch.utils.data import DataLoader
 
-from auxhand.data.streams import Stream
+from auxhand.data.streams import Curriculum, Phase, Stream
 from auxhand.optim import Schedule
 from auxhand.pose_module import PoseModule
 from auxhand.sample import HandPose
@@ -64,9 +64,20 @@ def test_what_learns_is_stepped_with_the_schedule():
 def test_the_streams_of_a_method_that_adapts(streams, right):
     module = Mean()
     data = {name: Stream("data", views=views) for name, views in streams.items()}
-    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data))
+    sets = {name: SimpleNamespace(curriculum=Curriculum([Phase(0, 32)])) for name in data}
+    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, training_sets=sets))
     if right:
         module.expect_source_and_target()
     else:
         with pytest.raises(ValueError, match="Mean takes two streams, source and target"):
             module.expect_source_and_target()
+
+
+def test_crops_of_two_streams_have_one_size():
+    module = Mean()
+    data = {"source": Stream("data"), "target": Stream("data", views=2)}
+    phases = {"source": [Phase(0, 32)], "target": [Phase(0, 32), Phase(3, 64)]}
+    sets = {name: SimpleNamespace(curriculum=Curriculum(own)) for name, own in phases.items()}
+    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, training_sets=sets))
+    with pytest.raises(ValueError, match="from epoch 3 on crops of source have 32 pixels and of"):
+        module.expect_source_and_target()

@@ -124,16 +124,18 @@ def broken_tensor(module: nn.Module) -> str:
 def noise(
     seed: int, module: LightningModule, device: torch.device | str | None = None
 ) -> torch.Generator:
-    """Generator of this step's noise, the same where a run is resumed. Where gradients are
-    accumulated, all batches of a step share it.
+    """Generator of a batch's noise, the same where a run is resumed.
 
     Args:
         seed: of the run.
-        module: whose step and process it is.
+        module: whose step and process it is, and where gradients are accumulated whose batch of a
+            step.
         device: of the noise; None: the module's.
     """
     # PyTorch's generator keeps 32 bits of a seed.
-    words = np.random.SeedSequence([seed, module.global_step, module.global_rank])
+    trainer = module._trainer
+    part = 0 if trainer is None else trainer.fit_loop.batch_idx % trainer.accumulate_grad_batches
+    words = np.random.SeedSequence([seed, module.global_step, module.global_rank, part])
     return torch.Generator(device or module.device).manual_seed(int(words.generate_state(1)[0]))
 
 

@@ -110,3 +110,13 @@ class PoseModule(LightningModule):
                 f"{type(self).__name__} takes two streams, {SOURCE} and {TARGET}, and of the "
                 "latter two views (data.init_args.train)"
             )
+        sets = self.trainer.datamodule.training_sets  # type: ignore[attr-defined]
+        source, target = (sets[name].curriculum for name in (SOURCE, TARGET))
+        for phase in (*source.phases, *target.phases):
+            sizes = source.size(phase.epoch), target.size(phase.epoch)
+            if sizes[0] != sizes[1]:
+                raise ValueError(
+                    f"from epoch {phase.epoch} on crops of {SOURCE} have {sizes[0]} pixels and of "
+                    f"{TARGET} {sizes[1]}: give their phases one size (data.init_args.phases, "
+                    "data.init_args.train)"
+                )

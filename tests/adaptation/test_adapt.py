@@ -201,7 +201,7 @@ def test_hands_without_labels_are_refused_at_once(photos, model, hand_row, tmp_p
     write_description(tmp_path / "data", len(rows))
     arguments = ["--out", str(tmp_path / "out"), "--model", str(model())]
     assert main(["adapt", str(photos), *arguments, "--synthetic", str(tmp_path / "data")]) == 2
-    assert "none of the first 3 samples has joints in 2D and 3D" in capsys.readouterr().err
+    assert "none of the first 3 samples has joints_uv, joints_xyz, which" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

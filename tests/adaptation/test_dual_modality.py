@@ -15,6 +15,7 @@ from auxhand.adaptation.plan import PASSES, Plan, plan
 from auxhand.adaptation.start import branches_of, of_run
 from auxhand.cli.main import main
 from auxhand.data.image import load_photo
+from auxhand.data.store import shard_path, write_description, write_shard
 from auxhand.inference.bundle import load_bundle, save_bundle
 from auxhand.inference.estimator import HandPoseEstimator
 from auxhand.models.cpn import FeaturePyramid
@@ -106,6 +107,13 @@ def two_epochs(monkeypatch):
     monkeypatch.setattr("auxhand.adaptation.adapt.plan", lambda *_: Plan(2, 1, "32-true"))
 
 
+def views(data):
+    """Of the unlabelled stream: the share that a hand has of its plain crop, and how the strong one
+    varies."""
+    phase = data["train"]["target"]["phases"][0]
+    return phase["augmentation"]["smallest"], phase["second"]
+
+
 def interrupt_the_second(keep, trainer, model):
     if trainer.current_epoch == 1:
         raise KeyboardInterrupt
@@ -139,10 +147,23 @@ def test_a_run_becomes_a_bundle_and_a_report(
     page = (out / "report.html").read_text()
     assert f"By fine-tuning of the dual-modality network (chapter 7) from {run}." in page
 
-    trained = yaml.safe_load((out / "work" / "adapt.yaml").read_text())["model"]["init_args"]
-    laptop = yaml.safe_load(LAPTOP.read_text())
-    objective = laptop["model"]["init_args"]["objective"]
-    assert trained["objective"] == {"kept_share": objective["kept_share"]}
+    trained, laptop = (
+        yaml.safe_load(path.read_text()) for path in (out / "work" / "adapt.yaml", LAPTOP)
+    )
+    for part in ("objective", "weak"):
+        assert trained["model"]["init_args"][part] == laptop["model"]["init_args"][part]
+    own, theirs = (each["data"]["init_args"] for each in (trained, laptop))
+    plain, strong = zip(*(map(views, (own, theirs))), strict=True)
+    labelled = [
+        own["train"]["source"]["phases"][0]["augmentation"],
+        theirs["phases"][0]["augmentation"],
+    ]
+    usual = [data["crop"]["fraction"] for data in (own, theirs)]
+    for (found, expected), shares in ((strong, plain), (labelled, usual)):
+        for end in ("smallest", "largest"):
+            ours, laptops = found.pop(end) / shares[0], expected.pop(end) / shares[1]
+            assert ours == pytest.approx(laptops)
+        assert found == expected
 
     kept, learnt = load_bundle(out), load_bundle(out / "work" / "run" / "bundle")
     assert same(kept, learnt)
@@ -158,6 +179,18 @@ def test_a_run_becomes_a_bundle_and_a_report(
     assert "report.html" in capsys.readouterr().out
     assert main([*arguments, "--start", str(run / "checkpoints" / "last.ckpt")]) == 2
     assert "other start" in capsys.readouterr().err
+
+
+def test_hands_without_depth_are_refused_at_once(run, photos, hand_row, tmp_path, capsys, shipped):
+    rows = [hand_row(i) | {"depth": None} for i in range(3)]
+    (tmp_path / "data").mkdir()
+    write_shard(shard_path(tmp_path / "data", 0), rows)
+    write_description(tmp_path / "data", len(rows))
+    told = ["adapt", str(photos), "--out", str(tmp_path / "out"), "--method", "dual_modality"]
+    told += ["--start", str(run), "--synthetic", str(tmp_path / "data")]
+    assert main(told) == 2
+    assert "has joints_uv, joints_xyz, mask, depth, which" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_checkpoint_gives_its_own_weights(run):

@@ -78,6 +78,18 @@ def test_what_is_compared_has_one_budget_and_one_start(
     assert by_row["SemiHand"][2][f"{table.BODY}.init_args.backbone"] == "resnet18"
 
 
+def test_what_parts_of_the_fine_tuning_are_worth(trained, monkeypatch, hand_dataset, tmp_path):
+    names = ("+Lf, fusion detached", "+Lc, longer")
+    found = run(monkeypatch, hand_dataset, tmp_path, *names)
+    assert list(found) == [*names]
+    (_, _, detached, _), (_, folder, longer, _) = trained[3::4]
+    part = "model.init_args.objective."
+    assert detached[f"{part}detached"] == "fusion"
+    assert (longer[f"{part}distillation"], longer[f"{part}pseudo_labels"]) == ("0", "0")
+    assert folder == "Lc_longer_0"
+    assert detached["start_from"] == longer["start_from"] == str(tmp_path / "runs" / "w_SG_0")
+
+
 def test_what_is_compared_is_augmented_alike():
     """SemiHand's labelled images and the strong views of all as those of the full method."""
     wanted, *others = (

@@ -116,7 +116,8 @@ def test_the_defaults_are_the_chapters():
 def strong(augmentation):
     """G of Ch. 7.4.3 is +-180 degrees, scale 0.8 to 1 and +-20 of 256 pixels."""
     assert augmentation["any_rotation_share"] == 1.0
-    assert augmentation["smallest"] / augmentation["largest"] == pytest.approx(0.8)
+    # A plain crop, of 0.8 here, is near the middle of the chapter's 0.8 to 1 times the image.
+    assert (augmentation["smallest"], augmentation["largest"]) == (0.72, 0.9)
     assert augmentation["translation"] == pytest.approx(20 / 256, abs=5e-4)
 
 
@@ -141,6 +142,13 @@ def test_augmentations_are_the_chapters():
             strong(augmentation)
             texture(augmentation["photometric"])
         assert data["crop"]["view"] == "plain"
+
+
+def test_an_epoch_is_the_labelled_images_once_or_the_target_s():
+    """Of a batch of fine-tuning half are the target's 15,000, of H3D 11,000."""
+    assert "images_per_epoch" not in settings(PRETRAIN)["data"]["init_args"]
+    images = [stated(path, "data.init_args.images_per_epoch") for path in TARGETS]
+    assert images == [30_000, 30_000, 22_000, 30_000]
 
 
 def test_targets_are_as_large_as_stb_and_tell_no_labels():

@@ -50,6 +50,19 @@ def loop_of_eq_3_14(z, plus, tau):
     return sum(term(k, k + 1) + term(k + 1, k) for k in pairs) / len(batch)
 
 
+@pytest.mark.parametrize(
+    ("tau", "expected"),
+    [(0.07, 3.258090195613651), (0.5, 1.3870993172083559), (1.0, 1.5401039783253605)],
+)
+def test_equals_a_public_implementation_of_simclr_s_loss(tau, expected):
+    """`losses.NTXentLoss(temperature=tau)` of pytorch-metric-learning 2.9.0, of z and z+ one below
+    the other, each pair a class of its own."""
+    z = [[0.5, -1.0, 2.0], [1.0, 0.25, -0.5], [-2.0, 1.5, 0.0], [0.75, 0.5, 1.0]]
+    plus = [[0.25, -1.5, 1.0], [1.5, -0.5, 0.5], [-1.0, 2.0, 0.5], [0.0, 1.0, -1.0]]
+    found = nt_xent(torch.tensor(z).double(), torch.tensor(plus).double(), tau, form="simclr")
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("tau", [0.1, 0.5, 2.0])
 def test_equals_the_loop_of_eq_7_3(tau):
     z, plus = projections()

@@ -169,8 +169,8 @@ def test_attention_is_applied_at_five_places(monkeypatch):
 
 @pytest.mark.parametrize("stop_gradient", [True, False])
 def test_the_fusion_branch_trains_the_depth_encoder_only_without_the_stop(stop_gradient):
-    dual = network(stop_gradient=stop_gradient)
-    depth, fusion = dual.fuse(*crops())
+    dual = network()
+    depth, fusion = dual.fuse(*crops(), stop_gradient)
     fusion.pose.uv.sum().backward(retain_graph=True)
     reached = [p.grad for p in dual.depth_encoder.parameters() if p.grad is not None]
     assert bool(reached) != stop_gradient
@@ -195,6 +195,20 @@ def test_half_precision_keeps_the_poses_in_single():
         branches = network()(*crops())
     for branch in branches:
         assert branch.pose.uv.dtype == branch.pose.depth.dtype == torch.float32
+
+
+def test_images_of_256_have_maps_of_64():
+    """Ch. 7.4.2."""
+    pose = network("resnet18").eval()(*crops(1, 256)).fusion.pose
+    assert pose.mask.shape == pose.depth.shape == (1, 64, 64)
+    assert pose.heatmaps.shape == (1, 21, 64, 64)
+
+
+@pytest.mark.parametrize("call", ["see", "fuse"])
+def test_sides_that_cannot_be_divided_are_refused(call):
+    image, depth = crops(size=48)
+    with pytest.raises(ValueError, match="image sides divisible by 32, not"):
+        getattr(network(), call)(*((image,) if call == "see" else (image, depth)))
 
 
 def test_networks_without_five_maps_are_refused():

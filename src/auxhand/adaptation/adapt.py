@@ -149,7 +149,7 @@ def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
     estimator = HandPoseEstimator.load(start.model)
     estimator.thorough = True  # by how far its looks differ it is known what is a label
     if settings.synthetic is not None:
-        _check_labelled(Path(settings.synthetic))
+        _check_labelled(Path(settings.synthetic), settings.method)
     _claim(out, {**json.loads(json.dumps(asdict(settings))), "files": digest(files)})
     work = out / WORK
     with locked(work):
@@ -168,18 +168,21 @@ def adapt(settings: Settings, out: Path, progress: bool = True) -> Outcome:
         return _fit(settings, out, bundle, source, (counts, pictures.unread), started)
 
 
-def _check_labelled(root: Path) -> None:
-    """Check, before hands are looked for, that a dataset has what L_sup learns from.
+def _check_labelled(root: Path, method: MethodName) -> None:
+    """Check, before hands are looked for, that a dataset has what a method learns from: L_sup poses
+    in 2D and 3D, L_s masks and depth maps too.
 
     Raises:
-        FileNotFoundError, ValueError: no dataset, or one whose first hands have no pose.
+        FileNotFoundError, ValueError: no dataset, or one whose first hands have none of these.
     """
+    names = ["joints_uv", "joints_xyz"]
+    names += ["mask", "depth"] if method == "dual_modality" else []
     dataset = PreparedDataset(root)
     first = range(min(len(dataset), LOOKED_AT))
     rows = (dataset.row(index) for index in first)
-    if not any(row["joints_uv"] is not None and row["joints_xyz"] is not None for row in rows):
+    if not any(all(row[name] is not None for name in names) for row in rows):
         raise ValueError(
-            f"{root}: none of the first {len(first)} samples has joints in 2D and 3D, which "
+            f"{root}: none of the first {len(first)} samples has {', '.join(names)}, which "
             "adaptation learns from: take a dataset of `auxhand synth`, or leave --synthetic out"
         )
 

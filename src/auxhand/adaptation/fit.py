@@ -32,8 +32,11 @@ TOLERANCE = 0.1
 CROSS_ENTROPY = 10.0
 """Weight of `Objective.heatmap_cross_entropy`."""
 
-KEPT = 0.5
-"""Share of chapter 7's labels that teach, as in `configs/laptop/dual_modality.yaml`."""
+DUAL = {
+    "objective": {"heatmap_cross_entropy": 30.0, "kept_share": 0.5},
+    "weak": {"shift": 2.0, "quarters": False, "together": True},
+}
+"""Of chapter 7's objective and weak augmentation, as in `configs/laptop/dual_modality.yaml`."""
 
 KNOWN = 160
 """Rendered hands that are kept from training."""
@@ -164,7 +167,7 @@ def dual_modality(bundle: Bundle, folders: dict[str, Path]) -> Method:
     }
     known = {"augmentation": _strong(bundle.crop.fraction)}
     streams = _streams(bundle, folders, known, _strong(bundle.fraction))
-    arguments = {"network": network, "objective": {"kept_share": KEPT}}
+    arguments = {"network": network, **DUAL}
     return Method("auxhand.methods.dual_modality.DualModality", arguments, streams)
 
 
@@ -172,7 +175,8 @@ def _strong(fraction: float) -> dict[str, Any]:
     """G and T_RGB of crops in which a hand usually takes that share, as in
     `configs/laptop/dual_modality.yaml`."""
     return {
-        "any_rotation_share": 1.0,
+        "rotation": 20.0,
+        "any_rotation_share": 0.25,
         "smallest": 0.9 * fraction,
         "largest": 1.125 * fraction,
         "translation": 0.078,  # 20 of 256 pixels

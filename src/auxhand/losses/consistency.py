@@ -24,6 +24,7 @@ OUTPUT_CELLS = 64
 """Cells along the side of the chapter's output, in whose pixels its constants are meant."""
 
 Detached = Literal["neither", "original", "transformed"]
+DetachedBranch = Literal["neither", "rgb", "fusion"]
 
 
 class PoseAndMask(NamedTuple):
@@ -202,7 +203,7 @@ def self_distillation(
     rgb: MultiModal,
     fusion: MultiModal,
     size: int,
-    detached: Literal["neither", "rgb", "fusion"] = "neither",
+    detached: DetachedBranch = "neither",
     mask_weight: float = 100.0,
     map_weight: float = 50.0,
     depth_weight: float = DEPTH_WEIGHT,

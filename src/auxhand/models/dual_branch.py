@@ -59,7 +59,6 @@ class DualBranch(nn.Module):
         backbone: a timm ResNet, for both encoders.
         width: channels of the deconvolutions.
         pretrained: see `auxhand.models.backbone.Backbone`; for both encoders.
-        stop_gradient: see `auxhand.models.attention.attend`.
 
     Raises:
         ValueError: a backbone without five maps, of strides 2 to 32.
@@ -70,10 +69,8 @@ class DualBranch(nn.Module):
         backbone: str = "resnet18",
         width: int = 256,
         pretrained: bool | str = False,
-        stop_gradient: bool = True,
     ) -> None:
         super().__init__()
-        self.stop_gradient = stop_gradient
         body = PoseResNet(backbone, width, pretrained)
         self.rgb = PoseNet(body, Latent25D(), presence=False)
         self.depth_encoder = Backbone(backbone, pretrained, strides=(32,), channels=1).network
@@ -108,30 +105,42 @@ class DualBranch(nn.Module):
         """The RGB branch, all that a prediction needs: one encoder and the decoder."""
         return self.rgb
 
-    def forward(self, image: Tensor, depth: Tensor) -> Branches:
+    def forward(self, image: Tensor, depth: Tensor, stop_gradient: bool = True) -> Branches:
         """All branches on B crops; see `see` and `fuse`."""
-        return Branches(self.see(image), *self.fuse(image, depth))
+        return Branches(self.see(image), *self.fuse(image, depth, stop_gradient))
 
     def see(self, image: Tensor) -> Branch:
-        """The RGB branch: (B, 3, H, W) RGB in [0, 1]."""
+        """The RGB branch: (B, 3, H, W) RGB in [0, 1].
+
+        Raises:
+            ValueError: see `PoseNet.expect`.
+        """
+        self.rgb.expect(image)
         (context,) = self.body.backbone(image)
         return self._decode(context, image, self.body.deconvolutions)
 
-    def fuse(self, image: Tensor, depth: Tensor) -> tuple[Branch, Branch]:
+    def fuse(
+        self, image: Tensor, depth: Tensor, stop_gradient: bool = True
+    ) -> tuple[Branch, Branch]:
         """The depth branch and the fusion branch.
 
         Args:
             image: (B, 3, H, W) RGB in [0, 1].
             depth: (B, h, w) of the hand, relative to the root in reference lengths, 0 outside;
                 true or predicted. Where its size is another than the image's, it is resized.
+            stop_gradient: see `auxhand.models.attention.attend`.
+
+        Raises:
+            ValueError: see `PoseNet.expect`.
         """
+        self.rgb.expect(image)
         rgb = self.body.backbone.normalise(image)
         depth = _resized(depth, image.shape[-2:])
         layers = zip(self.fusion_encoder.items(), self.depth_encoder.values(), strict=True)  # type: ignore[operator]
         for (name, rgb_layer), depth_layer in layers:
             rgb, depth = rgb_layer(rgb), depth_layer(depth)
             if name in self._places:
-                rgb, depth = attend(rgb, depth, self.stop_gradient)
+                rgb, depth = attend(rgb, depth, stop_gradient)
         return (
             self._decode(depth, image, self.depth_decoder),
             self._decode(rgb, image, self.fusion_decoder),

@@ -54,7 +54,7 @@ class PoseNet(nn.Module):
         Raises:
             ValueError: an image of another shape, or sides that the body cannot divide.
         """
-        return self.decode(self._features(image), image)
+        return self.decode(self.features(image), image)
 
     def decode(self, features: Features, image: Tensor) -> HandPose:
         """As `forward`, from what another network than the body made of the same crops.
@@ -67,10 +67,15 @@ class PoseNet(nn.Module):
 
     def stages(self, image: Tensor) -> list[HandPose]:
         """As `forward`, but the poses of all stages, for intermediate supervision."""
-        features = self._features(image)
+        features = self.features(image)
         return [self._pose(stage, features, image) for stage in range(len(self.heads))]
 
-    def _features(self, image: Tensor) -> Features:
+    def expect(self, image: Tensor) -> None:
+        """Images must be (B, 3, H, W), of sides that the body can divide.
+
+        Raises:
+            ValueError: they are not.
+        """
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"images must be (B, 3, H, W), not {tuple(image.shape)}")
         if any(side % self.body.multiple for side in image.shape[-2:]):
@@ -78,6 +83,14 @@ class PoseNet(nn.Module):
                 f"{type(self.body).__name__} needs image sides divisible by {self.body.multiple}, "
                 f"not {tuple(image.shape[-2:])}"
             )
+
+    def features(self, image: Tensor) -> Features:
+        """What the body makes of (B, 3, H, W) images.
+
+        Raises:
+            ValueError: see `expect`.
+        """
+        self.expect(image)
         features: Features = self.body(image)
         return features
 

@@ -117,7 +117,7 @@ def test_views_share_their_labels_and_their_crops_not_their_pictures(views):
 def test_the_rows_of_table_7_2_b(views, variant):
     made = method(true_depth=1.0, variant=variant)
     terms = made.pretraining(views)
-    assert made.network.stop_gradient == (variant != "w/out SG")
+    assert made.stop_gradient == (variant != "w/out SG")
     if variant == "none":
         assert terms.keys() == {"supervised"}
         assert made.projection is None
@@ -185,6 +185,33 @@ def test_variants_and_shares_that_do_not_exist_are_refused():
         Objective(true_depth=1.5)
     with pytest.raises(ValueError, match="kept_share lies in"):
         Objective(kept_share=-0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("form", "SimCLR", "form is one of printed, simclr"),
+        ("detached", "both", "detached is one of neither, rgb, fusion"),
+        ("temperature", 0, "temperature must be positive"),
+        ("contrastive_batch", 0, "contrastive_batch must be positive"),
+        ("epsilon", -1, "epsilon is at least 0"),
+        ("mask", float("nan"), "mask is at least 0"),
+    ],
+)
+def test_an_objective_without_a_meaning_is_refused(name, value, says):
+    with pytest.raises(ValueError, match=says):
+        Objective(**{name: value})
+
+
+def test_the_fusion_branch_moves_the_depth_encoder_only_without_the_stop(views):
+    for variant, reached in (("w/ SG", False), ("w/out SG", True)):
+        made = method(true_depth=1.0, variant=variant)
+        branches = []
+        made.supervised = lambda said, batch, kept=branches: kept.append(said) or said[0].uv.sum()
+        made.pretraining(views)
+        parameters = list(made.network.depth_encoder.parameters())
+        found = torch.autograd.grad(branches[0][2].uv.sum(), parameters, allow_unused=True)
+        assert any(gradient is not None for gradient in found) == reached
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from auxhand.methods.dual_modality.module import DualModality
 from auxhand.models.dual_branch import Branch, Branches, DualBranch
 from auxhand.sample import HandPose
 
-CONFIG = Path(__file__).parents[3] / "configs" / "laptop" / "dual_modality_pretrain.yaml"
+LAPTOP = Path(__file__).parents[3] / "configs" / "laptop"
 COUNT = 3
 """Pairs of each process."""
 
@@ -72,6 +72,33 @@ def test_two_processes_pre_train_one_bundle(tmp_path, hand_dataset, train_in_two
         "data.init_args.workers": 0,
     }
     words = [f"{name}={value}" for name, value in settings.items()]
-    train_in_two_processes(CONFIG, "--set", *words)
+    train_in_two_processes(LAPTOP / "dual_modality_pretrain.yaml", "--set", *words)
     bundle = load_bundle(tmp_path / "run" / "bundle")
     assert bundle.metadata["images_seen"] == 8
+
+
+def test_two_processes_fine_tune_one_bundle(tmp_path, hand_dataset, train_in_two_processes):
+    streams = {
+        f"data.init_args.train.{name}.{what}": value
+        for name in ("source", "target")
+        for what, value in (("roots", hand_dataset), ("batch_size", 2))
+    }
+    settings = {
+        "trainer.default_root_dir": tmp_path / "run",
+        "trainer.accelerator": "cpu",
+        "trainer.devices": 2,
+        "trainer.strategy": "ddp",
+        "trainer.max_epochs": 1,
+        "start_from": "null",
+        "model.init_args.network.init_args.backbone": "test_resnet",
+        "model.init_args.network.init_args.width": 8,
+        **streams,
+        "data.init_args.val": hand_dataset,
+        "data.init_args.val_count": 2,
+        "data.init_args.images_per_epoch": 16,
+        "data.init_args.workers": 0,
+    }
+    words = [f"{name}={value}" for name, value in settings.items()]
+    train_in_two_processes(LAPTOP / "dual_modality.yaml", "--set", *words)
+    bundle = load_bundle(tmp_path / "run" / "bundle")
+    assert bundle.metadata["images_seen"] == 16

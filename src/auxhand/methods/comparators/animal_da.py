@@ -96,6 +96,7 @@ class AnimalDA(Adaptation):
     def terms(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
         """The losses of labelled crops, first labels, teacher, and the domains' classifiers."""
         image, count = torch.cat([source.image, target.second.image]), len(source)
+        self.network.expect(image)
         size = image.shape[-1]
         body = self.network.body
         assert isinstance(body, PoseResNet)

@@ -73,7 +73,7 @@ class RegDA(Adaptation):
     def terms(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
         """The losses of labelled crops, and the disparities between the heads."""
         image, count = torch.cat([source.image, target.second.image]), len(source)
-        features = self.network.body(image)
+        features = self.network.features(image)
         pose = self.network.decode(features, image)
         assert pose.uv is not None
         map = scaled_gradient(features.maps[-1], self.strength)

@@ -90,7 +90,7 @@ class DualModality(PoseModule):
         super().__init__(learning_rate, schedule)
         self.objective = objective or Objective()
         self.network = network.to(memory_format=torch.channels_last)
-        self.network.stop_gradient = VARIANTS[self.objective.variant].stop_gradient
+        self.stop_gradient = VARIANTS[self.objective.variant].stop_gradient
         self.stage: Stage = stage
         self.weak = weak or Perturbation(shift=2.0, together=True)
         self.depth_texture = depth_texture or DepthTexture()
@@ -135,7 +135,7 @@ class DualModality(PoseModule):
         rgb = self.network.see(image)
         depth = self.fed(rgb, batch, count, rng)
         depth = torch.cat([depth[:count], self.depth_texture(depth[count:], rng)])
-        branches = Branches(rgb, *self.network.fuse(image, depth))
+        branches = Branches(rgb, *self.network.fuse(image, depth, self.stop_gradient))
         terms = {"supervised": self.supervised([_said(branch) for branch in branches], batch)}
         if self.objective.heatmap_cross_entropy:
             terms["heatmaps"] = self.heatmaps(branches, batch)
@@ -163,7 +163,7 @@ class DualModality(PoseModule):
         rgb = self.network.see(image)
         unlabelled = _as_large(rgb.pose, size)[labelled:]
         depth = torch.cat([self.fed(rgb, source, labelled, rng), unlabelled])
-        branches = Branches(rgb, *self.network.fuse(image, depth))
+        branches = Branches(rgb, *self.network.fuse(image, depth, self.stop_gradient))
         y = [_said(branch) for branch in branches]
         known, unknown = slice(labelled), slice(labelled, None)
         terms = {"supervised": self.supervised([said.rows(known) for said in y], source)}

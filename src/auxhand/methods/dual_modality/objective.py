@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
-from auxhand.losses.consistency import DEPTH_WEIGHT
+from auxhand.losses.consistency import DEPTH_WEIGHT, DetachedBranch
 from auxhand.losses.contrastive import TEMPERATURE, VARIANTS, Form, VariantName
+
+_NOT_NEGATIVE = (
+    "depth",
+    "mask",
+    "depth_map",
+    "contrastive",
+    "distillation",
+    "pseudo_labels",
+    "epsilon",
+    "heatmap_cross_entropy",
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,9 @@ class Objective:
             images a small network learns several times faster where each joint is.
 
     Raises:
-        ValueError: a variant that Table 7.2 (b) does not have, a share outside [0, 1].
+        ValueError: a variant that Table 7.2 (b) does not have or another word that is none of
+            those, a temperature or batch that is not positive, a negative weight, a share outside
+            [0, 1].
     """
 
     depth: float = DEPTH_WEIGHT
@@ -48,7 +61,7 @@ class Objective:
     temperature: float = TEMPERATURE
     form: Form = "printed"
     distillation: float = 0.2
-    detached: Literal["neither", "rgb", "fusion"] = "neither"
+    detached: DetachedBranch = "neither"
     pseudo_labels: float = 1.0
     epsilon: float = 1.5
     kept_share: float | None = None
@@ -58,6 +71,15 @@ class Objective:
         if self.variant not in VARIANTS:
             names = ", ".join(map(repr, VARIANTS))
             raise ValueError(f"objective.variant is one of {names}; got {self.variant!r}")
+        for name, words in (("form", get_args(Form)), ("detached", get_args(DetachedBranch))):
+            if (word := getattr(self, name)) not in words:
+                raise ValueError(f"objective.{name} is one of {', '.join(words)}; got {word!r}")
+        for name in ("temperature", "contrastive_batch"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"objective.{name} must be positive, got {getattr(self, name)}")
+        for name in _NOT_NEGATIVE:
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"objective.{name} is at least 0, got {getattr(self, name)}")
         for name in ("true_depth", "kept_share"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
