@@ -1,4 +1,4 @@
-"""Fig. 7.1, 7.5 and 7.6 for docs/methods/dual_modality.md, from what dual_modality.py has trained.
+"""Fig. 7.1, 7.5 and 7.6 for docs/results/dual_modality.md, from what dual_modality.py has trained.
 
     python benchmarks/accuracy/dual_modality_figures.py
 

@@ -1,4 +1,4 @@
-"""Fig. 6.6 to 6.10 for docs/methods/semihand.md, from what semihand.py has trained.
+"""Fig. 6.6 to 6.10 for docs/results/semihand.md, from what semihand.py has trained.
 
     python benchmarks/accuracy/semihand_figures.py
 

@@ -8,6 +8,7 @@ import torch
 from scripts import call, load, rows
 
 from auxhand.data.store import shard_path
+from auxhand.hand.skeleton import BONES
 from auxhand.methods.alignment import modalities
 from auxhand.synth.config import FactorConfig
 from auxhand.synth.distributions import sample_factors
@@ -201,3 +202,20 @@ def test_crop_networks_are_compared_within_each_round(monkeypatch, tmp_path):
 def test_our_crop_network_runs(monkeypatch):
     crop_network = load("speed/crop_network.py")
     assert 0 < crop_network.auxhand_ms("default", crop_network.WARM + 2) < 1000
+
+
+def test_registered_and_corrected_poses_are_counted(monkeypatch, tmp_path):
+    registration, out, clock = (
+        load("speed/registration.py"),
+        tmp_path / "speed.json",
+        iter(range(99)),
+    )
+    xyz, lengths = registration.poses(50)
+    apart = torch.linalg.vector_norm(xyz[:, 9] - xyz[:, 10], dim=-1)
+    assert apart.mean().item() == pytest.approx(float(lengths[BONES.index((9, 10))]), rel=0.1)
+    assert apart.std() > 0.001
+    monkeypatch.setattr(registration.time, "perf_counter", lambda: 2 * next(clock))
+    out = tmp_path / "speed.json"
+    call(monkeypatch, registration, "--batches", 6, "--rounds", 3, "--out", out)
+    found = metrics(out, "registration, batches of 6")
+    assert found["registered_poses_s"] == found["corrected_poses_s"] == 3
