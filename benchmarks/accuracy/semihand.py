@@ -32,9 +32,9 @@ the second stage with the first m% of the target's images ("SemiHand 100%" is "S
 "strong 100%" the bound).
 
 Tested under `known_root_scale` on the target's test set and, as `train_*`, on the target's training
-images, whose labels are read for nothing else in rows without them; nor is anything chosen by those
-of target-val, which the logs show. `closed_pct` is the percent of the distance in EPE from "source
-only" to the bound that a row closes, seed by seed.
+images, whose labels are read for nothing else in rows without them. By the labels of target-val,
+which the logs show, one thing was chosen: when the rate drops. `closed_pct` is the percent of the
+distance in EPE from "source only" to the bound that a row closes, seed by seed.
 
 Rows go to results/semihand.json, PCK curves to results/semihand/. Seeds that are there are kept, a
 training that was cut off is resumed (`--force` makes them anew). Curves of each term (train/view,
