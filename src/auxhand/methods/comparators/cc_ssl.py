@@ -6,23 +6,24 @@ are consistent under geometric transforms; how sure they are is told by the peak
 heatmap, and the surest share of joints, which grows, teaches strongly augmented images.
 
 Left out or changed: temporal consistency (optical flow between frames), since streams have no
-order; labels are made for every batch by the network of the moment instead of every 10 epochs for
-all images, so that the share is of a batch and grows at every step; poses are compared by l of
-Eq. 6.2 instead of heatmaps by their squared differences. A label's place is the mean of what the
-views say, which for a head that reads the expectation of a heatmap is what it reads off their mean
-heatmap, where the paper takes the maximum of that. Invariance to how an image looks comes, as in
-the authors' code, from the strong augmentation of the image that learns.
+order; labels are made batch by batch, by the network as it was when the epoch began, instead of for
+all images at once, so that the share is of a batch; an epoch here stands for ten of the paper's 60.
+Poses are compared by l of Eq. 6.2 instead of heatmaps by their squared differences, and a label's
+depth is the mean of what the views say. Invariance to how an image looks comes, as in the authors'
+code, from the strong augmentation of the image that learns.
 """
 
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from auxhand.geometry.crop import inverse
+from auxhand.geometry.heatmap import argmax_subpixel, cells_to_pixels
 from auxhand.geometry.similarity import move_maps, move_uv, similarity
 from auxhand.geometry.warp import warp_image
 from auxhand.losses.supervision import LossWeights
@@ -42,8 +43,8 @@ SCALE, TURN = 0.25, 30.0
 """Deviations of scale and of rotation in degrees, clipped at once and twice that."""
 
 FIRST_SHARE, GROWTH, LAST_SHARE = 0.2, 1.2, 0.8
-"""Of the joints that teach: at the beginning, what is added over a training (2% in each of 60
-epochs), and the most."""
+"""Of the joints that teach: in the first epoch, what would be added over a training (2% in each of
+the paper's 60 epochs), and the most."""
 
 
 class Checked(NamedTuple):
@@ -75,6 +76,13 @@ class CCSSL(Adaptation):
         super().__init__(network, weights, learning_rate, schedule, seed)
         self.target = target
         self.views = views
+        self.labeller = deepcopy(network).requires_grad_(False)
+        self.share = FIRST_SHARE
+
+    def on_train_epoch_start(self) -> None:
+        """Labels are from now on those of the network of now, and more of them teach."""
+        self.labeller.load_state_dict(self.network.state_dict())
+        self.share = min(FIRST_SHARE + GROWTH * self.progress, LAST_SHARE)
 
     def terms(self, source: HandBatch, target: Views) -> dict[str, Tensor]:
         """L = l(f(x_s), y_s) + gamma l(f(x_t), y^), in which joints that are not sure enough count
@@ -94,30 +102,28 @@ class CCSSL(Adaptation):
 
     def kept(self, confidence: Tensor) -> Tensor:
         """(B, 21) bool: the surest share of all joints of the batch."""
-        share = min(FIRST_SHARE + GROWTH * self.progress, LAST_SHARE)
-        return confidence >= confidence.flatten().quantile(1 - share)
+        return confidence >= confidence.flatten().quantile(1 - self.share)
 
     @torch.no_grad()
     def checked(self, image: Tensor) -> Checked:
-        """What the network, at rest, says of images (B, 3, S, S) in several ways, carried back."""
-        training, size = self.network.training, image.shape[-1]
-        self.network.eval()
-        rng, seen, maps = noise(self.seed, self, "cpu"), [], []
+        """What the network of the epoch's beginning says of images (B, 3, S, S) in several ways,
+        carried back: the maximum of the mean heatmap, and how high it is."""
+        size = image.shape[-1]
+        self.labeller.eval()
+        rng, depths, maps = noise(self.seed, self, "cpu"), [], []
         for number in range(self.views):
             T = self._transforms(len(image), size, rng, first=number == 0).to(image)
             back = inverse(T)
-            pose = self(warp_image(image, T, (size, size), padding="border"))
-            uv, d = pose_of(pose)
+            pose = self.labeller(warp_image(image, T, (size, size), padding="border"))
+            depths.append(pose_of(pose)[1])
             assert pose.heatmaps is not None
-            seen.append((move_uv(back, uv), d))
             joints = pose.heatmaps.shape[1]
             moved, _ = move_maps(
                 back.repeat_interleave(joints, 0), pose.heatmaps.flatten(0, 1).float(), size
             )
             maps.append(moved)
-        self.network.train(training)
-        uv, d = (torch.stack(values).mean(dim=0) for values in zip(*seen, strict=True))
-        mean = torch.stack(maps).mean(dim=0)
+        d, mean = torch.stack(depths).mean(dim=0), torch.stack(maps).mean(dim=0)
+        uv = cells_to_pixels(argmax_subpixel(mean), size / mean.shape[-1]).view(*d.shape, 2)
         return Checked((uv, d), mean.flatten(1).amax(dim=1).view(d.shape))
 
     def _transforms(self, count: int, size: int, rng: torch.Generator, first: bool) -> Tensor:
