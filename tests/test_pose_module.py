@@ -64,8 +64,8 @@ def test_what_learns_is_stepped_with_the_schedule():
 def test_the_streams_of_a_method_that_adapts(streams, right):
     module = Mean()
     data = {name: Stream("data", views=views) for name, views in streams.items()}
-    sets = {name: SimpleNamespace(curriculum=Curriculum([Phase(0, 32)])) for name in data}
-    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, training_sets=sets))
+    schedules = {name: Curriculum([Phase(0, 32)]) for name in data}
+    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, schedules=schedules))
     if right:
         module.expect_source_and_target()
     else:
@@ -77,7 +77,7 @@ def test_crops_of_two_streams_have_one_size():
     module = Mean()
     data = {"source": Stream("data"), "target": Stream("data", views=2)}
     phases = {"source": [Phase(0, 32)], "target": [Phase(0, 32), Phase(3, 64)]}
-    sets = {name: SimpleNamespace(curriculum=Curriculum(own)) for name, own in phases.items()}
-    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, training_sets=sets))
+    schedules = {name: Curriculum(own) for name, own in phases.items()}
+    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, schedules=schedules))
     with pytest.raises(ValueError, match="from epoch 3 on crops of source have 32 pixels and of"):
         module.expect_source_and_target()

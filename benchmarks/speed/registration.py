@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,10 +30,10 @@ NOISE = 0.005
 
 def poses(count: int) -> tuple[Tensor, Tensor]:
     """(count, 21, 3) joints in metres, and (20,) the lengths that their bones had."""
-    rest, generator = HandSurface("right").rest_joints, torch.Generator().manual_seed(0)
+    surface, generator = HandSurface("right"), torch.Generator().manual_seed(0)
     bent = torch.zeros(1, 15, 3)
     bent[..., 0] = 0.4
-    joints = HandSurface("right")(rotations_from_angles(bent, rest))[1]
+    joints = surface(rotations_from_angles(bent, surface.rest_joints))[1]
     moved = joints + NOISE * torch.randn(count, 21, 3, generator=generator)
     return moved, bone_lengths(joints[0])
 
@@ -57,9 +58,7 @@ def main() -> None:
         begun = time.monotonic()
         xyz, lengths = poses(count)
         values = {
-            "registered_poses_s": rate(
-                lambda x, own=lengths: register(x, own), xyz, options.rounds
-            ),
+            "registered_poses_s": rate(partial(register, lengths=lengths), xyz, options.rounds),
             "corrected_poses_s": rate(correct, xyz, options.rounds),
             "threads": torch.get_num_threads(),
         }

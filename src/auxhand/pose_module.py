@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Module, Parameter
 
 from auxhand.data.augment import Contents
-from auxhand.data.streams import Stream
+from auxhand.data.streams import Curriculum, Stream
 from auxhand.metrics import ValidationMetrics
 from auxhand.monitor import Lessons
 from auxhand.optim import Schedule, adam
@@ -98,6 +98,12 @@ class PoseModule(LightningModule):
         streams: Mapping[str, Stream] = self.trainer.datamodule.streams  # type: ignore[attr-defined]
         return streams
 
+    @property
+    def schedules(self) -> Mapping[str, Curriculum]:
+        """The phases of each stream."""
+        schedules: Mapping[str, Curriculum] = self.trainer.datamodule.schedules  # type: ignore[attr-defined]
+        return schedules
+
     def expect_source_and_target(self) -> None:
         """The streams must be those of a method that adapts.
 
@@ -110,8 +116,7 @@ class PoseModule(LightningModule):
                 f"{type(self).__name__} takes two streams, {SOURCE} and {TARGET}, and of the "
                 "latter two views (data.init_args.train)"
             )
-        sets = self.trainer.datamodule.training_sets  # type: ignore[attr-defined]
-        source, target = (sets[name].curriculum for name in (SOURCE, TARGET))
+        source, target = (self.schedules[name] for name in (SOURCE, TARGET))
         for phase in (*source.phases, *target.phases):
             sizes = source.size(phase.epoch), target.size(phase.epoch)
             if sizes[0] != sizes[1]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import multiprocessing
 
@@ -55,50 +56,46 @@ def test_each_sample_is_contrasted_with_those_of_both_processes(tmp_path):
     torch.testing.assert_close(sum(gradients) / 2, gradient, rtol=1e-3, atol=1e-6)
 
 
-def test_two_processes_pre_train_one_bundle(tmp_path, hand_dataset, train_in_two_processes):
+@pytest.fixture
+def images_seen(tmp_path, hand_dataset, train_in_two_processes):
+    """images_seen(configuration, settings): of the bundle that a miniature of it makes."""
+
+    def train(name, settings):
+        shared = {
+            "trainer.default_root_dir": tmp_path / "run",
+            "trainer.accelerator": "cpu",
+            "trainer.devices": 2,
+            "trainer.strategy": "ddp",
+            "trainer.precision": "32-true",
+            "trainer.max_epochs": 1,
+            "model.init_args.network.init_args.backbone": "test_resnet",
+            "data.init_args.train.source.roots": hand_dataset,
+            "data.init_args.val_count": 2,
+            "data.init_args.workers": 0,
+        }
+        words = [f"{entry}={value}" for entry, value in (shared | settings).items()]
+        train_in_two_processes(LAPTOP / name, "--set", *words)
+        return load_bundle(tmp_path / "run" / "bundle").metadata["images_seen"]
+
+    return train
+
+
+def test_two_processes_pre_train_one_bundle(images_seen):
     settings = {
-        "trainer.default_root_dir": tmp_path / "run",
-        "trainer.accelerator": "cpu",
-        "trainer.devices": 2,
-        "trainer.strategy": "ddp",
-        "trainer.precision": "32-true",
-        "trainer.max_epochs": 1,
-        "model.init_args.network.init_args.backbone": "test_resnet",
         "model.init_args.network.init_args.pretrained": "false",
-        "data.init_args.train.source.roots": hand_dataset,
-        "data.init_args.val_count": 2,
         "data.init_args.batch_size": 2,
         "data.init_args.images_per_epoch": 8,
-        "data.init_args.workers": 0,
     }
-    words = [f"{name}={value}" for name, value in settings.items()]
-    train_in_two_processes(LAPTOP / "dual_modality_pretrain.yaml", "--set", *words)
-    bundle = load_bundle(tmp_path / "run" / "bundle")
-    assert bundle.metadata["images_seen"] == 8
+    assert images_seen("dual_modality_pretrain.yaml", settings) == 8
 
 
-def test_two_processes_fine_tune_one_bundle(tmp_path, hand_dataset, train_in_two_processes):
-    streams = {
-        f"data.init_args.train.{name}.{what}": value
-        for name in ("source", "target")
-        for what, value in (("roots", hand_dataset), ("batch_size", 2))
-    }
+def test_two_processes_fine_tune_one_bundle(images_seen, hand_dataset):
     settings = {
-        "trainer.default_root_dir": tmp_path / "run",
-        "trainer.accelerator": "cpu",
-        "trainer.devices": 2,
-        "trainer.strategy": "ddp",
-        "trainer.max_epochs": 1,
         "start_from": "null",
-        "model.init_args.network.init_args.backbone": "test_resnet",
-        "model.init_args.network.init_args.width": 8,
-        **streams,
+        "data.init_args.train.target.roots": hand_dataset,
+        "data.init_args.train.source.batch_size": 2,
+        "data.init_args.train.target.batch_size": 2,
         "data.init_args.val": hand_dataset,
-        "data.init_args.val_count": 2,
         "data.init_args.images_per_epoch": 16,
-        "data.init_args.workers": 0,
     }
-    words = [f"{name}={value}" for name, value in settings.items()]
-    train_in_two_processes(LAPTOP / "dual_modality.yaml", "--set", *words)
-    bundle = load_bundle(tmp_path / "run" / "bundle")
-    assert bundle.metadata["images_seen"] == 16
+    assert images_seen("dual_modality.yaml", settings) == 16

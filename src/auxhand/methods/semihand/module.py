@@ -191,7 +191,7 @@ class SemiHand(PoseModule):
         self.seed = seed
         self.given = template is not None
         self.labels = PseudoLabels()
-        self.labelled_images = ""
+        self.images_digest = ""
         self.tau = self.objective.tau
         self.template = torch.zeros(len(BONES)) if template is None else checked_template(template)
 
@@ -331,12 +331,12 @@ class SemiHand(PoseModule):
         found = _of_all_processes([self._predicted(batch, rng) for batch in batches])
         self.network.train(training)
         images = _digest(found)
-        if self.labelled_images not in ("", images):
+        if self.images_digest not in ("", images):
             raise ValueError(
                 "the unlabelled images are not those that the run's pseudo-labels are of: give it "
                 "these again, or begin anew with --restart or another trainer.default_root_dir"
             )
-        self.labelled_images = images
+        self.images_digest = images
         if first:
             self.labels = PseudoLabels(1 + max(int(seen.numbers.max()) for seen in found))
             if not self.given:
@@ -353,21 +353,12 @@ class SemiHand(PoseModule):
     def _own_template(self, found: Sequence[Predicted]) -> Tensor:
         """(20,) typical lengths of the confident predictions: the half with the least first term of
         Eq. 6.8; the second one needs a template."""
-        stability = torch.cat([self._instability(seen, seen.pose) for seen in found])
-        sure = stability <= stability.median()
+        costs = torch.cat([self._cost(seen, seen.pose, correction=seen.pose) for seen in found])
+        sure = costs <= costs.median()
         uv, d, K = (
             torch.cat(values) for values in zip(*((*s.pose, s.K) for s in found), strict=True)
         )
         return typical_lengths([(uv[sure], d[sure], K[sure])])
-
-    def _instability(self, seen: Predicted, pose: UVD) -> Tensor:
-        """(B,) l(T p, f(T x)) of Eq. 6.8, mean over the perturbations that were drawn."""
-        unit, depth = seen.size / OUTPUT_CELLS, self.objective.depth
-        distances = [
-            pose_distance((move_uv(T, pose[0]), pose[1]), said, unit, depth)
-            for T, said in zip(seen.T, seen.perturbed, strict=True)
-        ]
-        return torch.stack(distances).mean(dim=0)
 
     def _predicted(self, batch: HandBatch, rng: torch.Generator) -> Predicted:
         if batch.turned.any():
@@ -392,12 +383,16 @@ class SemiHand(PoseModule):
         """p^ with r = P(p^) and C(p^) (Eq. 6.5, 6.8)."""
         r = corrected(*pose, seen.K, self.template, self.objective.tolerance)
         correction = (r.uv, r.d) if self.objective.registration else pose
+        return Labels(pose, correction, self._cost(seen, pose, correction), r.valid)
+
+    def _cost(self, seen: Predicted, pose: UVD, correction: UVD) -> Tensor:
+        """(B,) C of Eq. 6.8, mean over the perturbations that were drawn."""
         unit, depth = seen.size / OUTPUT_CELLS, self.objective.depth
         costs = [
             confidence((move_uv(T, pose[0]), pose[1]), perturbed, pose, correction, unit, depth)
             for T, perturbed in zip(seen.T, seen.perturbed, strict=True)
         ]
-        return Labels(pose, correction, torch.stack(costs).mean(dim=0), r.valid)
+        return torch.stack(costs).mean(dim=0)
 
     def _read(self, image: Tensor) -> PoseAndMask:
         return _pose_and_mask(self.network(image))
@@ -408,14 +403,14 @@ class SemiHand(PoseModule):
             **self.labels.state_dict(),
             "template": self.template,
             "tau": self.tau,
-            "images": self.labelled_images,
+            "images": self.images_digest,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from the checkpoint's pseudo-labels."""
         state = dict(checkpoint["pseudo_labels"])
         self.template, self.tau = state.pop("template"), state.pop("tau")
-        self.labelled_images = state.pop("images", "")
+        self.images_digest = state.pop("images", "")
         self.labels.load_state_dict(state)
 
     def configure_optimizers(self) -> Any:
@@ -433,7 +428,7 @@ def _of_all_processes(own: list[Predicted]) -> list[Predicted]:
 
 
 def _digest(found: Iterable[Predicted]) -> str:
-    """What tells samples from others: their numbers and where they come from."""
+    """What tells the samples that labels are of from others: numbers, and where they come from."""
     told = {pair for seen in found for pair in zip(seen.numbers.tolist(), seen.names, strict=True)}
     return sha256(repr(sorted(told)).encode()).hexdigest()
 
