@@ -10,7 +10,8 @@ import pytest
 from scripts import BENCHMARKS, load
 
 ROOT = BENCHMARKS.parent
-COMMAND = re.compile(r"python benchmarks/(\w+/\w+\.py)((?: (?:\\\n)?[^`\n)]*)?)")
+QUOTED = r'"[^"`\n]*"'  # names of rows, which may hold a parenthesis
+COMMAND = re.compile(rf"python benchmarks/(\w+/\w+\.py)((?: (?:\\\n)?(?:{QUOTED}|[^`\n)\"])*)?)")
 RECORDED = re.compile(r"python benchmarks/(\w+/\w+\.py)(.*)")
 
 
