@@ -17,6 +17,8 @@ reference's box and side given (of silhouettes: the true box):
     kept             (after) 1: `adapt` found its result better and kept it
     change_low, change_high   (after) 95% bootstrap interval over photos of the change of
                      median_pct, or of mask_iou in %, in % of its value before
+The rows "SET, dual-modality" are of `--method dual_modality`, from the run --start of
+benchmarks/accuracy/dual_modality.py: that network before, and what `adapt` makes of it.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,6 +125,11 @@ SETS = {
     "finger-counting": finger_counting,
 }
 
+DUAL_MODALITY = ", dual-modality"
+"""Ending of the rows of `--method dual_modality`."""
+
+ROWS = [*SETS, *(f"{name}{DUAL_MODALITY}" for name in ("sign-digits", "everyday", "lab"))]
+
 
 def _pose(reference: dict[str, Any]) -> tuple[str, np.ndarray]:
     return reference["handedness"], np.array(reference["landmarks_px"])[:, :2]
@@ -185,25 +193,32 @@ def change(before: np.ndarray, after: np.ndarray, draws: int = 1000) -> dict[str
 
 
 def main() -> None:
-    parser = training_arguments(__doc__, "adapt", SETS)
+    parser = training_arguments(__doc__, "adapt", ROWS)
     parser.add_argument("--realdata", type=Path, default=Path("../shared/realdata"))
     parser.add_argument("--model", default="default")
+    parser.add_argument("--start", type=Path, default=Path("runs/dual_modality/w_SG_0"))
     parser.add_argument("--minutes", type=float, default=18.0)
     parser.add_argument("--limit", type=int, default=1000, help="photos of each half at most")
     options = parser.parse_args()
     if not options.realdata.is_dir():
         raise SystemExit(f"no photos at {options.realdata}: say where they are with --realdata")
-    for work in due(parser, options, {name: [f"{name} before", f"{name} after"] for name in SETS}):
+    for work in due(parser, options, {name: [f"{name} before", f"{name} after"] for name in ROWS}):
         learnt, tests = (
             half[:: max(1, len(half) // options.limit)][: options.limit]
-            for half in SETS[work.name](options.realdata)
+            for half in SETS[work.name.removesuffix(DUAL_MODALITY)](options.realdata)
         )
-        before = judge(HandPoseEstimator.load(options.model), tests, f"{work.name} before")
+        dual = work.name.endswith(DUAL_MODALITY)
+        start = options.start / "bundle" if dual else options.model
+        before = judge(HandPoseEstimator.load(start), tests, f"{work.name} before")
         add(work, f"{work.name} before", {**before.metrics, "minutes": 0.0})
         if options.force:  # else `adapt` says again what it has found
             shutil.rmtree(work.folder, ignore_errors=True)
         images = tuple(str(path) for path in learnt)
-        settings = Settings(images, options.model, minutes=options.minutes, seed=work.seed)
+        settings = Settings(images, minutes=options.minutes, seed=work.seed)
+        if dual:
+            settings = replace(settings, method="dual_modality", start=str(options.start))
+        else:
+            settings = replace(settings, model=options.model)
         outcome = adapt(settings, work.folder)
         after = judge(HandPoseEstimator.load(work.folder), tests, f"{work.name} after")
         told = {"kept": float(outcome.better), "minutes": outcome.minutes}

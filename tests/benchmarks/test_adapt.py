@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+import shutil
 from functools import partial
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 import torch
 from scripts import call, hand, load, rows
 
+from auxhand.adaptation.adapt import Outcome
 from auxhand.data.columns import decode_image, decode_mask
 from auxhand.inference.bundle import save_bundle
 from auxhand.inference.finder import Finder, FoundHand
@@ -123,3 +125,24 @@ def test_a_miniature_of_the_table(photos, model, hand_dataset, monkeypatch, tmp_
     report.write_text("of another time")
     call(monkeypatch, table, *arguments, "--force")
     assert json.loads(report.read_text())["held_out"] > 0
+
+
+def test_the_dual_modality_network_is_adapted_from_its_run(photos, model, monkeypatch, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(model, run / "bundle")
+    asked = []
+
+    def adapt(settings, out):
+        asked.append(settings)
+        shutil.copytree(run / "bundle", out)
+        return Outcome(False, (), {}, (), 2.5)
+
+    monkeypatch.setattr(table, "adapt", adapt)
+    out = tmp_path / "adapt.json"
+    arguments = ["--realdata", photos, "--model", "nowhere", "--start", run, "--out", out]
+    arguments += ["--runs", tmp_path / "runs", "--only", "sign-digits, dual-modality"]
+    call(monkeypatch, table, *arguments)
+    assert (asked[0].method, asked[0].start) == ("dual_modality", str(run))
+    made = rows(out)
+    assert [*made] == ["sign-digits, dual-modality before", "sign-digits, dual-modality after"]
+    assert made["sign-digits, dual-modality after"]["metrics"]["minutes"] == [2.5]
