@@ -109,7 +109,8 @@ def pretrained(work: Work, variant: str) -> Path:
 def three_branches(work: Work, row: str, variant: str, seed: int, settings: Sequence[str]) -> Path:
     """Folder of a training of all branches on labels of the source."""
     folder = work.options.runs / f"{file_name(row.replace('*', ' star'))}_{seed}"
-    settings = [*settings, HALF, f"model.init_args.objective.variant={variant}"]
+    settings = [*settings, HALF, f"model.init_args.seed={seed}"]
+    settings += [f"model.init_args.objective.variant={variant}"]
     settings += [f"data.init_args.train.source.roots={work.options.data / 'source'}"]
     again = work.options.force and work.name == row
     train(CONFIGS / "dual_modality_pretrain.yaml", folder, seed, settings, again)
@@ -128,6 +129,7 @@ def model(work: Work) -> Path:
     settings = [
         *FINE_TUNING,
         HALF,
+        f"model.init_args.seed={work.seed}",
         f"data.init_args.train.source.roots={data / 'source'}",
         f"data.init_args.train.target.roots={data / TARGET}",
         f"data.init_args.val={data / f'{TARGET}-val'}",
@@ -156,6 +158,8 @@ def main() -> None:
     options = parser.parse_args()
     rows = {name: [name, *ALSO.get(name, [])] for name in names}
     for work in due(parser, options, rows):
+        if work.name in (BASE, BRANCHES) and work.seed:
+            continue  # once for all seeds
         test = PreparedDataset(options.data / f"{TARGET}-test")
         metrics = evaluate_bundle(model(work), test)
         for row in rows[work.name]:
