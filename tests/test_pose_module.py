@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -6,9 +7,12 @@ from lightning import Trainer
 from torch.utils.data import DataLoader
 
 from auxhand.data.streams import Curriculum, Phase, Stream
+from auxhand.data.strengths import Augmentation
 from auxhand.optim import Schedule
 from auxhand.pose_module import PoseModule
 from auxhand.sample import HandPose
+
+PLAIN = Phase(0, 32, augmentation=Augmentation())
 
 
 class Mean(PoseModule):
@@ -64,7 +68,7 @@ def test_what_learns_is_stepped_with_the_schedule():
 def test_the_streams_of_a_method_that_adapts(streams, right):
     module = Mean()
     data = {name: Stream("data", views=views) for name, views in streams.items()}
-    schedules = {name: Curriculum([Phase(0, 32)]) for name in data}
+    schedules = {name: Curriculum([PLAIN]) for name in data}
     module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, schedules=schedules))
     if right:
         module.expect_source_and_target()
@@ -76,8 +80,36 @@ def test_the_streams_of_a_method_that_adapts(streams, right):
 def test_crops_of_two_streams_have_one_size():
     module = Mean()
     data = {"source": Stream("data"), "target": Stream("data", views=2)}
-    phases = {"source": [Phase(0, 32)], "target": [Phase(0, 32), Phase(3, 64)]}
+    phases = {"source": [Phase(0, 32)], "target": [PLAIN, replace(PLAIN, epoch=3, size=64)]}
     schedules = {name: Curriculum(own) for name, own in phases.items()}
     module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, schedules=schedules))
     with pytest.raises(ValueError, match="from epoch 3 on crops of source have 32 pixels and of"):
         module.expect_source_and_target()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "right"),
+    [
+        ({}, {"rotation": 20.0, "smallest": 0.5, "any_rotation_share": 0.3}, True),
+        ({"still_share": 1.0, "rotation": 20.0, "shift": 0.5}, {}, True),
+        ({"rotation": 20.0}, {}, False),
+        ({"upright_share": 0.5}, {}, False),
+        ({"translation": 0.1}, {}, False),
+        ({"smallest": 0.5}, {}, False),
+        ({"still_share": 1.0, "misplaced_share": 0.1}, {}, False),
+        ({}, {"absent_share": 0.1}, False),
+        ({}, {"other_side_share": 0.1}, False),
+    ],
+)
+def test_labels_are_found_in_one_crop_and_carried_into_another_of_the_hand(first, second, right):
+    module = Mean()
+    data = {"source": Stream("data"), "target": Stream("data", views=2)}
+    views = {"augmentation": Augmentation(**first), "second": Augmentation(**second)}
+    phases = {"source": [Phase(0, 32)], "target": [Phase(0, 32, **views)]}
+    schedules = {name: Curriculum(own) for name, own in phases.items()}
+    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, schedules=schedules))
+    if right:
+        module.expect_source_and_target()
+    else:
+        with pytest.raises(ValueError, match="what Mean finds in the first view of target is"):
+            module.expect_source_and_target()

@@ -92,6 +92,18 @@ class PoseModule(LightningModule):
         """Adam of all parameters that learn."""
         return self.adam([p for p in self.parameters() if p.requires_grad])
 
+    def expect_plain(self, batch: HandBatch) -> None:
+        """Pseudo-labels are carried by similarities of the pixels.
+
+        Raises:
+            ValueError: crops that turn the camera.
+        """
+        if batch.turned.any():
+            raise ValueError(
+                "pseudo-labels are carried by similarities of the pixels, but the crops of the "
+                "unlabelled images turn the camera: set data.init_args.crop.view=plain"
+            )
+
     @property
     def streams(self) -> Mapping[str, Stream]:
         """What the training reads, by name."""
@@ -117,6 +129,14 @@ class PoseModule(LightningModule):
                 "latter two views (data.init_args.train)"
             )
         source, target = (self.schedules[name] for name in (SOURCE, TARGET))
+        for first, second in target.augmentations:
+            if not (first.in_place and second.always_the_hand):
+                raise ValueError(
+                    f"what {type(self).__name__} finds in the first view of {TARGET} is carried "
+                    "into the second: give this stream phases whose augmentation always makes one "
+                    "and the same crop of a hand, and whose second one has neither absent_share, "
+                    f"misplaced_share nor other_side_share (data.init_args.train.{TARGET}.phases)"
+                )
         for phase in (*source.phases, *target.phases):
             sizes = source.size(phase.epoch), target.size(phase.epoch)
             if sizes[0] != sizes[1]:

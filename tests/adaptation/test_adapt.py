@@ -2,16 +2,18 @@
 
 import json
 import math
+import time
 
 import pytest
 import torch
 import yaml
 
-from auxhand.adaptation.adapt import Settings, adapt
+from auxhand.adaptation.adapt import TRAINING, Settings, _deadline, adapt
+from auxhand.adaptation.fit import KeepBest
 from auxhand.adaptation.hands import HANDS
 from auxhand.adaptation.judge import Verdict
 from auxhand.adaptation.kept import ADAPTED, ship
-from auxhand.adaptation.plan import EPOCHS, PASSES, VISITS, plan, suitable
+from auxhand.adaptation.plan import EPOCHS, PASSES, VISITS, Plan, plan, suitable
 from auxhand.cli.main import main
 from auxhand.data.store import shard_path, write_description, write_shard
 from auxhand.inference.bundle import load_bundle, save_bundle
@@ -115,6 +117,47 @@ def test_numbers_out_of_range_cost_one_line_at_once(command, tmp_path, capsys, a
     assert says in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_training_has_its_share_however_late_it_begins():
+    now = time.monotonic()
+    assert _deadline(10, now - 60) == pytest.approx(now + 540, abs=1)
+    assert _deadline(10, now - 590) == pytest.approx(now + 600 * TRAINING, abs=1)
+
+
+def files(folder, apart):
+    return {path for path in folder.rglob("*") if apart not in (path, *path.parents)}
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on_and_leaves_nothing_elsewhere(
+    command, tmp_path, monkeypatch
+):
+    out, home = tmp_path / "out", tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("TMPDIR", str(home))
+    monkeypatch.chdir(home)
+    monkeypatch.setattr("socket.socket.connect", None)
+    verdicts = iter([Verdict(True, ("yes",), score) for score in (0.5, 0.4)])
+    monkeypatch.setattr("auxhand.adaptation.fit.decide", lambda before, after: next(verdicts))
+    monkeypatch.setattr("auxhand.adaptation.adapt.plan", lambda *_: Plan(2, 1, "32-true"))
+
+    def interrupt_the_second(keep, trainer, model):
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    command = [*command, "--minutes", "5"]
+    before = files(tmp_path, out)
+    with monkeypatch.context() as patch:
+        patch.setattr(KeepBest, "on_train_epoch_start", interrupt_the_second)
+        assert main(command) == 130
+    assert load_bundle(out).metadata[ADAPTED] == 1
+    assert main(command) == 0
+    assert load_bundle(out).metadata[ADAPTED] == 2
+    epochs = json.loads((out / "report.json").read_text())["epochs"]
+    assert [line["epoch"] for line in epochs] == [1, 2]
+    assert files(tmp_path, out) == before
 
 
 @pytest.mark.slow

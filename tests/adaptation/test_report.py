@@ -26,7 +26,9 @@ def test_the_page_shows_what_the_numbers_say(tmp_path):
     epoch = {"inconsistency": 1.0, "registration_residual": 2.0, "spread": 3.0, "trusted": 0.5}
     told = {"pictures": {"kept": 40, "<other>": 2}, "crops": 31, "held_out": count}
     told |= {"settings": {"method": "semihand", "start": None, "model": "<mine>"}}
-    told |= {"minutes": 1.25, "epochs": [epoch | {"epoch": 7, "kept": True}]}
+    epochs = [epoch | {"epoch": 7, "kept": True}, epoch | {"epoch": 8, "kept": False}]
+    epochs[1]["registration_residual"] = np.inf
+    told |= {"minutes": 1.25, "epochs": epochs}
     before, after = measures(count, 4.0), measures(count, 3.5, registered=False)
     write(tmp_path, images, before, after, Verdict(True, ("yes: a < b",), 0.9), told)
 
@@ -36,6 +38,7 @@ def test_the_page_shows_what_the_numbers_say(tmp_path):
     assert numbers["before"]["registered"] == np.float32((count - 1) / count)
     assert numbers["after"]["registration_residual"] is None  # nothing to take a mean of
     assert (numbers["better"], numbers["crops"]) == (True, 31)
+    assert numbers["epochs"] == [epochs[0], epochs[1] | {"registration_residual": None}]
 
     page = (tmp_path / "report.html").read_text()
     assert "better on your pictures and was kept" in page

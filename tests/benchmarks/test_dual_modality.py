@@ -25,14 +25,25 @@ def trained(monkeypatch):
     return asked
 
 
-def run(monkeypatch, hand_dataset, tmp_path, *only):
+def run(monkeypatch, hand_dataset, tmp_path, *only, seed=0):
     for name in ("person", "person-test"):
         if not (tmp_path / name).exists():
             (tmp_path / name).symlink_to(hand_dataset)
     out = tmp_path / "table.json"
     folders = ["--data", tmp_path, "--runs", tmp_path / "runs", "--out", out]
-    call(monkeypatch, table, *folders, "--only", *only)
+    call(monkeypatch, table, *folders, "--seeds", seed, "--only", *only)
     return rows(out)
+
+
+def test_a_seed_is_of_all_that_a_row_draws_and_bases_have_one(
+    trained, monkeypatch, hand_dataset, tmp_path
+):
+    names = ("base, three branches", "+Lf", "SemiHand")
+    assert [*run(monkeypatch, hand_dataset, tmp_path, *names, seed=1)] == ["+Lf", "SemiHand"]
+    seeds = {folder: settings.get("model.init_args.seed") for _, folder, settings, _ in trained}
+    assert seeds.pop("base_0") is None
+    assert seeds.pop("base_three_branches_0") == "0"
+    assert seeds == dict.fromkeys(["w_SG_1", "Lf_1", "none_1", "SemiHand_1"], "1")
 
 
 def test_pre_trainings_are_the_rows_of_table_7_2(trained, monkeypatch, hand_dataset, tmp_path):

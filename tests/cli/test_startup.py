@@ -1,4 +1,4 @@
-"""What a command imports, and so how long it takes to start."""
+"""What a command imports, and so how long it takes to start; what it leaves in one's home."""
 
 import json
 import os
@@ -10,14 +10,19 @@ import pytest
 from PIL import Image
 
 
-def fresh(code, *arguments):
-    """What a fresh process that runs the code prints."""
+def fresh(code, *arguments, home=None):
+    """What a fresh process that runs the code prints; in a `home` it is a user's, not a test's."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    if home is not None:
+        environment |= {"HOME": str(home), "USERPROFILE": str(home)}
+        for name in ("CI", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "ORT_DISABLE_TELEMETRY"):
+            environment.pop(name, None)
     ended = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=environment,
     )
     return ended.stdout
 
@@ -42,7 +47,13 @@ for code, command in json.loads(sys.argv[1]):
 
 
 @pytest.fixture(scope="module")
-def after_each(tmp_path_factory, hand_dataset):
+def home(tmp_path_factory):
+    """An empty folder."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def after_each(tmp_path_factory, hand_dataset, home):
     """Name of a command -> what is imported when it has ended. One process runs them, those first
     that take least, so that a command is not blamed for what those before it need."""
     folder = tmp_path_factory.mktemp("started")
@@ -59,7 +70,7 @@ def after_each(tmp_path_factory, hand_dataset):
         (0, ("evaluate", "default", hand_dataset, "--out", folder / "evaluation")),
     ]
     told = json.dumps([(code, list(map(str, command))) for code, command in commands])
-    ended = fresh(ONE_BY_ONE, told)
+    ended = fresh(ONE_BY_ONE, told, home=home)
     found = [line for line in ended.splitlines() if line.startswith("modules: ")]
     modules = [set(json.loads(line.removeprefix("modules: "))) for line in found]
     return {command[0]: each for (_, command), each in zip(commands, modules, strict=True)}
@@ -79,6 +90,13 @@ def after_each(tmp_path_factory, hand_dataset):
 )
 def test_a_command_imports_nothing_of(command, without, after_each):
     assert after_each[command] & without == set()
+
+
+@pytest.mark.usefixtures("after_each")
+def test_commands_leave_nothing_in_one_s_home(home):
+    """But matplotlib's list of fonts. ONNX Runtime would keep there what it sends to its makers."""
+    kept = [path for path in home.rglob("*") if path.is_file()]
+    assert [path for path in kept if "matplotlib" not in path.parts] == []
 
 
 @pytest.mark.slow

@@ -71,13 +71,11 @@ def test_view_consistency_is_zero_where_predictions_follow():
 def test_view_consistency_is_the_sum_of_eq_6_10():
     transformed, original, A, inside = views()
     off = PoseAndMask(transformed.uv + 1.0, transformed.d + 0.1, transformed.mask + 0.25)
-    expected = 2 / (32 / 64) ** 2 + 50 * 0.1**2 + 3 * 0.25
-    found = view_consistency(off, original, A, 32, mask_weight=3.0)
+    expected = 2 / (32 / 64) ** 2 + 50 * 0.1**2 + 0.25
+    found = view_consistency(off, original, A, 32)
     assert found.item() == pytest.approx(expected)
     blind = off._replace(mask=torch.where(inside, off.mask, 9.0))  # not seen in the original
-    assert view_consistency(blind, original, A, 32, mask_weight=3.0).item() == pytest.approx(
-        expected
-    )
+    assert view_consistency(blind, original, A, 32).item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("detached", ["neither", "original", "transformed"])

@@ -281,7 +281,7 @@ def _fit(
     run = prepared(told, work / "adapt.yaml")
     known = known_batches(run)
     before = measure(network, images, template, known)
-    deadline = started + 60 * settings.minutes
+    deadline = _deadline(settings.minutes, started)
     keep = KeepBest(bundle, images, template, known, before, out, deadline)
     provenance = {"commit": commit(), "adapted_from": settings.start or settings.model}
     trained(run, keep, provenance)
@@ -306,14 +306,18 @@ def _original(start: Start, work: Path) -> Bundle:
     return load_bundle(copy)
 
 
+def _deadline(minutes: float, started: float) -> float:
+    """`time.monotonic()` at which a training that begins now ends, see `TRAINING`."""
+    return max(started + 60 * minutes, time.monotonic() + TRAINING * 60 * minutes)
+
+
 def _plan(
     settings: Settings, work: Path, bundle: Bundle, crops: tuple[int, int], started: float
 ) -> Plan:
     """The training's length: made once, then kept."""
     file = work / PLAN
     if not file.is_file():
-        seconds = 60 * settings.minutes
-        left = max(seconds - (time.monotonic() - started), TRAINING * seconds)
+        left = _deadline(settings.minutes, started) - time.monotonic()
         held = crops[1] + 40
         network, size = suitable(bundle.network), bundle.input_size
         length = plan(network, size, crops[0], held, 0.9 * left, settings.method)

@@ -47,7 +47,7 @@ PART = 50
 LEAST = 20
 """Usable crops below which there is nothing to fit a model to."""
 
-SHOWN = 24
+LEAST_HELD = 24
 """Crops that are kept from training at least, where there are three times as many."""
 
 MOST_HELD = 200
@@ -234,7 +234,7 @@ def held_out(films: Sequence[str]) -> set[int]:
         films: the video that each crop is of; "" for photos.
     """
     count = len(films)
-    share = min(max(count // 5, min(SHOWN, count // 3)), MOST_HELD) / max(count, 1)
+    share = min(max(count // 5, min(LEAST_HELD, count // 3)), MOST_HELD) / max(count, 1)
     chosen: set[int] = set()
     seen = 0
     for film in dict.fromkeys(films):

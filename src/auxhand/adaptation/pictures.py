@@ -83,8 +83,8 @@ class Pictures:
 
     Attributes:
         expected: about how many there will be.
-        broken: photos and frames of the last iteration that could not be decoded, as far as it has
-            come; whoever loads a photo adds to it.
+        broken: frames of videos of the last iteration that could not be decoded, as far as it has
+            come; a photo is decoded by whoever loads it.
         unread: what is wrong with files of which nothing could be read, a line each.
     """
 

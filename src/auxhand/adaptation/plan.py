@@ -48,7 +48,7 @@ class Plan:
 
 
 def suitable(network: nn.Module) -> PoseNet:
-    """The network, if SemiHand can train it.
+    """The network, if both methods can train it.
 
     Raises:
         ValueError: it cannot.

@@ -68,14 +68,19 @@ def write(
         "before": _plain(before.summary()),
         "after": _plain(after.summary()),
         **told,
+        "epochs": [_plain(line) for line in told["epochs"]],
     }
     page = _page(verdict, before, after, _figures(images, before, after), told)
-    for name, text in ((PAGE, page), (NUMBERS, json.dumps(numbers, indent=2) + "\n")):
+    for name, text in (
+        (PAGE, page),
+        (NUMBERS, json.dumps(numbers, indent=2, allow_nan=False) + "\n"),
+    ):
         with writing(out / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
+    """None for what is no number, which JSON cannot say."""
     return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 

@@ -41,6 +41,18 @@ class Augmentation:
     other_side_share: float = 0.0
     photometric: Photometric = field(default_factory=Photometric)
 
+    @property
+    def always_the_hand(self) -> bool:
+        """Whether every crop is about the hand, mirrored as its side says."""
+        return not (self.absent_share or self.misplaced_share or self.other_side_share)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether crops of a hand are all one and the same, however their pictures vary."""
+        turned = self.upright_share or self.rotation or self.any_rotation_share
+        moved = self.shift or self.translation or self.smallest != self.largest
+        return self.always_the_hand and (self.still_share == 1 or not (turned or moved))
+
     @staticmethod
     def at(difficulty: float, natural: bool = False) -> Augmentation:
         """`EASY` at 0, `HARD` at 1, every number linearly between.

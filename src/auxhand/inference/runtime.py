@@ -9,6 +9,7 @@ the cores from whatever else runs.
 from __future__ import annotations
 
 import importlib.util
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -54,12 +55,15 @@ def said(output: Any) -> dict[str, Tensor]:
 
 
 def run_with_onnx(file: Path) -> Run:
-    """Runs a file that `write_onnx` wrote.
+    """Runs a file that `write_onnx` wrote. ONNX Runtime's telemetry, which from 1.29 on is sent to
+    its makers and keeps files in the user's cache, is off unless the environment's
+    ORT_DISABLE_TELEMETRY says otherwise.
 
     Raises:
         ImportError: ONNX Runtime is not installed (`has_onnx_runtime`).
         ValueError: a file that is no such network.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is first used
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -23,6 +23,9 @@ DEPTH_WEIGHT = 50.0
 OUTPUT_CELLS = 64
 """Cells along the side of the chapter's output, in whose pixels its constants are meant."""
 
+UVD = tuple[Tensor, Tensor]
+"""A 2.5D pose: uv (B, J, 2) pixels of the crop and d (B, J) in reference lengths."""
+
 Detached = Literal["neither", "original", "transformed"]
 DetachedBranch = Literal["neither", "rgb", "fusion"]
 
@@ -77,14 +80,12 @@ def view_consistency(
     A: Tensor,
     size: int,
     depth_weight: float = DEPTH_WEIGHT,
-    mask_weight: float = 1.0,
     detached: Detached = "neither",
 ) -> Tensor:
     """L_vc = l(f(T x), T f(x)) + |w(T x) - T w(x)|_1, a mean over samples (Eq. 6.10).
 
     T acts on pixels (`geometry.similarity`): uv and mask follow, d stays. Cells of the transformed
-    mask that come from outside the crop are left out. The equation weighs both terms alike and lets
-    gradients into both sides; both are arguments.
+    mask that come from outside the crop are left out. The equation lets gradients into both sides.
 
     Args:
         transformed: f(T x).
@@ -92,7 +93,6 @@ def view_consistency(
         A: (B, 3, 3) T, pixels of the crop -> pixels of the transformed crop.
         size: side of the crops in pixels.
         depth_weight: lambda_d of Eq. 6.2.
-        mask_weight: of the second term.
         detached: the side that gets no gradient.
     """
     match detached:
@@ -104,7 +104,7 @@ def view_consistency(
     pose = pose_distance(transformed[:2], moved, size / OUTPUT_CELLS, depth_weight).mean()
     mask, inside = move_maps(A, original.mask, size)
     difference = torch.where(inside, (transformed.mask - mask).abs(), 0.0)
-    return pose + mask_weight * difference.sum() / inside.sum().clamp(min=1)
+    return pose + difference.sum() / inside.sum().clamp(min=1)
 
 
 def model_to_data(uv: Tensor, mask: Tensor, size: int) -> Tensor:

@@ -7,6 +7,8 @@ import torch
 from torch.testing import assert_close
 from two_streams import SIZE, first_batch, streams
 
+from auxhand.data.augment import Contents
+from auxhand.data.crops import CropRule
 from auxhand.geometry.crop import inverse
 from auxhand.geometry.heatmap import argmax_subpixel, cells_to_pixels
 from auxhand.geometry.similarity import move_maps, move_uv
@@ -60,6 +62,14 @@ def test_labelled_crops_teach_by_eq_6_3(pair, comparator):
     mask = torch.nn.functional.avg_pool2d(source.mask[:, None], 4)[:, 0]
     expected = joints[source.joint_valid].mean() + 100 * (pose.mask - mask).abs().mean()
     assert_close(method.terms(source, target)["supervised"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_crops_that_turn_the_camera_are_refused(hand_dataset):
+    data = streams(hand_dataset, told=["K"])
+    data.contents = Contents(crop=CropRule("mask", 0.8))
+    source, target = first_batch(data)
+    with pytest.raises(ValueError, match=r"crop\.view=plain"):
+        made(CCSSL).training_step({"source": source, "target": target}, 0)
 
 
 @pytest.mark.parametrize("comparator", [CCSSL, AnimalDA, RegDA])

@@ -10,15 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from auxhand.losses.consistency import OUTPUT_CELLS, joint_distance
+from auxhand.losses.consistency import OUTPUT_CELLS, UVD, joint_distance
 from auxhand.losses.supervision import LossWeights, Supervision
 from auxhand.models.pose_net import PoseNet
 from auxhand.optim import Schedule
 from auxhand.pose_module import SOURCE, TARGET, PoseModule
 from auxhand.sample import HandBatch, HandPose, Views
-
-UVD = tuple[Tensor, Tensor]
-"""uv (B, 21, 2) pixels of the crop and d (B, 21) in reference lengths."""
 
 WEIGHTS = LossWeights(uv_squared=OUTPUT_CELLS**2, d_squared=50.0, mask=100.0)
 """Eq. 6.3, of which the papers' heatmap losses take the place here."""
@@ -64,9 +61,11 @@ class Adaptation(PoseModule):
         """The sum of the terms.
 
         Raises:
-            ValueError: the source has no label that is learnt from.
+            ValueError: the source has no label that is learnt from, or crops of the target that
+                turn the camera.
         """
         source: HandBatch = batch[SOURCE]
+        self.expect_plain(batch[TARGET].first)
         self.lessons.check(lambda: {"a label": self.supervision.labelled(source)})
         terms = self.terms(source, batch[TARGET])
         return self.logged(torch.stack(list(terms.values())).sum(), terms, len(source))

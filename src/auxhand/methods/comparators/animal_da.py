@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from auxhand.geometry.similarity import move_uv
+from auxhand.losses.consistency import UVD
 from auxhand.losses.supervision import LossWeights
 from auxhand.methods.comparators.adaptation import (
-    UVD,
     WEIGHTS,
     Adaptation,
     distances,

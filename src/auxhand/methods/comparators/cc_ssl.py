@@ -26,9 +26,9 @@ from auxhand.geometry.crop import inverse
 from auxhand.geometry.heatmap import argmax_subpixel, cells_to_pixels
 from auxhand.geometry.similarity import move_maps, move_uv, similarity
 from auxhand.geometry.warp import warp_image
+from auxhand.losses.consistency import UVD
 from auxhand.losses.supervision import LossWeights
 from auxhand.methods.comparators.adaptation import (
-    UVD,
     WEIGHTS,
     Adaptation,
     distances,

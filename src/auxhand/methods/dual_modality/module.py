@@ -150,11 +150,7 @@ class DualModality(PoseModule):
         Raises:
             ValueError: crops of the target that turn the camera.
         """
-        if target.first.turned.any():
-            raise ValueError(
-                "pseudo-labels are carried by similarities of the pixels, but the crops of the "
-                "unlabelled images turn the camera: set data.init_args.crop.view=plain"
-            )
+        self.expect_plain(target.first)
         weights, labelled, count = self.objective, len(source), len(target.first)
         size, rng = source.image.shape[-1], noise(self.seed, self, "cpu")
         T = self.weak.draw(count, size, rng).to(source.image)

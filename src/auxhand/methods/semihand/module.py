@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ from auxhand.hand.skeleton import BONES
 from auxhand.losses.consistency import (
     DEPTH_WEIGHT,
     OUTPUT_CELLS,
+    UVD,
     Detached,
     PoseAndMask,
     cross_modal_consistency,
@@ -53,8 +54,19 @@ from auxhand.pose_module import SOURCE, TARGET, PoseModule
 from auxhand.sample import HandBatch, HandPose, Views
 
 Stage = Literal["pretrain", "finetune"]
-UVD = tuple[Tensor, Tensor]
-"""uv (B, 21, 2) pixels of the crop and d (B, 21) in reference lengths."""
+
+_NOT_NEGATIVE = (
+    "depth",
+    "mask",
+    "consistency",
+    "tau",
+    "correction",
+    "tolerance",
+    "presence",
+    "side",
+    "heatmap_cross_entropy",
+    "label_cross_entropy",
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,10 @@ class Objective:
             L_sup: with few images a small network learns several times faster where each joint is.
         label_cross_entropy: weight of the same term beside l(p, p^), for a network that reads uv at
             the heatmaps' peaks, which l alone does not teach.
+
+    Raises:
+        ValueError: a negative weight, threshold or tolerance, a share outside [0, 1], no draws, or
+            a side that is none of those.
     """
 
     depth: float = DEPTH_WEIGHT
@@ -108,6 +124,18 @@ class Objective:
     side: float = 0.0
     heatmap_cross_entropy: float = 0.0
     label_cross_entropy: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in _NOT_NEGATIVE:
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"objective.{name} is at least 0, got {getattr(self, name)}")
+        if self.trusted_share is not None and not 0 <= self.trusted_share <= 1:
+            raise ValueError(f"objective.trusted_share lies in [0, 1]; got {self.trusted_share}")
+        if self.draws < 1:
+            raise ValueError(f"objective.draws is at least 1, got {self.draws}")
+        if self.detached not in get_args(Detached):
+            words = ", ".join(get_args(Detached))
+            raise ValueError(f"objective.detached is one of {words}; got {self.detached!r}")
 
 
 class Predicted(NamedTuple):
@@ -159,8 +187,7 @@ class SemiHand(PoseModule):
         seed: of the perturbations.
 
     Raises:
-        ValueError: a template that is no hand's, a share that is none, no draws, or a negative
-            tolerance.
+        ValueError: a template that is no hand's.
     """
 
     def __init__(
@@ -179,13 +206,6 @@ class SemiHand(PoseModule):
         self.network = network.to(memory_format=torch.channels_last)
         self.stage: Stage = stage
         self.objective = objective or Objective()
-        share, draws = self.objective.trusted_share, self.objective.draws
-        tolerance = self.objective.tolerance
-        if draws < 1 or tolerance < 0 or not (share is None or 0 <= share <= 1):
-            raise ValueError(
-                "trusted_share is 0 to 1, draws at least 1 and tolerance at least 0, got "
-                f"{share}, {draws} and {tolerance}"
-            )
         self.perturbation = perturbation or Perturbation()
         self.weight_decay = weight_decay
         self.seed = seed
@@ -233,15 +253,17 @@ class SemiHand(PoseModule):
         seen = PoseAndMask(*(value[hand] for value in _pose_and_mask(both)))
         known = [_rows(stage, slice(count)) for stage in stages]
         terms = {"supervised": self.supervised(known, source)}
+        if weights.cross_modal:
+            cross = cross_modal_consistency(seen.uv, seen.mask, size).mean()
+            terms["cross_modal"] = weights.consistency * cross
+        if not weights.view and labels is None:
+            return terms
         T = self.perturbation.draw(len(image), size, noise(self.seed, self, "cpu")).to(image)
         said = self.network(warp_image(image, T, (size, size), padding="border"))
         if weights.view:
             moved = _pose_and_mask(said)
             view = view_consistency(moved, seen, T, size, weights.depth, detached=weights.detached)
             terms["view"] = weights.consistency * view
-        if weights.cross_modal:
-            cross = cross_modal_consistency(seen.uv, seen.mask, size).mean()
-            terms["cross_modal"] = weights.consistency * cross
         if labels is not None:
             perturbed = Shown(_rows(said, slice(-len(plain), None)), T[-len(plain) :])
             A = target.transform.A.to(T)
@@ -346,9 +368,12 @@ class SemiHand(PoseModule):
             if not first:
                 pose = renewed(pose, self.labels.read(seen.numbers, seen.size).correction)
             self.labels.write(seen.numbers, self.judged(pose, seen), seen.size)
-        if self.objective.trusted_share is not None:
-            costs = torch.cat([self.labels.cost[seen.numbers] for seen in found])
-            self.tau = float(costs.quantile(self.objective.trusted_share))
+        share = self.objective.trusted_share
+        if share is not None:
+            numbers = torch.cat([seen.numbers for seen in found])
+            # What could not be corrected is never trusted, whatever it costs.
+            costs = self.labels.cost[numbers].where(self.labels.valid[numbers], torch.inf)
+            self.tau = float(costs.quantile(share, interpolation="lower"))
 
     def _own_template(self, found: Sequence[Predicted]) -> Tensor:
         """(20,) typical lengths of the confident predictions: the half with the least first term of
@@ -361,11 +386,7 @@ class SemiHand(PoseModule):
         return typical_lengths([(uv[sure], d[sure], K[sure])])
 
     def _predicted(self, batch: HandBatch, rng: torch.Generator) -> Predicted:
-        if batch.turned.any():
-            raise ValueError(
-                "pseudo-labels are carried by similarities of the pixels, but the crops of the "
-                "unlabelled images turn the camera: set data.init_args.crop.view=plain"
-            )
+        self.expect_plain(batch)
         size, image = batch.image.shape[-1], batch.image.to(self.device)
         T = [self.perturbation.draw(len(batch), size, rng) for _ in range(self.objective.draws)]
         moved = [warp_image(image, each.to(image), (size, size), padding="border") for each in T]
@@ -407,9 +428,13 @@ class SemiHand(PoseModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from the checkpoint's pseudo-labels."""
+        """Go on from the checkpoint's pseudo-labels; a template or tau that is given counts."""
         state = dict(checkpoint["pseudo_labels"])
-        self.template, self.tau = state.pop("template"), state.pop("tau")
+        template, tau = state.pop("template"), state.pop("tau")
+        if not self.given:
+            self.template = template
+        if self.objective.trusted_share is not None:
+            self.tau = tau
         self.images_digest = state.pop("images", "")
         self.labels.load_state_dict(state)
 
