@@ -3,7 +3,8 @@
     python tools/results_tables.py
 
 A table lies between the lines `<!-- rows of FILE.json: METRIC METRIC ... -->` and `<!-- end -->`.
-It has the rows that have one of these metrics.
+It has the rows that have one of these metrics, with `FILE.json without TEXT` those of them whose
+names do not have that text.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from auxhand.evaluation.report import read_rows, table
 from auxhand.files import writing
 
 ROOT = Path(__file__).parents[1]
-_TABLE = re.compile(r"(<!-- rows of (\S+): (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+_TABLE = re.compile(
+    r"(<!-- rows of (\S+)(?: without (\S+))?: (.*?) -->\n).*?(<!-- end -->)", re.DOTALL
+)
 
 
 def with_tables(page: str, results: Path) -> str:
@@ -28,12 +31,12 @@ def with_tables(page: str, results: Path) -> str:
     """
 
     def made(match: re.Match[str]) -> str:
-        start, file, metrics, end = match.groups()
+        start, file, without, metrics, end = match.groups()
         rows = [
             replace(row, metrics={m: row.metrics[m] for m in metrics.split() if m in row.metrics})
             for row in read_rows(results / file)
         ]
-        rows = [row for row in rows if row.metrics]
+        rows = [row for row in rows if row.metrics and not (without and without in row.name)]
         if not rows:
             raise ValueError(f"{results / file} has no rows with {metrics}")
         return f"{start}{table(rows, markdown=True)}\n{end}"
