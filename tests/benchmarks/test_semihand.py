@@ -87,6 +87,7 @@ def test_a_row_is_told_what_it_says(name, told, count, parts, asked, monkeypatch
     assert cli.datamodule.streams["source"].batch_size == target.batch_size == 2
     assert cli.datamodule.val_root == str(data / "person-val")
     assert cli.model.stage == ("finetune" if parts else "pretrain")
+    assert cli.model.objective.mask_consistency == (100 if "masks" in name else 0)
     # Labels are learnt from with the usual augmentation, in one view.
     assert target.views == (2 if parts else 1)
     assert bool(target.phases) == bool(parts)

@@ -108,14 +108,14 @@ def mask_loss(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         target: (B, H, W) in [0, 1]; where it is larger, each cell's share of hand counts.
         valid: (B,) bool.
     """
-    difference = (prediction - _resized(target, prediction)).abs()
+    difference = (prediction - resized(target, prediction)).abs()
     return masked_mean(difference.mean(dim=(-2, -1)), valid)
 
 
 def mask_cross_entropy(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """As `mask_loss`, with the binary cross-entropy in nats; it also moves confident mistakes,
     where the absolute difference of a sigmoid has no gradient left."""
-    entropy = _binary_cross_entropy(prediction, _resized(target, prediction))
+    entropy = _binary_cross_entropy(prediction, resized(target, prediction))
     return masked_mean(entropy.mean(dim=(-2, -1)), valid)
 
 
@@ -186,7 +186,7 @@ def map_norm(prediction: Tensor, target: Tensor) -> Tensor:
     Returns:
         (B,).
     """
-    difference = prediction - _resized(target, prediction)
+    difference = prediction - resized(target, prediction)
     norm: Tensor = torch.linalg.vector_norm(difference.flatten(1), dim=1)
     return norm
 
@@ -199,7 +199,7 @@ def _binary_cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
         return functional.binary_cross_entropy(prediction, target, reduction="none")
 
 
-def _resized(mask: Tensor, like: Tensor) -> Tensor:
+def resized(mask: Tensor, like: Tensor) -> Tensor:
     """(B, H, W) averaged down to the size of `like`."""
     return functional.adaptive_avg_pool2d(mask, _size(like))
 

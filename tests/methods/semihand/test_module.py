@@ -155,6 +155,20 @@ def test_a_template_or_tau_that_is_given_counts_when_a_run_is_resumed(pair):
 
 
 @torch.no_grad()
+def test_a_true_mask_alone_teaches_the_pose_by_eq_6_11(pair):
+    _, source, _ = pair
+    method = semihand(mask_consistency=7.0)
+    pose = method.network(source.image)
+    true = torch.nn.functional.adaptive_avg_pool2d(source.mask, pose.mask.shape[-1])
+    masks = 100 * (pose.mask - true).abs().mean()
+    silent = dict.fromkeys(("joints_uv", "joints_xyz"), torch.zeros(len(source)).bool())
+    weak = replace(source, valid={**source.valid, **silent})
+    cross = cross_modal_consistency(pose.uv, true, SIZE).mean()
+    assert_close(method.supervised([pose], weak), masks + 7 * cross)
+    assert_close(method.supervised([pose], source), semihand().supervised([pose], source))
+
+
+@torch.no_grad()
 def test_nothing_is_perturbed_that_no_loss_looks_at(pair, monkeypatch):
     _, source, target = pair
     method = semihand(view=False, pseudo_labels=False)

@@ -37,7 +37,13 @@ from auxhand.losses.consistency import (
     pose_distance,
     view_consistency,
 )
-from auxhand.losses.pose import coordinate_loss, heatmap_cross_entropy, mask_loss
+from auxhand.losses.pose import (
+    coordinate_loss,
+    heatmap_cross_entropy,
+    mask_loss,
+    masked_mean,
+    resized,
+)
 from auxhand.losses.pseudo_labels import (
     checked_template,
     confidence,
@@ -64,6 +70,7 @@ _NOT_NEGATIVE = (
     "tolerance",
     "presence",
     "side",
+    "mask_consistency",
     "heatmap_cross_entropy",
     "label_cross_entropy",
 )
@@ -95,6 +102,9 @@ class Objective:
         detached: the side of L_vc without a gradient.
         presence, side: weights of what a network says besides, which L_sup then teaches too, so
             that a model which finds hands does not forget it; the chapter's network says neither.
+        mask_consistency: weight of L_cc of the pose and the true mask (Eq. 6.11), of labelled
+            samples whose mask is known and whose joints are not: weak labels (Fig. 6.10), which
+            teach the pose by nothing else.
         heatmap_cross_entropy: weight of a term that the chapter does not have either, beside uv in
             L_sup: with few images a small network learns several times faster where each joint is.
         label_cross_entropy: weight of the same term beside l(p, p^), for a network that reads uv at
@@ -122,6 +132,7 @@ class Objective:
     detached: Detached = "neither"
     presence: float = 0.0
     side: float = 0.0
+    mask_consistency: float = 0.0
     heatmap_cross_entropy: float = 0.0
     label_cross_entropy: float = 0.0
 
@@ -282,6 +293,11 @@ class SemiHand(PoseModule):
             d = coordinate_loss(p.d[..., None], xyz[..., 2:], in_3d)
             mask = mask_loss(p.mask, batch.mask, batch.valid["mask"])
             loss = uv + self.objective.depth * d + self.objective.mask * mask
+            if weight := self.objective.mask_consistency:
+                weak = batch.valid["mask"] & ~in_image.any(dim=1)
+                true = resized(batch.mask, p.mask)
+                cross = cross_modal_consistency(p.uv, true, batch.image.shape[-1])
+                loss = loss + weight * masked_mean(cross, weak)
             for name in ("presence", "side", "heatmap_cross_entropy"):
                 if weight := getattr(self.objective, name):
                     loss = loss + weight * TERMS[name](pose, batch)
