@@ -3,8 +3,8 @@
     python tools/results_tables.py
 
 A table lies between the lines `<!-- rows of FILE.json: METRIC METRIC ... -->` and `<!-- end -->`.
-It has the rows that have one of these metrics, with `FILE.json without TEXT` those of them whose
-names do not have that text.
+It has the rows that have one of these metrics; of them those whose names have a text or not, with
+`FILE.json with TEXT` and `FILE.json without TEXT`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from auxhand.files import writing
 
 ROOT = Path(__file__).parents[1]
 _TABLE = re.compile(
-    r"(<!-- rows of (\S+)(?: without (\S+))?: (.*?) -->\n).*?(<!-- end -->)", re.DOTALL
+    r"(<!-- rows of (\S+)(?: (with|without) (\S+))?: (.*?) -->\n).*?(<!-- end -->)", re.DOTALL
 )
 
 
@@ -31,12 +31,14 @@ def with_tables(page: str, results: Path) -> str:
     """
 
     def made(match: re.Match[str]) -> str:
-        start, file, without, metrics, end = match.groups()
+        start, file, which, text, metrics, end = match.groups()
         rows = [
             replace(row, metrics={m: row.metrics[m] for m in metrics.split() if m in row.metrics})
             for row in read_rows(results / file)
         ]
-        rows = [row for row in rows if row.metrics and not (without and without in row.name)]
+        rows = [row for row in rows if row.metrics]
+        if which:
+            rows = [row for row in rows if (text in row.name) == (which == "with")]
         if not rows:
             raise ValueError(f"{results / file} has no rows with {metrics}")
         return f"{start}{table(rows, markdown=True)}\n{end}"
