@@ -55,6 +55,16 @@ def test_what_learns_is_stepped_with_the_schedule():
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
 
 
+def before_data(views, phases):
+    """A module whose training reads streams of so many views, with these phases."""
+    module = Mean()
+    streams = {name: Stream("data", views=count) for name, count in views.items()}
+    schedules = {name: Curriculum(own) for name, own in phases.items()}
+    data = SimpleNamespace(streams=streams, schedules=schedules)
+    module.trainer = SimpleNamespace(datamodule=data)
+    return module
+
+
 @pytest.mark.parametrize(
     ("streams", "right"),
     [
@@ -66,10 +76,7 @@ def test_what_learns_is_stepped_with_the_schedule():
     ],
 )
 def test_the_streams_of_a_method_that_adapts(streams, right):
-    module = Mean()
-    data = {name: Stream("data", views=views) for name, views in streams.items()}
-    schedules = {name: Curriculum([PLAIN]) for name in data}
-    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, schedules=schedules))
+    module = before_data(streams, {name: [PLAIN] for name in streams})
     if right:
         module.expect_source_and_target()
     else:
@@ -78,11 +85,8 @@ def test_the_streams_of_a_method_that_adapts(streams, right):
 
 
 def test_crops_of_two_streams_have_one_size():
-    module = Mean()
-    data = {"source": Stream("data"), "target": Stream("data", views=2)}
     phases = {"source": [Phase(0, 32)], "target": [PLAIN, replace(PLAIN, epoch=3, size=64)]}
-    schedules = {name: Curriculum(own) for name, own in phases.items()}
-    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, schedules=schedules))
+    module = before_data({"source": 1, "target": 2}, phases)
     with pytest.raises(ValueError, match="from epoch 3 on crops of source have 32 pixels and of"):
         module.expect_source_and_target()
 
@@ -102,12 +106,9 @@ def test_crops_of_two_streams_have_one_size():
     ],
 )
 def test_labels_are_found_in_one_crop_and_carried_into_another_of_the_hand(first, second, right):
-    module = Mean()
-    data = {"source": Stream("data"), "target": Stream("data", views=2)}
     views = {"augmentation": Augmentation(**first), "second": Augmentation(**second)}
     phases = {"source": [Phase(0, 32)], "target": [Phase(0, 32, **views)]}
-    schedules = {name: Curriculum(own) for name, own in phases.items()}
-    module.trainer = SimpleNamespace(datamodule=SimpleNamespace(streams=data, schedules=schedules))
+    module = before_data({"source": 1, "target": 2}, phases)
     if right:
         module.expect_source_and_target()
     else:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Module, Parameter
 
 from auxhand.data.augment import Contents
-from auxhand.data.streams import Curriculum, Stream
+from auxhand.data.module import HandDataModule
 from auxhand.metrics import ValidationMetrics
 from auxhand.monitor import Lessons
 from auxhand.optim import Schedule, adam
@@ -105,16 +105,10 @@ class PoseModule(LightningModule):
             )
 
     @property
-    def streams(self) -> Mapping[str, Stream]:
-        """What the training reads, by name."""
-        streams: Mapping[str, Stream] = self.trainer.datamodule.streams  # type: ignore[attr-defined]
-        return streams
-
-    @property
-    def schedules(self) -> Mapping[str, Curriculum]:
-        """The phases of each stream."""
-        schedules: Mapping[str, Curriculum] = self.trainer.datamodule.schedules  # type: ignore[attr-defined]
-        return schedules
+    def data(self) -> HandDataModule:
+        """What the training reads."""
+        data: HandDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
 
     def expect_source_and_target(self) -> None:
         """The streams must be those of a method that adapts.
@@ -122,13 +116,13 @@ class PoseModule(LightningModule):
         Raises:
             ValueError: they are not.
         """
-        views = {name: stream.views for name, stream in self.streams.items()}
+        views = {name: stream.views for name, stream in self.data.streams.items()}
         if views != {SOURCE: 1, TARGET: 2}:
             raise ValueError(
                 f"{type(self).__name__} takes two streams, {SOURCE} and {TARGET}, and of the "
                 "latter two views (data.init_args.train)"
             )
-        source, target = (self.schedules[name] for name in (SOURCE, TARGET))
+        source, target = (self.data.schedules[name] for name in (SOURCE, TARGET))
         for first, second in target.augmentations:
             if not (first.in_place and second.always_the_hand):
                 raise ValueError(

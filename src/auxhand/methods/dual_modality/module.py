@@ -285,7 +285,7 @@ class DualModality(PoseModule):
         """
         if self.stage == "finetune":
             self.expect_source_and_target()
-        elif [stream.same_place for stream in self.streams.values()] != [True]:
+        elif [stream.same_place for stream in self.data.streams.values()] != [True]:
             raise ValueError(
                 "pre-training takes one stream, of two views of the same place "
                 "(data.init_args.train: views: 2, same_place: true)"

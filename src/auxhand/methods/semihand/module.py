@@ -351,8 +351,7 @@ class SemiHand(PoseModule):
     def on_train_epoch_start(self) -> None:
         """Lines 1, 2, 4 and 6 of Algorithm 6.1: first labels, or their renewal; their costs."""
         if self.stage == "finetune" and self.objective.pseudo_labels:
-            data = self.trainer.datamodule  # type: ignore[attr-defined]
-            self.renew(data.in_order(TARGET, self.current_epoch))
+            self.renew(self.data.in_order(TARGET, self.current_epoch))
 
     @torch.no_grad()
     def renew(self, batches: Iterable[HandBatch]) -> None:
